@@ -1,0 +1,1 @@
+"""Run machinery: settings, configuration, run directories, checkpoints, logging and the loop. Imports no wing."""

@@ -1,0 +1,85 @@
+"""What the loop knows of a wing: a task that moves, measures itself, draws itself and can be saved."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any, ClassVar, Literal
+
+from rlgan.runs.settings import Settings
+
+if TYPE_CHECKING:
+    import numpy as np
+    from matplotlib.figure import Figure
+
+    Picture = Figure | np.ndarray
+
+
+class Task(ABC):
+    """One run's learner together with its source of data.
+
+    The loop calls `advance` until `steps_done` reaches `settings.steps`, and at the intervals of the settings
+    `metrics`, `evaluate` and `pictures`. A task never sees a logger, a run directory or a progress bar.
+
+    A subclass is the target of `task._target_`; it takes `settings` and the sections of its configuration by name.
+
+    Attributes:
+        settings: the run's settings.
+        best: tag and direction by which checkpoints are ranked, for example `("return/eval", "max")`.
+        headline: two or three tags that the progress display shows.
+        compiled: the compile mode that `settings.compile` was resolved to.
+    """
+
+    best: ClassVar[tuple[str, Literal["min", "max"]]]
+    headline: ClassVar[tuple[str, ...]] = ()
+
+    settings: Settings
+    compiled: bool = False
+
+    @property
+    @abstractmethod
+    def steps_done(self) -> int:
+        """Steps so far, in the unit of `settings.steps`."""
+
+    @abstractmethod
+    def advance(self) -> None:
+        """Make one move of one or more steps.
+
+        Raises:
+            Diverged: a quantity is not finite; raised before the step is applied.
+        """
+
+    @abstractmethod
+    def metrics(self) -> dict[str, float]:
+        """Training scalars since the last call, under tags `player/quantity`. May synchronise with the device."""
+
+    @abstractmethod
+    def evaluate(self) -> dict[str, float]:
+        """Evaluation scalars. Neither uses nor moves any generator of training."""
+
+    def pictures(self) -> dict[str, Picture]:
+        """Pictures of the present state: matplotlib figures or uint8 arrays (height, width, channels), under tags."""
+        return {}
+
+    @abstractmethod
+    def state_dict(self) -> dict[str, Any]:
+        """Everything that the next step depends on, as dict, list, tuple, tensor, int, float, str, bool and None.
+
+        The loop saves it at once or clones it; tensors may be live.
+        """
+
+    @abstractmethod
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Restore `state_dict()` of a task built from the same configuration."""
+
+    def layout(self) -> dict[str, Any]:
+        """Facts that fix the bits of a run beyond its state, such as the draw layout; recorded in every checkpoint."""
+        return {}
+
+    def notes(self) -> list[str]:
+        """What a user has to know about this run, one sentence each; shown once at the start."""
+        return []
+
+    def close(self) -> None:
+        """Release environments and workers."""
+        return None
