@@ -1,0 +1,1 @@
+"""Deterministic policy gradients: environments, replay, exploration, evaluation and the agents built from them."""

@@ -1,0 +1,177 @@
+"""Uniform experience replay (Lin 1992; Mnih et al. 2015) in packed rows: one transition is one row, one batch is one gather."""
+
+from typing import Any, NamedTuple
+
+import numpy as np
+import torch
+
+from rlgan.rl.envs import Step
+
+
+class Transition(NamedTuple):
+    """A batch of B transitions; all fields are views of one gathered (B, W) tensor.
+
+    Shapes: obs (B, obs_dim), action (B, action_dim) in [-1, 1], reward (B,), terminated (B,) as 0 or 1 (the target is
+    r + gamma (1 - terminated) Q'; truncation never masks), next_obs (B, obs_dim).
+    """
+
+    obs: torch.Tensor
+    action: torch.Tensor
+    reward: torch.Tensor
+    terminated: torch.Tensor
+    next_obs: torch.Tensor
+
+
+class Replay:
+    """A ring of the last `capacity` transitions, each one row [obs | action | reward | terminated | next_obs].
+
+    The store is one (capacity, W) tensor, so that several of them stack to (S, capacity, W) and are still sampled by one gather.
+
+    Args:
+        capacity: transitions kept; the oldest is overwritten first.
+        obs_dim: length of an observation.
+        action_dim: length of an action.
+        dtype: of the store and of the batches.
+        device: of the store and of the batches.
+
+    Raises:
+        ValueError: capacity below 1, or more than the memory holds.
+    """
+
+    def __init__(
+        self,
+        capacity: int,
+        obs_dim: int,
+        action_dim: int,
+        dtype: torch.dtype = torch.float32,
+        device: torch.device | str = "cpu",
+    ) -> None:
+        if capacity < 1:
+            raise ValueError(f"capacity = {capacity}: must be at least 1, for example 1_000_000")
+        self.capacity = capacity
+        self.obs_dim = obs_dim
+        self.action_dim = action_dim
+        self.width = 2 * obs_dim + action_dim + 2
+        try:
+            # Zeros, unlike written values, take no memory before they are overwritten.
+            self.rows = torch.zeros((capacity, self.width), dtype=dtype, device=device)
+        except RuntimeError as error:
+            size = capacity * self.width * torch.finfo(dtype).bits / 8 / 2**30
+            raise ValueError(f"capacity = {capacity}: its rows need {size:.1f} GiB, which are not to be had") from error
+        self._size = 0
+        self._next = 0
+        self._array: np.ndarray | None = self.rows.numpy() if self.rows.device.type == "cpu" else None
+        self._widths = (obs_dim, action_dim, 1, 1, obs_dim)
+
+    def __len__(self) -> int:
+        return self._size
+
+    def add(self, step: Step) -> int:
+        """Append the valid rows of `step`; returns how many those are.
+
+        Raises:
+            ValueError: more environments than `capacity`.
+        """
+        count = np.count_nonzero(step.valid)
+        end = self._next + count
+        if self._array is not None and count == len(step.valid) and end <= self.capacity:
+            self._pack(step, self._array[self._next : end])
+        elif count:
+            self._add_scattered(step, count)
+        self._next = end % self.capacity
+        self._size = min(self._size + count, self.capacity)
+        return int(count)
+
+    def _pack(self, step: Step, rows: np.ndarray) -> None:
+        first = self.obs_dim
+        last = first + self.action_dim
+        rows[:, :first] = step.obs
+        rows[:, first:last] = step.action
+        rows[:, last] = step.reward
+        rows[:, last + 1] = step.terminated
+        rows[:, last + 2 :] = step.next_obs
+
+    def _add_scattered(self, step: Step, count: int) -> None:
+        if count > self.capacity:
+            raise ValueError(f"capacity = {self.capacity}: smaller than one step of {count} environments; make it larger")
+        packed = np.empty((len(step.valid), self.width), dtype=np.float64)
+        self._pack(step, packed)
+        rows = torch.from_numpy(packed[step.valid]).to(self.rows)
+        head = min(count, self.capacity - self._next)
+        self.rows[self._next : self._next + head] = rows[:head]
+        self.rows[: count - head] = rows[head:]
+
+    def sample(self, batch_size: int, generator: torch.Generator) -> Transition:
+        """A batch drawn uniformly with replacement, in memory of its own.
+
+        Args:
+            batch_size: B; the draw is B integers from `generator`, whatever the contents.
+            generator: on the CPU, or on the store's device.
+
+        Raises:
+            ValueError: fewer transitions than `batch_size` are stored.
+        """
+        self._check_filled(batch_size)
+        index = torch.randint(self._size, (batch_size,), generator=generator, device=generator.device)
+        return self.split(self.rows.index_select(0, index.to(self.rows.device)))
+
+    def sampler(self, batch_size: int) -> "Sampler":
+        """A sampler into memory that is allocated once: faster, but each batch overwrites the one before."""
+        return Sampler(self, batch_size)
+
+    def split(self, rows: torch.Tensor) -> Transition:
+        """The fields of packed rows (..., W), as views of them."""
+        obs, action, reward, terminated, next_obs = rows.split(self._widths, -1)
+        return Transition(obs, action, reward.squeeze(-1), terminated.squeeze(-1), next_obs)
+
+    def _check_filled(self, batch_size: int) -> None:
+        if batch_size > self._size:
+            raise ValueError(
+                f"batch_size = {batch_size}: the replay holds only {self._size} transitions; "
+                "collect more before the first update or make the batch smaller"
+            )
+
+    def state_dict(self) -> dict[str, Any]:
+        """The filled rows and the position of the ring."""
+        return {"capacity": self.capacity, "next": self._next, "rows": self.rows[: self._size].clone()}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Restore what `state_dict` saved.
+
+        Raises:
+            ValueError: saved with another capacity, row width or dtype.
+        """
+        rows = state["rows"]
+        if state["capacity"] != self.capacity:
+            raise ValueError(f"capacity = {self.capacity}: the saved replay has {state['capacity']}; resume with that")
+        if rows.shape[1] != self.width or rows.dtype != self.rows.dtype:
+            raise ValueError(
+                f"replay rows = {self.width} x {self.rows.dtype}: saved as {rows.shape[1]} x {rows.dtype}; "
+                "resume with the environment and precision of the run"
+            )
+        self._size, self._next = len(rows), state["next"]
+        self.rows[: self._size] = rows.to(self.rows.device)
+
+
+class Sampler:
+    """Draws batches of one size from a replay into its own memory, which every call overwrites.
+
+    Draws the same indices as `Replay.sample` from the same generator.
+    """
+
+    def __init__(self, replay: Replay, batch_size: int) -> None:
+        self.replay = replay
+        self.batch_size = batch_size
+        self._rows = torch.empty((batch_size, replay.width), dtype=replay.rows.dtype, device=replay.rows.device)
+        self._index: torch.Tensor | None = None
+        self.batch = replay.split(self._rows)
+
+    def __call__(self, generator: torch.Generator) -> Transition:
+        """The next batch; `batch_size` and errors as in `Replay.sample`."""
+        replay = self.replay
+        replay._check_filled(self.batch_size)
+        if self._index is None:
+            self._index = torch.empty(self.batch_size, dtype=torch.int64, device=generator.device)
+        torch.randint(replay._size, (self.batch_size,), generator=generator, out=self._index)
+        torch.index_select(replay.rows, 0, self._index.to(self._rows.device), out=self._rows)
+        return self.batch
