@@ -1,0 +1,1 @@
+"""The left wing: Wasserstein GANs."""
