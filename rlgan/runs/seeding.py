@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import torch
 from torch import Generator
+from torch import device as Device
 
 
 def derive_seed(seed: int, name: str) -> int:
@@ -76,7 +77,7 @@ class Generators:
         """The 63-bit seed of the stream `name`, for what seeds itself (environments)."""
         return derive_seed(self._seed, name)
 
-    def torch(self, name: str, device: str | torch.device = "cpu") -> Generator:
+    def torch(self, name: str, device: str | Device = "cpu") -> Generator:
         """The torch generator `name`, on `device`."""
         if name not in self._torch:
             generator = Generator(device=device)

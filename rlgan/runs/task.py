@@ -25,6 +25,7 @@ class Task(ABC):
 
     Attributes:
         settings: the run's settings.
+        steps_done: steps so far, in the unit of `settings.steps`; part of the state.
         best: tag and direction by which checkpoints are ranked, for example `("return/eval", "max")`.
         headline: two or three tags that the progress display shows.
         compiled: the compile mode that `settings.compile` was resolved to.
@@ -34,12 +35,8 @@ class Task(ABC):
     headline: ClassVar[tuple[str, ...]] = ()
 
     settings: Settings
+    steps_done: int = 0
     compiled: bool = False
-
-    @property
-    @abstractmethod
-    def steps_done(self) -> int:
-        """Steps so far, in the unit of `settings.steps`."""
 
     @abstractmethod
     def advance(self) -> None:
@@ -51,7 +48,11 @@ class Task(ABC):
 
     @abstractmethod
     def metrics(self) -> dict[str, float]:
-        """Training scalars since the last call, under tags `player/quantity`. May synchronise with the device."""
+        """Training scalars since the last call, under tags `player/quantity`. May synchronise with the device.
+
+        What is not known yet is left out: the loop takes a value that is not finite for divergence. Running sums
+        between two calls belong to the state, or a resumed run logs other numbers.
+        """
 
     @abstractmethod
     def evaluate(self) -> dict[str, float]:
