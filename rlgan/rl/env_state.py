@@ -1,9 +1,10 @@
 """Exact save and restore of environments, so that a resumed run goes on in the middle of an episode, bit for bit.
 
-gymnasium has no such operation, and copies are not one: a deepcopy of a MuJoCo environment is silently wrong and one of a Box2D
-environment raises. Three adapters, tried in this order by `choose` on throw-away copies of the environment:
+gymnasium has no such operation, and copies are not one: a deepcopy of a MuJoCo environment is silently wrong and one of
+a Box2D environment raises. Three adapters, tried in this order by `choose` on throw-away copies of the environment:
 
-- `MuJoCo`: the attributes below, and the simulator by `mj_getState(mjSTATE_INTEGRATION)` with the quantities derived from it;
+- `MuJoCo`: the attributes below, and the simulator by `mj_getState(mjSTATE_INTEGRATION)` with the quantities derived
+  from it;
 - `Attributes`: the plain attributes of every wrapper layer, with its random generators and those of its spaces;
 - `ActionReplay`: the plain attributes before the last reset, that reset and the actions since, which are played again.
 
@@ -24,15 +25,17 @@ from gymnasium.vector import SyncVectorEnv
 from rlgan.rl.plain import NotPlain, decode, encode
 
 # What a constructor makes anew, or what only describes the environment.
-_CONSTRUCTED = frozenset({"env", "spec", "_cached_spec", "metadata", "_metadata", "_saved_kwargs", "_ezpickle_args", "_ezpickle_kwargs"})
+_CONSTRUCTED = frozenset(
+    {"env", "spec", "_cached_spec", "metadata", "_metadata", "_saved_kwargs", "_ezpickle_args", "_ezpickle_kwargs"}
+)
 _VECTOR = ("_autoreset_envs", "_env_obs", "_observations", "_rewards", "_terminations", "_truncations")
-# mj_forward recomputes these from the present positions, while after a step they lag by one substep: Ant and Humanoid read them
-# before the next step (their forward reward starts from the lagged position).
+# mj_forward recomputes these from the present positions, while after a step they lag by one substep: Ant and Humanoid
+# read them before the next step (their forward reward starts from the lagged position).
 _MUJOCO_DERIVED = (
     "xpos", "xquat", "xmat", "xipos", "ximat", "geom_xpos", "geom_xmat", "site_xpos", "site_xmat", "subtree_com",
     "subtree_linvel", "subtree_angmom", "cinert", "crb", "cvel", "cdof", "cdof_dot", "cacc", "cfrc_int", "cfrc_ext",
-    "qacc", "qacc_smooth", "qfrc_bias", "qfrc_passive", "qfrc_actuator", "qfrc_constraint", "qfrc_smooth", "qfrc_inverse",
-    "actuator_force", "actuator_length", "actuator_velocity", "sensordata", "energy", "xanchor", "xaxis",
+    "qacc", "qacc_smooth", "qfrc_bias", "qfrc_passive", "qfrc_actuator", "qfrc_constraint", "qfrc_smooth",
+    "qfrc_inverse", "actuator_force", "actuator_length", "actuator_velocity", "sensordata", "energy", "xanchor", "xaxis",
 )  # fmt: skip
 
 
@@ -64,7 +67,7 @@ def _restore_space(space: spaces.Space, node: dict[str, Any], memo: dict) -> Non
 
 
 def save_attributes(env: gymnasium.Env) -> list[dict[str, Any]]:
-    """The plain attributes of every layer; attributes of other kinds (renderers, simulators, functions) are left out."""
+    """The plain attributes of every layer; those of other kinds (renderers, simulators, functions) are left out."""
     memo: dict[int, tuple[int, Any]] = {}
     saved: list[dict[str, Any]] = []
     for layer in layers(env):
@@ -123,7 +126,7 @@ class Attributes(Adapter):
 
 
 class MuJoCo(Adapter):
-    """The attributes, and the full integration state of the simulator (positions and velocities alone are off on Hopper)."""
+    """The attributes and the simulator's full integration state: positions and velocities alone are off on Hopper."""
 
     name = "mujoco"
 
@@ -218,8 +221,9 @@ def choose(make: Callable[[], gymnasium.Env]) -> Adapter | None:
 
 
 def reproduces(adapter: Adapter, make: Callable[[], gymnasium.Env], after: int = 60, limit: int = 1100) -> bool:
-    """Whether a restored copy goes on exactly as its original, from three points: in mid-episode, at an episode's end before
-    its reset, and early in the next episode.
+    """Whether a restored copy goes on exactly as its original.
+
+    Tried from three points: in mid-episode, at an episode's end before its reset, and early in the next episode.
 
     Args:
         adapter: the adapter under test.
@@ -306,7 +310,10 @@ def restore_vector(vector: SyncVectorEnv, adapter: Adapter, state: dict[str, Any
             "resume with the same number"
         )
     if state["adapter"] != adapter.name:
-        raise ValueError(f"environment state: saved by {state['adapter']!r}, but this environment uses {adapter.name!r}")
+        raise ValueError(
+            f"environment state = {state['adapter']}: the environment at hand is saved by {adapter.name}; "
+            "resume with the package versions of the run"
+        )
     for env, saved in zip(vector.envs, state["environments"], strict=True):
         adapter.restore(env, saved)
     memo: dict[int, Any] = {}

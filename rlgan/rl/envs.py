@@ -1,7 +1,7 @@
 """gymnasium environments as the agents see them: flat float32 observations, actions in [-1, 1], true successors.
 
-Every step yields the transition (obs, action, reward, next_obs, terminated, truncated) of each environment, the same in all three
-of gymnasium's autoreset modes; what differs between the modes stays in this file.
+Every step yields the transition (obs, action, reward, next_obs, terminated, truncated) of each environment, the same in
+all three of gymnasium's autoreset modes; what differs between the modes stays in this file.
 """
 
 import difflib
@@ -35,9 +35,9 @@ class Episode(NamedTuple):
 class Step(NamedTuple):
     """One step of n environments; rows where `valid` is False are resets, not transitions: store none, count none.
 
-    Shapes: obs and next_obs (n, obs_dim) float32, action (n, action_dim) float32 in [-1, 1], the others (n,). `obs` is what the
-    action answered and `next_obs` its true successor, at an episode's end the last observation and never that of a reset.
-    `terminated` masks bootstrapping, `truncated` never does. `episodes` are those that this step finished.
+    Shapes: obs and next_obs (n, obs_dim) float32, action (n, action_dim) float32 in [-1, 1], the others (n,). `obs` is
+    what the action answered and `next_obs` its true successor, at an episode's end the last observation and never that
+    of a reset. `terminated` masks bootstrapping, `truncated` never does. `episodes` are those that this step finished.
     """
 
     obs: np.ndarray
@@ -63,14 +63,18 @@ class ActionMap:
         self.shape = space.shape
         self.low, self.high = space.low.ravel(), space.high.ravel()
         self.centre, self.half = (0.5 * (low + high)).astype(space.dtype), (0.5 * (high - low)).astype(space.dtype)
-        unit = np.array_equal(low, -np.ones_like(low)) and np.array_equal(high, np.ones_like(high))
-        self.identity = unit and space.dtype == np.float32
+        # Rounding is monotone: where the two ends stay within the bounds, everything between them does.
+        ends = self.centre - self.half, self.centre + self.half
+        self._rounds_out = bool((ends[0] < self.low).any() or (ends[1] > self.high).any())
+        self._identity = bool((self.centre == 0).all() and (self.half == 1).all()) and space.dtype == np.float32
 
     def __call__(self, action: np.ndarray) -> np.ndarray:
         """Actions (n, action_dim) in [-1, 1] -> (n, *shape) within the bounds to the last bit."""
-        if not self.identity:
-            action = np.minimum(np.maximum(self.centre + action * self.half, self.low), self.high)
-        return action.reshape(len(action), *self.shape)
+        if not self._identity:
+            action = action * self.half + self.centre
+            if self._rounds_out:
+                action = np.minimum(np.maximum(action, self.low), self.high)
+        return action if len(self.shape) == 1 else action.reshape(len(action), *self.shape)
 
 
 @dataclass(frozen=True)
@@ -81,12 +85,13 @@ class Environment:
         id: a gymnasium id, also `module:Name-v0`; its actions must be a finite Box of floats, its observations a Box.
         kwargs: keyword arguments of the environment's constructor.
         num_envs: environments stepped together.
-        autoreset: what happens at an episode's end. `next_step`: the next step resets and is no transition; `same_step`: the
-            step itself resets; `disabled`: reset at once by mask. The transitions are the same.
+        autoreset: what happens at an episode's end. `next_step`: the next step resets and is no transition;
+            `same_step`: the step itself resets; `disabled`: reset at once by mask. The transitions are the same.
         vectorization: `sync` in this process; `async` in worker processes, for slow environments (no exact resume).
 
     Raises:
-        ValueError: an unknown id or option, a missing package, spaces that are not supported; the message begins with the field.
+        ValueError: an unknown id or option, a missing package, spaces that are not supported; the message begins with
+            the field.
     """
 
     id: str = "Pendulum-v1"
@@ -155,7 +160,8 @@ def _check_spaces(id: str, env: gymnasium.Env) -> None:
     action, observation = env.action_space, env.observation_space
     if not isinstance(action, spaces.Box):
         raise ValueError(
-            f"id = {id}: has {type(action).__name__} actions; deterministic policies need a Box of floats, as in Pendulum-v1"
+            f"id = {id}: has {type(action).__name__} actions; "
+            "deterministic policies need a Box of floats, as in Pendulum-v1"
         )
     if not np.issubdtype(action.dtype, np.floating):
         raise ValueError(f"id = {id}: has actions of dtype {action.dtype}; they must be floats")
@@ -191,7 +197,7 @@ class VectorEnvironment(ABC):
         # copy=False: observations are converted into an array of our own anyway.
         self._vector: Any = kind([make] * num_envs, copy=False, autoreset_mode=self.mode)
         self._map = ActionMap(cast(spaces.Box, self._vector.single_action_space))
-        self.obs_dim = math.prod(self._vector.single_observation_space.shape)
+        self.obs_dim = math.prod(cast(spaces.Box, self._vector.single_observation_space).shape)
         self.action_dim = len(self._map.low)
         # A product with zero is zero for finite values and NaN otherwise: one fast look at all of them.
         self._zero_obs = np.zeros(num_envs * self.obs_dim, dtype=np.float32)
@@ -202,14 +208,16 @@ class VectorEnvironment(ABC):
     def _choose_adapter(self) -> env_state.Adapter | None:
         if self.spec.vectorization == "async":
             self._notes.append(
-                "resume will not be bit-exact: asynchronous environments live in other processes and restart their episodes; "
+                "resume will not be bit-exact: asynchronous environments live in other processes and restart their "
+                "episodes; "
                 "env.vectorization=sync resumes exactly"
             )
             return None
         adapter = env_state.choose(self.spec.make_one)
         if adapter is None:
             self._notes.append(
-                f"resume will not be bit-exact: no way of saving reproduces {self.spec.id}; its episodes restart at resume"
+                f"resume will not be bit-exact: no way of saving reproduces {self.spec.id}; "
+                "its episodes restart at resume"
             )
         return adapter
 
@@ -245,14 +253,13 @@ class VectorEnvironment(ABC):
             Diverged: an action, reward or observation is NaN or infinite; names environment, step and value.
             RuntimeError: a worker process of asynchronous environments has ended.
         """
-        if isinstance(action, torch.Tensor):
-            action = action.detach().cpu().numpy()
-        if action.shape != (self.num_envs, self.action_dim):
-            raise ValueError(f"action = shape {action.shape}: must be ({self.num_envs}, {self.action_dim})")
-        action = np.minimum(np.maximum(action, -1.0), 1.0).astype(np.float32, copy=False)
-        self._check("action", action, self._zero_action)
+        chosen = action.detach().cpu().numpy() if isinstance(action, torch.Tensor) else action
+        if chosen.shape != (self.num_envs, self.action_dim):
+            raise ValueError(f"action = shape {chosen.shape}: must be ({self.num_envs}, {self.action_dim})")
+        unit = np.minimum(np.maximum(chosen, -1.0), 1.0).astype(np.float32, copy=False)
+        self._check("action", unit, self._zero_action)
         try:
-            raw, reward, terminated, truncated, info = self._vector.step(self._map(action))
+            raw, reward, terminated, truncated, info = self._vector.step(self._map(unit))
         except (EOFError, ConnectionError) as error:
             raise RuntimeError(self._describe_dead_worker()) from error
         observation = self._flat(raw)
@@ -266,7 +273,7 @@ class VectorEnvironment(ABC):
         self._lengths += valid
         self.steps += int(np.count_nonzero(valid))
         episodes: tuple[Episode, ...] = ()
-        if ended.any():
+        if np.count_nonzero(ended):
             who = np.flatnonzero(ended)
             episodes = tuple(Episode(int(i), float(self._totals[i]), int(self._lengths[i])) for i in who)
             self._totals[who] = 0.0
@@ -275,7 +282,7 @@ class VectorEnvironment(ABC):
         else:
             self._valid = self._all
             self.obs = next_obs = observation
-        return Step(obs, action, reward, next_obs, terminated, truncated, valid, episodes)
+        return Step(obs, unit, reward, next_obs, terminated, truncated, valid, episodes)
 
     @abstractmethod
     def _settle(self, observation: np.ndarray, ended: np.ndarray, info: dict[str, Any]) -> np.ndarray:
@@ -287,7 +294,7 @@ class VectorEnvironment(ABC):
         return uniform.mul_(2.0).sub_(1.0).numpy()
 
     def state_dict(self) -> dict[str, Any]:
-        """Exact state as plain containers and tensors; where none is possible (see `notes`), only a seed to restart from."""
+        """Exact state as plain containers and tensors; the number of steps alone where none is to be had (`notes`)."""
         state: dict[str, Any] = {"steps": self.steps, "environments": None}
         if self._adapter is not None:
             state["environments"] = env_state.save_vector(self._vector, self._adapter)
@@ -380,5 +387,3 @@ class Disabled(VectorEnvironment):
 
 
 _KINDS: dict[str, type[VectorEnvironment]] = {"next_step": NextStep, "same_step": SameStep, "disabled": Disabled}
-
-

@@ -1,8 +1,9 @@
 """Python and numpy state as plain containers that `torch.load(weights_only=True)` reads, and back, bit for bit.
 
-None, bool, int (of any size), float and str stand for themselves. Everything else is a dict with a `kind`: numpy arrays (their
-bytes as a uint8 tensor), numpy scalars with their dtype, tensors, list, tuple, set, deque, dict, and the four kinds of random
-generators. An object reached twice is stored once, so that two names of one array are two names of one array again.
+None, bool, int (of any size), float and str stand for themselves. Everything else is a dict with a `kind`: numpy arrays
+(their bytes as a uint8 tensor), numpy scalars with their dtype, tensors, list, tuple, set, deque, dict, and the four
+kinds of random generators. An object reached twice is stored once, so that two names of one array are two names of one
+array again.
 """
 
 import random

@@ -1,4 +1,4 @@
-"""Uniform experience replay (Lin 1992; Mnih et al. 2015) in packed rows: one transition is one row, one batch is one gather."""
+"""Uniform experience replay (Lin 1992; Mnih et al. 2015): one transition is one packed row, one batch one gather."""
 
 from typing import Any, NamedTuple
 
@@ -25,7 +25,8 @@ class Transition(NamedTuple):
 class Replay:
     """A ring of the last `capacity` transitions, each one row [obs | action | reward | terminated | next_obs].
 
-    The store is one (capacity, W) tensor, so that several of them stack to (S, capacity, W) and are still sampled by one gather.
+    The store is one (capacity, W) tensor, so that several of them stack to (S, capacity, W) and are still sampled by
+    one gather.
 
     Args:
         capacity: transitions kept; the oldest is overwritten first.
@@ -60,8 +61,8 @@ class Replay:
             raise ValueError(f"capacity = {capacity}: its rows need {size:.1f} GiB, which are not to be had") from error
         self._size = 0
         self._next = 0
-        self._array: np.ndarray | None = self.rows.numpy() if self.rows.device.type == "cpu" else None
         self._widths = (obs_dim, action_dim, 1, 1, obs_dim)
+        self._columns = self._split_columns(self.rows.numpy()) if self.rows.device.type == "cpu" else None
 
     def __len__(self) -> int:
         return self._size
@@ -72,30 +73,27 @@ class Replay:
         Raises:
             ValueError: more environments than `capacity`.
         """
-        count = np.count_nonzero(step.valid)
+        count = int(np.count_nonzero(step.valid))
         end = self._next + count
-        if self._array is not None and count == len(step.valid) and end <= self.capacity:
-            self._pack(step, self._array[self._next : end])
+        if self._columns is not None and count == len(step.valid) and end <= self.capacity:
+            _write(step, self._columns, slice(self._next, end))
         elif count:
             self._add_scattered(step, count)
         self._next = end % self.capacity
         self._size = min(self._size + count, self.capacity)
-        return int(count)
+        return count
 
-    def _pack(self, step: Step, rows: np.ndarray) -> None:
-        first = self.obs_dim
-        last = first + self.action_dim
-        rows[:, :first] = step.obs
-        rows[:, first:last] = step.action
-        rows[:, last] = step.reward
-        rows[:, last + 1] = step.terminated
-        rows[:, last + 2 :] = step.next_obs
+    def _split_columns(self, rows: np.ndarray) -> tuple[np.ndarray, ...]:
+        obs, action, reward, terminated, next_obs = np.split(rows, np.cumsum(self._widths)[:-1], axis=1)
+        return obs, action, reward[:, 0], terminated[:, 0], next_obs
 
     def _add_scattered(self, step: Step, count: int) -> None:
         if count > self.capacity:
-            raise ValueError(f"capacity = {self.capacity}: smaller than one step of {count} environments; make it larger")
+            raise ValueError(
+                f"capacity = {self.capacity}: smaller than one step of {count} environments; make it larger"
+            )
         packed = np.empty((len(step.valid), self.width), dtype=np.float64)
-        self._pack(step, packed)
+        _write(step, self._split_columns(packed), slice(None))
         rows = torch.from_numpy(packed[step.valid]).to(self.rows)
         head = min(count, self.capacity - self._next)
         self.rows[self._next : self._next + head] = rows[:head]
@@ -151,6 +149,15 @@ class Replay:
             )
         self._size, self._next = len(rows), state["next"]
         self.rows[: self._size] = rows.to(self.rows.device)
+
+
+def _write(step: Step, columns: tuple[np.ndarray, ...], where: slice) -> None:
+    obs, action, reward, terminated, next_obs = columns
+    obs[where] = step.obs
+    action[where] = step.action
+    reward[where] = step.reward
+    terminated[where] = step.terminated
+    next_obs[where] = step.next_obs
 
 
 class Sampler:

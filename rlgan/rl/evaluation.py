@@ -1,0 +1,145 @@
+"""Deterministic evaluation of an actor on environments of its own, and the statistics of its returns."""
+
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from scipy import stats
+from torch import nn
+
+from rlgan.rl.envs import ActionMap, Environment
+from rlgan.runs.errors import Diverged
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """Undiscounted returns and lengths, both (episodes,); their spread is over episodes, not over seeds."""
+
+    returns: np.ndarray
+    lengths: np.ndarray
+
+    @property
+    def mean(self) -> float:
+        """Mean return."""
+        return float(self.returns.mean())
+
+    @property
+    def std(self) -> float:
+        """Standard deviation of the returns over episodes, with n - 1; 0 for one episode."""
+        return float(self.returns.std(ddof=1)) if len(self.returns) > 1 else 0.0
+
+    @property
+    def iqm(self) -> float:
+        """Interquartile mean: the mean of the middle half (Agarwal et al. 2021)."""
+        return interquartile_mean(self.returns)
+
+    def interval(self, level: float = 0.95) -> tuple[float, float]:
+        """Bootstrap interval of the mean return at `level`."""
+        return bootstrap_interval(self.returns, level)
+
+    def metrics(self) -> dict[str, float]:
+        """`return/eval` (the mean) and its companions, under their tags."""
+        low, high = self.interval()
+        return {
+            "return/eval": self.mean,
+            "return/eval_std": self.std,
+            "return/eval_iqm": self.iqm,
+            "return/eval_low": low,
+            "return/eval_high": high,
+            "return/eval_length": float(self.lengths.mean()),
+        }
+
+
+def interquartile_mean(values: np.ndarray) -> float:
+    """Mean of `values` (n,) without the lowest and the highest quarter (each floor(n / 4) values)."""
+    return float(stats.trim_mean(values, 0.25))
+
+
+def bootstrap_interval(values: np.ndarray, level: float = 0.95, resamples: int = 2000) -> tuple[float, float]:
+    """Percentile bootstrap interval of the mean of `values` (n,), with resamples drawn from a fixed seed.
+
+    A single value, or equal values, give an interval of length zero.
+    """
+    if len(values) < 2 or np.ptp(values) == 0.0:
+        return float(values[0]), float(values[0])
+    result = stats.bootstrap(
+        (values,),
+        np.mean,
+        n_resamples=resamples,
+        confidence_level=level,
+        method="percentile",
+        rng=np.random.default_rng(0),
+    )
+    return float(result.confidence_interval.low), float(result.confidence_interval.high)
+
+
+def evaluate(
+    actor: nn.Module,
+    environment: Environment,
+    episodes: int = 20,
+    seed: int = 0,
+    max_steps: int = 100_000,
+) -> Evaluation:
+    """Play `episodes` episodes with a = mu(s), without noise, all at once, each in an environment of its own.
+
+    Every environment plays exactly one episode: taking the first n to end of a running set would favour short ones. The
+    environments are new ones, so that training sees nothing of an evaluation and equal seeds mean equal start states.
+
+    Args:
+        actor: obs (B, obs_dim) -> action (B, action_dim) in [-1, 1]; evaluated in eval mode, its own mode is left as it
+            was.
+        environment: which environment; `num_envs`, `autoreset` and `vectorization` play no part.
+        episodes: how many.
+        seed: episode i starts from `seed + i`.
+        max_steps: length at which an episode without a time limit is cut.
+
+    Raises:
+        ValueError: episodes below 1.
+        Diverged: an action, an observation or a reward is not finite.
+    """
+    if episodes < 1:
+        raise ValueError(f"episodes = {episodes}: must be at least 1, for example 20")
+    envs = [environment.make_one() for _ in range(episodes)]
+    modes = [(module, module.training) for module in actor.modules()]
+    actor.eval()
+    try:
+        return _play(actor, envs, environment.id, seed, max_steps)
+    finally:
+        for module, training in modes:
+            module.training = training
+        for env in envs:
+            env.close()
+
+
+def _play(actor: nn.Module, envs: list, id: str, seed: int, max_steps: int) -> Evaluation:
+    scale = ActionMap(envs[0].action_space)
+    parameter = next(iter(actor.parameters()))
+    obs = np.stack([np.asarray(env.reset(seed=seed + i)[0]).reshape(-1) for i, env in enumerate(envs)]).astype(
+        np.float32
+    )
+    returns, lengths = np.zeros(len(envs)), np.zeros(len(envs), dtype=np.int64)
+    running = list(range(len(envs)))
+    while running and lengths[running[0]] < max_steps:
+        # All rows pass through the actor, also those that have ended: one shape, whatever the number still running.
+        with torch.no_grad():
+            action = actor(torch.from_numpy(obs).to(parameter)).cpu().numpy().astype(np.float32, copy=False)
+        _check("action", action, lengths, id)
+        scaled = scale(np.minimum(np.maximum(action, -1.0), 1.0))
+        still = []
+        for i in running:
+            raw, reward, terminated, truncated, _ = envs[i].step(scaled[i])
+            obs[i] = np.asarray(raw).reshape(-1)
+            returns[i] += float(reward)
+            lengths[i] += 1
+            if not (terminated or truncated):
+                still.append(i)
+        running = still
+        _check("observation", obs, lengths, id)
+        _check("return", returns[:, None], lengths, id)
+    return Evaluation(returns, lengths)
+
+
+def _check(what: str, values: np.ndarray, lengths: np.ndarray, id: str) -> None:
+    if not np.isfinite(values).all():
+        i = int(np.flatnonzero(~np.isfinite(values).all(axis=1))[0])
+        raise Diverged(f"{what} of evaluation episode {i} ({id}) is {values[i]} at its step {lengths[i]}")
