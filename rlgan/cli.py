@@ -1,5 +1,251 @@
-"""The command line (placeholder until the machinery below it stands)."""
+"""The command line: `rlgan`, `python -m rlgan` and scripts/train.py are this one `main`.
+
+torch is imported by the job and never above it, so that tab completion and --help answer at once.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+import traceback
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import rlgan
+from rlgan.runs.errors import ConfigError, RunError
+
+if TYPE_CHECKING:
+    from omegaconf import DictConfig
+
+HELP = """\
+rlgan {version}: train a WGAN or a deterministic policy gradient agent.
+
+Usage: rlgan [key=value ...]          train
+       rlgan evaluate RUN             measure a checkpoint of a run
+
+Eight commands worth copying:
+  rlgan                                                        a WGAN on the ring of 8 Gaussians
+  rlgan data=digits                                            real 8x8 scans of digits
+  rlgan task=ddpg                                              DDPG on Pendulum-v1
+  rlgan lipschitz=gradient_penalty optimizer@critic.optimizer=adam critic.optimizer.lr=1e-3
+  rlgan task=ddpg game=simultaneous steps=20000 name=both
+  rlgan -m seed=1,2,3 task=wgan,ddpg                           every combination, one run each
+  rlgan resume=RUN steps=20000                                 go on with a run, or train it longer
+  rlgan evaluate RUN checkpoint=best                           measure it again
+
+Every run:
+  steps seed device precision compile threads log_every eval_every checkpoint_every keep_last
+  run_dir resume progress tensorboard name
+
+Groups (choose an option with group=option, or group@place=option where a group is mounted per player):
+{groups}
+
+  --cfg job       print the composed configuration and stop
+  -m              run every combination of comma-separated values
+  --version       print the version
+  --hydra-help    everything else that Hydra can do
+Your own configurations: a folder conf/ where you start, folders named in RLGAN_CONF, or a package's entry point in
+the group rlgan.conf.
+"""
+
+_SWEEP = "RLGAN_SWEEP"
 
 
-def main() -> None:
-    raise SystemExit(2)
+def main(argv: Sequence[str] | None = None) -> None:
+    """Run the command line and exit.
+
+    Exit codes: 0 done; 1 a run failed; 2 it could not start (one line on standard error says why, and
+    HYDRA_FULL_ERROR=1 shows the traceback); 128 + signal after an interruption.
+    """
+    arguments = list(sys.argv[1:] if argv is None else argv)
+    try:
+        code = _dispatch(arguments)
+    except KeyboardInterrupt:
+        code = 130
+    except (ConfigError, RunError) as error:
+        code = _complain(error, str(error))
+    sys.exit(code)
+
+
+def _dispatch(arguments: list[str]) -> int:
+    if any(word in ("-h", "--help") for word in arguments):
+        return _help()
+    if "--version" in arguments:
+        print(f"rlgan {rlgan.__version__}")
+        return 0
+    # A class of the user's own, named in _target_, is found from where they stand.
+    if os.getcwd() not in sys.path:
+        sys.path.append(os.getcwd())
+    if arguments[:1] == ["evaluate"]:
+        return evaluate(arguments[1:])
+    if any(word in ("-sc", "--shell-completion") for word in arguments):
+        return _hydra(arguments, [])
+    return _train(arguments)
+
+
+def _help() -> int:
+    from rlgan.runs.compose import options
+
+    found = options()
+    width = max(map(len, found), default=0)
+    groups = "\n".join(f"  {group:<{width}}  {', '.join(names)}" for group, names in found.items())
+    print(HELP.format(version=rlgan.__version__, groups=groups), end="")
+    return 0
+
+
+def _train(arguments: list[str]) -> int:
+    from hydra._internal.utils import get_args_parser
+
+    from rlgan.runs.compose import changes, forced, options, parse
+
+    known, unknown = get_args_parser().parse_known_args(arguments)
+    if unknown:
+        raise ConfigError(f"{unknown[0]}: no such option; see --help")
+    typed = list(known.overrides)
+    resumed = [item for item in typed if item.lstrip("+").startswith("resume=")]
+    if resumed and (where := parse(resumed[-1]).value()) is not None:
+        from rlgan.runs.directory import read_config, read_starts
+
+        if known.multirun:
+            raise ConfigError(f"resume = {where}: cannot be combined with -m; resume the runs one by one")
+        path = Path(str(where))
+        read_config(path)
+        starts = read_starts(path)
+        rest = [item for item in typed if item not in resumed]
+        values = changes(rest, starts[0]["choices"] if starts else {})
+        from rlgan.runs.session import resume
+
+        return resume(path, values, rest).code
+    groups = options()
+    rewritten = [forced(item, groups) if item in typed and "=" in item else item for item in arguments]
+    for item in typed:
+        parse(item)
+    return _hydra(rewritten, typed, many=known.multirun)
+
+
+def _hydra(arguments: list[str], typed: list[str], many: bool = False) -> int:
+    """Compose and run by Hydra, with its own error pages replaced by one line."""
+    import tempfile
+
+    import hydra
+    from hydra.errors import HydraException
+    from omegaconf.errors import OmegaConfBaseException
+
+    from rlgan.runs.compose import ROOT, conf_directory, explain, register
+
+    register()
+    full = os.environ.get("HYDRA_FULL_ERROR")
+    report = tempfile.NamedTemporaryFile("r", prefix="rlgan-sweep-", suffix=".jsonl", dir=_shared_folder(many))
+    argv = sys.argv
+    sys.argv = [argv[0], *arguments]
+    os.environ["HYDRA_FULL_ERROR"] = "1"
+    os.environ[_SWEEP] = report.name
+    try:
+        hydra.main(config_path=str(conf_directory()), config_name=ROOT, version_base="1.3")(_job)()
+    except (HydraException, OmegaConfBaseException) as error:
+        message = explain(error, typed)
+        _restore("HYDRA_FULL_ERROR", full)
+        return _complain(error, message)
+    finally:
+        sys.argv = argv
+        _restore("HYDRA_FULL_ERROR", full)
+        os.environ.pop(_SWEEP, None)
+        outcomes = [json.loads(line) for line in report.read().splitlines()]
+        report.close()
+    return _verdict(outcomes, many)
+
+
+def _job(config: DictConfig) -> None:
+    """One run, as Hydra (or a launcher's worker) calls it. Reports its end in a file, as no return value comes back."""
+    from hydra.core.hydra_config import HydraConfig
+
+    from rlgan.runs.compose import group_choices
+    from rlgan.runs.config import plain
+    from rlgan.runs.session import Outcome, start
+
+    if os.getcwd() not in sys.path:
+        sys.path.append(os.getcwd())
+    launch = HydraConfig.get()
+    overrides = [str(item).lstrip("+") for item in launch.overrides.task]
+    try:
+        outcome = start(plain(config), overrides, group_choices(launch.runtime.choices))
+    except (ConfigError, RunError) as error:
+        outcome = Outcome(_complain(error, str(error)), "refused", message=str(error))
+    report = os.environ.get(_SWEEP)
+    if report is not None:
+        with open(report, "a") as file:
+            file.write(json.dumps({"job": " ".join(overrides), **vars(outcome)}) + "\n")
+    stopped = outcome.code > 128
+    if stopped:
+        raise KeyboardInterrupt if outcome.code == 130 else SystemExit(outcome.code)
+    if outcome.code and report is None:
+        raise SystemExit(outcome.code)
+
+
+def _verdict(outcomes: list[dict[str, Any]], many: bool) -> int:
+    failed = [outcome for outcome in outcomes if outcome["code"]]
+    if many:
+        print(f"{len(outcomes) - len(failed)} of {len(outcomes)} runs finished", file=sys.stderr)
+        for outcome in failed:
+            where = f" ({outcome['path']})" if outcome["path"] else ""
+            print(f"  {outcome['state']}: {outcome['job']}: {outcome['message']}{where}", file=sys.stderr)
+    return max((int(outcome["code"]) for outcome in failed), default=0)
+
+
+def evaluate(arguments: Sequence[str]) -> int:
+    """`evaluate RUN [checkpoint=best|last|<step>] [key=value ...]`; returns the exit code."""
+    from rlgan.runs.compose import changes, parse
+
+    words = [word for word in arguments if "=" not in word]
+    if len(words) != 1:
+        raise ConfigError("RUN: name one run's directory, for example evaluate outputs/wgan/2026-01-31_12-00-00_seed=0")
+    from rlgan.runs.directory import read_config, read_starts
+
+    path = Path(words[0])
+    read_config(path)
+    which = "best"
+    rest: list[str] = []
+    for item in arguments:
+        if item.startswith("checkpoint="):
+            which = str(parse(item).value())
+        elif item not in words:
+            rest.append(item)
+    starts = read_starts(path)
+    values = changes(rest, starts[0]["choices"] if starts else {})
+    from rlgan.runs.evaluation import evaluate_run
+    from rlgan.runs.progress import table
+
+    result = evaluate_run(path, which, values)
+    print(table(result))
+    return 0
+
+
+def evaluate_main() -> None:
+    """scripts/evaluate.py: `evaluate` with `main`'s manners."""
+    words = sys.argv[1:]
+    main(words if any(word in ("-h", "--help", "--version") for word in words) else ["evaluate", *words])
+
+
+def _complain(error: BaseException, message: str) -> int:
+    if os.environ.get("HYDRA_FULL_ERROR") == "1" and os.environ.get(_SWEEP) is None:
+        traceback.print_exception(error)
+    print(f"rlgan: {' '.join(message.split())}", file=sys.stderr)
+    return 2
+
+
+def _restore(name: str, value: str | None) -> None:
+    if value is None:
+        os.environ.pop(name, None)
+    else:
+        os.environ[name] = value
+
+
+def _shared_folder(many: bool) -> str | None:
+    """Where the report of a sweep can be seen by a launcher's workers on other machines."""
+    if not many:
+        return None
+    folder = Path("outputs/sweeps").resolve()
+    folder.mkdir(parents=True, exist_ok=True)
+    return str(folder)

@@ -15,7 +15,7 @@ import importlib
 import inspect
 import re
 import sys
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import fields, is_dataclass
 from typing import Any
 
@@ -25,18 +25,10 @@ from omegaconf.errors import MissingMandatoryValue, OmegaConfBaseException
 from rlgan.runs.errors import ConfigError
 from rlgan.runs.schema import WrongType, coerce
 from rlgan.runs.settings import Settings
+from rlgan.runs.suggest import nearest
 from rlgan.runs.task import Task
 
 _FIELD = re.compile(r"^[A-Za-z_][\w.\[\]]* = ")
-
-
-def suggest(word: str, known: Iterable[str]) -> str:
-    """`did you mean X?` for the nearest known name, else the list of known names, else nothing."""
-    names = sorted(set(known))
-    close = difflib.get_close_matches(word, names, n=1, cutoff=0.6)
-    if close:
-        return f"did you mean {close[0]}?"
-    return f"it has {', '.join(names)}" if names else "it takes no keys"
 
 
 def plain(config: Any) -> dict[str, Any]:
@@ -149,7 +141,7 @@ def build_task(config: Mapping[str, Any], settings: Settings) -> Task:
     known = set(_parameters(target)) - {"settings"}
     for key, value in sections.items():
         if key not in known and not _takes_any(target):
-            hint = suggest(str(key), (known - set(own)) | names | {"task"})
+            hint = nearest(str(key), (known - set(own)) | names | {"task"}, "there are")
             raise ConfigError(f"{key} = {_short(value)}: {target.__name__} has no such section; {hint}")
     arguments = _arguments(target, own, "task", {"settings": settings}, partial=True)
     arguments |= _arguments(target, sections, "", {"settings": settings, **arguments}, partial=False)
@@ -174,7 +166,8 @@ def _arguments(
         if key in given:
             continue
         if key not in parameters and not _takes_any(target):
-            raise ConfigError(f"{here} = {_short(value)}: {_name(target)} has no such key; {suggest(str(key), known)}")
+            hint = nearest(str(key), known, "it has")
+            raise ConfigError(f"{here} = {_short(value)}: {_name(target)} has no such key; {hint}")
         annotation = hints.get(str(key), Any)
         try:
             arguments[str(key)] = coerce(value, annotation, here, build)

@@ -1,0 +1,333 @@
+"""The loop: move, log, evaluate, save; stop when asked; never save what is not finite."""
+
+from __future__ import annotations
+
+import math
+import os
+import platform
+import random
+import signal
+import threading
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from types import FrameType
+from typing import Any
+
+import numpy as np
+import torch
+from omegaconf import OmegaConf
+
+from rlgan.runs.checkpoint import Checkpoint, Checkpoints
+from rlgan.runs.directory import RunDirectory
+from rlgan.runs.errors import Diverged
+from rlgan.runs.logger import Logger
+from rlgan.runs.progress import Progress
+from rlgan.runs.settings import Settings
+from rlgan.runs.task import Task
+
+_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGUSR2)
+
+
+class Interrupted(Exception):
+    """The run was asked to stop, has saved, and has left the loop.
+
+    Args:
+        number: the signal.
+        step: steps done, all of them in the checkpoint.
+    """
+
+    def __init__(self, number: int, step: int) -> None:
+        super().__init__(f"{signal.Signals(number).name} at step {step}: saved; go on with resume=")
+        self.number = number
+        self.step = step
+
+
+class Stop:
+    """The first signal asks the loop to finish its step and save; the second leaves at once."""
+
+    def __init__(self, run: RunDirectory) -> None:
+        self._run = run
+        self.number: int | None = None
+        self.step = 0
+
+    def __call__(self, number: int, frame: FrameType | None) -> None:
+        if self.number is not None:
+            self._run.write_status(
+                "interrupted", self.step, f"second {signal.Signals(number).name}: left without saving"
+            )
+            os._exit(128 + number)
+        self.number = number
+
+    @contextmanager
+    def installed(self) -> Iterator[None]:
+        """Handle the signals inside the block (in the main thread; elsewhere they cannot be handled)."""
+        if threading.current_thread() is not threading.main_thread():
+            yield
+            return
+        former = {number: signal.signal(number, self) for number in _SIGNALS}
+        try:
+            yield
+        finally:
+            for number, handler in former.items():
+                signal.signal(number, handler)
+
+
+class Run:
+    """One start of a run: its logger, checkpoints and clock around a task.
+
+    Args:
+        task: built from `config`; restored here where there is a checkpoint.
+        settings: the run's settings.
+        run: the locked directory.
+        config: the resolved configuration, for TensorBoard.
+        checkpoint: what to go on from.
+    """
+
+    def __init__(
+        self,
+        task: Task,
+        settings: Settings,
+        run: RunDirectory,
+        config: Mapping[str, Any],
+        checkpoint: Checkpoint | None,
+    ) -> None:
+        self.task = task
+        self.settings = settings
+        self.run = run
+        self.config = config
+        self.latest: dict[str, float] = {}
+        self._saved_at = -1
+        self._earlier_seconds = 0.0
+        self._steps_at_log = 0
+        meta: Mapping[str, Any] = {}
+        if checkpoint is not None:
+            task.load_state_dict(checkpoint.state["task"])
+            set_global_random_state(checkpoint.state["global_random"])
+            self.latest = dict(checkpoint.state["latest"])
+            meta = checkpoint.manifest.meta
+            self._earlier_seconds = float(meta["wall_seconds"])
+            self._saved_at = checkpoint.manifest.step
+        name = type(task).__name__.lower()
+        self.progress = Progress(name, task.steps_done, settings.steps, task.headline, settings.progress)
+        self.checkpoints = Checkpoints(run.checkpoints, settings.keep_last, task.best, self.progress.say)
+        if checkpoint is not None:
+            self.checkpoints.discard_after(checkpoint.manifest.step)
+        resuming = checkpoint is not None or run.metrics.exists()
+        self.logger = Logger(
+            run.path,
+            settings.tensorboard,
+            resume_step=(checkpoint.manifest.step if checkpoint else -1) if resuming else None,
+            resume_bytes=int(meta.get("metrics_bytes", 0)),
+        )
+        if checkpoint is None:
+            self.logger.text("config", OmegaConf.to_yaml(OmegaConf.create(dict(config))))
+        self._began = time.monotonic()
+        self._log_began = self._began
+        self._steps_at_log = task.steps_done
+
+    @property
+    def seconds(self) -> float:
+        """Wall time of all starts together."""
+        return self._earlier_seconds + time.monotonic() - self._began
+
+    def log(self) -> None:
+        """Training scalars."""
+        step = self.task.steps_done
+        values = self._finite(self.task.metrics())
+        elapsed = time.monotonic() - self._log_began
+        rate = (step - self._steps_at_log) / elapsed if elapsed > 0 else 0.0
+        self._write(step, {**values, "time/steps_per_second": rate, "time/seconds": self.seconds})
+        self._log_began, self._steps_at_log = time.monotonic(), step
+
+    def evaluate(self) -> dict[str, float]:
+        """Evaluation scalars and pictures; its time does not count in the training rate."""
+        began = time.monotonic()
+        step = self.task.steps_done
+        values = self._finite(self.task.evaluate())
+        took = time.monotonic() - began
+        self._write(step, {**values, "time/evaluation_seconds": took})
+        self.logger.pictures(step, self.task.pictures())
+        self._log_began += time.monotonic() - began
+        return values
+
+    def save(self, evaluation: Mapping[str, float]) -> None:
+        """A checkpoint of this step; `evaluation` is this step's, if there was one."""
+        began = time.monotonic()
+        step = self.task.steps_done
+        meta = {
+            "metrics_bytes": self.logger.flush(),
+            "wall_seconds": self.seconds,
+            **exactness(self.settings, self.task),
+        }
+        state = {"task": self.task.state_dict(), "global_random": global_random_state(), "latest": self.latest}
+        self.checkpoints.save(step, state, evaluation, meta)
+        self._saved_at = step
+        self.run.write_status("running", step)
+        self._log_began += time.monotonic() - began
+
+    def finish(self) -> dict[str, float]:
+        """summary.json and TensorBoard's HPARAMS."""
+        step = self.task.steps_done
+        summary = {"step": step, **self.latest, "time/seconds": self.seconds}
+        self.logger.hparams(self.config, {tag: value for tag, value in summary.items() if not tag.startswith("time/")})
+        self.run.write_summary(summary)
+        self.run.write_status("finished", step)
+        return summary
+
+    def loop(self, stop: Stop) -> None:
+        """Advance to `settings.steps`.
+
+        Raises:
+            Interrupted: a signal came; the state is saved.
+            Diverged: something is not finite; the last good checkpoint stands.
+        """
+        task, settings = self.task, self.settings
+        log_every, eval_every, save_every = settings.log_every, settings.eval_every, settings.checkpoint_every
+        step = task.steps_done
+        while step < settings.steps:
+            former = step
+            task.advance()
+            step = stop.step = task.steps_done
+            if step <= former:
+                raise RuntimeError(f"{type(task).__name__}.advance made no step at {step}")
+            self.progress.update(step)
+            end = step >= settings.steps
+            if end or _crossed(log_every, former, step):
+                self.log()
+            evaluation: dict[str, float] = {}
+            if end or _crossed(eval_every, former, step):
+                evaluation = self.evaluate()
+            better = bool(save_every and evaluation) and self.checkpoints.would_be_best(evaluation)
+            if end or better or _crossed(save_every, former, step):
+                self.save(evaluation)
+            if stop.number is not None and not end:
+                if self._saved_at != step:
+                    self.save(evaluation)
+                self.run.write_status("interrupted", step, f"{signal.Signals(stop.number).name}: saved")
+                raise Interrupted(stop.number, step)
+
+    def close(self) -> None:
+        """Close files, bar and task."""
+        self.progress.close()
+        self.logger.close()
+        self.task.close()
+
+    def _write(self, step: int, values: dict[str, float]) -> None:
+        self.latest |= {tag: value for tag, value in values.items() if not tag.startswith("time/")}
+        self.logger.scalars(step, values)
+        self.progress.metrics(values)
+
+    def _finite(self, values: Mapping[str, float]) -> dict[str, float]:
+        plain = {tag: float(value) for tag, value in values.items()}
+        for tag, value in plain.items():
+            if not math.isfinite(value):
+                raise Diverged(f"{tag} = {value} at step {self.task.steps_done}: try a smaller learning rate")
+        return plain
+
+
+def train(
+    task: Task,
+    settings: Settings,
+    run: RunDirectory,
+    config: Mapping[str, Any],
+    checkpoint: Checkpoint | None = None,
+) -> dict[str, float]:
+    """Train to `settings.steps` and return the final metrics, which are also in summary.json.
+
+    At each multiple of an interval: training scalars, then evaluation and pictures, then the checkpoint; all of them at
+    the end. A run that is already there does nothing and returns its summary.
+
+    Args:
+        task: the task, freshly built.
+        settings: the settings it was built with.
+        run: the locked directory.
+        config: the resolved configuration.
+        checkpoint: a sound checkpoint to go on from; the rest of metrics.jsonl is cut off.
+
+    Raises:
+        Interrupted: SIGINT, SIGTERM or SIGUSR2 came; the state is saved, status.json says interrupted.
+        Diverged: status.json says failed, with the diagnosis; the last good checkpoint stands.
+    """
+    stop = Stop(run)
+    started = checkpoint.manifest.step if checkpoint else 0
+    with stop.installed():
+        run.write_status("running", started, steps=settings.steps)
+        if checkpoint is None:
+            torch.manual_seed(settings.seed)
+            random.seed(settings.seed)
+            np.random.seed(settings.seed % 2**32)
+        current: Run | None = None
+        try:
+            current = Run(task, settings, run, config, checkpoint)
+            stop.step = task.steps_done
+            for note in task.notes():
+                current.progress.say(f"note: {note}")
+            done = run.summary
+            if task.steps_done >= settings.steps and done is not None and done["step"] == task.steps_done:
+                run.write_status("finished", task.steps_done)
+                return done
+            current.loop(stop)
+            return current.finish()
+        except Interrupted:
+            raise
+        except BaseException as error:
+            reason = str(error) or type(error).__name__
+            run.write_status("failed", task.steps_done, reason, error=type(error).__name__)
+            raise
+        finally:
+            if current is not None:
+                current.close()
+            else:
+                task.close()
+
+
+def exactness(settings: Settings, task: Task) -> dict[str, Any]:
+    """What has to be the same for a resumed run to have the same bits."""
+    return {
+        "torch": str(torch.__version__),
+        "numpy": np.__version__,
+        "machine": platform.machine(),
+        "device": str(settings.torch_device),
+        "threads": settings.threads,
+        "precision": settings.precision,
+        "compiled": bool(task.compiled),
+        "layout": task.layout(),
+    }
+
+
+def inexact(meta: Mapping[str, Any], settings: Settings, task: Task) -> list[str]:
+    """A sentence for every difference that costs a resumed run its bit-exactness."""
+    now = exactness(settings, task)
+    return [
+        f"resume is not bit-exact: {key} was {meta[key]} and is {value}"
+        for key, value in now.items()
+        if key in meta and meta[key] != value
+    ]
+
+
+def global_random_state() -> dict[str, Any]:
+    """The states of the global generators, for what draws from them (dropout, outside code), in plain containers."""
+    kind, keys, position, has_gauss, cached = np.random.get_state(legacy=True)
+    state: dict[str, Any] = {
+        "torch": torch.get_rng_state(),
+        "python": random.getstate(),
+        "numpy": (str(kind), torch.from_numpy(np.asarray(keys).astype(np.int64)), position, has_gauss, cached),
+    }
+    if torch.cuda.is_initialized():
+        state["cuda"] = torch.cuda.get_rng_state_all()
+    return state
+
+
+def set_global_random_state(state: Mapping[str, Any]) -> None:
+    """Put `global_random_state()` back."""
+    torch.set_rng_state(state["torch"])
+    random.setstate(state["python"])
+    kind, keys, position, has_gauss, cached = state["numpy"]
+    np.random.set_state((kind, keys.numpy().astype(np.uint32), position, has_gauss, cached))
+    if "cuda" in state and torch.cuda.device_count() == len(state["cuda"]):
+        torch.cuda.set_rng_state_all(state["cuda"])
+
+
+def _crossed(every: int, former: int, step: int) -> bool:
+    return every > 0 and step // every > former // every

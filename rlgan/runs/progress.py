@@ -1,0 +1,84 @@
+"""What a person sees while a run is under way, and at its end."""
+
+from __future__ import annotations
+
+import sys
+import time
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+_SECONDS_BETWEEN_LINES = 10.0
+
+
+class Progress:
+    """A bar with rate and key metrics on a terminal; a plain line now and then where standard error is none.
+
+    Args:
+        name: what is being trained.
+        done, total: steps.
+        headline: tags that are shown; empty shows the first two that come.
+        shown: False keeps silent.
+    """
+
+    def __init__(self, name: str, done: int, total: int, headline: Sequence[str], shown: bool) -> None:
+        self._name = name
+        self._done = done
+        self._total = total
+        self._headline = tuple(headline)
+        self._latest: dict[str, float] = {}
+        self._shown = shown
+        self._bar: Any = None
+        self._line_at = time.monotonic()
+        self._line_step = done
+        if shown and sys.stderr.isatty():
+            from tqdm import tqdm
+
+            self._bar = tqdm(initial=done, total=total, desc=name, unit="step", dynamic_ncols=True, smoothing=0.1)
+
+    def update(self, step: int) -> None:
+        """The run has come to `step`."""
+        if self._bar is not None:
+            self._bar.update(step - self._done)
+        self._done = step
+
+    def metrics(self, values: Mapping[str, float]) -> None:
+        """New values for the headline."""
+        if not self._headline:
+            self._headline = tuple(tag for tag in values if not tag.startswith("time/"))[:2]
+        self._latest |= {tag: value for tag, value in values.items() if tag in self._headline}
+        if self._bar is not None:
+            self._bar.set_postfix({tag: f"{value:.3g}" for tag, value in self._latest.items()}, refresh=False)
+        elif self._shown:
+            now = time.monotonic()
+            if now - self._line_at >= _SECONDS_BETWEEN_LINES:
+                rate = (self._done - self._line_step) / (now - self._line_at)
+                words = "  ".join(f"{tag} {value:.4g}" for tag, value in self._latest.items())
+                print(
+                    f"{self._name}  {self._done}/{self._total} steps  {rate:.0f}/s  {words}",
+                    file=sys.stderr,
+                    flush=True,
+                )
+                self._line_at, self._line_step = now, self._done
+
+    def say(self, message: str) -> None:
+        """A sentence above the bar."""
+        if self._bar is not None:
+            self._bar.write(message, file=sys.stderr)
+        else:
+            print(message, file=sys.stderr, flush=True)
+
+    def close(self) -> None:
+        """Leave the bar as it stands."""
+        if self._bar is not None:
+            self._bar.close()
+
+
+def table(metrics: Mapping[str, float]) -> str:
+    """Tags and values in two aligned columns, tags in their order, timing last."""
+    rows = sorted(metrics.items(), key=lambda row: row[0].startswith("time/"))
+    width = max((len(tag) for tag, _ in rows), default=0)
+    return "\n".join(f"  {tag:<{width}}  {_number(value):>12}" for tag, value in rows)
+
+
+def _number(value: float) -> str:
+    return f"{int(value)}" if float(value).is_integer() and abs(value) < 1e15 else f"{value:.5g}"
