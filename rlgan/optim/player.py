@@ -1,0 +1,220 @@
+"""A player: one network's vector and everything that moves it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, TypedDict
+
+import torch
+from torch import Tensor, nn
+
+from rlgan.optim.averaging import Average
+from rlgan.optim.method import Method
+from rlgan.optim.metric import RMS, Scalars, Slots
+from rlgan.optim.momentum import GradientEMA
+from rlgan.optim.noise import Noise, NoNoise
+from rlgan.optim.projection import NoProjection, Projection
+from rlgan.optim.schedule import Constant, Schedule
+from rlgan.optim.vector import Vector, share_buffers
+
+
+class PlayerState(TypedDict):
+    """Everything of a player that changes: vectors (d,), and buffers by name. A plain tree of tensors."""
+
+    theta: Tensor
+    buffers: Slots
+    slots: Slots
+    average: Slots
+    average_buffers: Slots
+
+
+@dataclass(frozen=True)
+class PlayerSpec:
+    """How one player is configured: the sections under ``critic:``, ``generator:`` or ``actor:``.
+
+    Args:
+        network: what builds the module (see rlgan.nets).
+        optimizer: the method.
+        schedule: factor of the learning rate.
+        projection: the convex set that the player stays in.
+        noise: what a step adds.
+        averaging: the average that is kept (target network, EMA generator), or None.
+    """
+
+    network: Any
+    optimizer: Method
+    schedule: Schedule = Constant()
+    projection: Projection = NoProjection()
+    noise: Noise = NoNoise()
+    averaging: Average | None = None
+
+
+class Player:
+    """A network's vector, its method, schedule, noise, projection and average, and the state of all of them.
+
+        theta+     = P_K( theta + displacement(g) + sigma xi )
+        theta_bar+ = theta_bar + w (theta+ - theta_bar)
+
+    Args:
+        name: how losses and metrics call it ("critic", "generator", "actor").
+        module: the network; ravelled here, its parameters become views of ``theta``.
+        spec: method and the other slots.
+        horizon: the steps this player is planned to take, for schedules and averages that depend on it.
+        generator: where noise is drawn; needed only with noise.
+
+    Raises:
+        ValueError: if there is noise and no generator.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        module: nn.Module,
+        spec: PlayerSpec,
+        horizon: int = 0,
+        generator: torch.Generator | None = None,
+    ) -> None:
+        if spec.noise.active and generator is None:
+            raise ValueError(f"noise = {spec.noise}: player {name} has noise and needs a generator to draw it from")
+        self.name = name
+        self.spec = spec
+        self.horizon = horizon
+        self.generator = generator
+        self.steps = 0
+        self.vector = Vector(module)
+        theta = self.vector.theta
+        self.state: PlayerState = {
+            "theta": theta,
+            "buffers": self.vector.buffers(),
+            "slots": spec.optimizer.init(theta),
+            "average": {},
+            "average_buffers": {},
+        }
+        self._average_module: nn.Module | None = None
+        if spec.averaging is not None:
+            theta_bar = theta.clone()
+            self._average_module = self.vector.bound_to(theta_bar).eval()
+            self.state["average"] = {"theta_bar": theta_bar}
+            self.state["average_buffers"] = {name: b.clone() for name, b in self.vector.buffers().items()}
+            share_buffers(self._average_module, self.state["average_buffers"])
+        method = spec.optimizer
+        self._fused_adam = (
+            isinstance(method.momentum, GradientEMA)
+            and isinstance(method.metric, RMS)
+            and method.metric.bias_correction
+            and not spec.noise.active
+        )
+        self._count = torch.zeros((), dtype=torch.float32)
+
+    @property
+    def module(self) -> nn.Module:
+        """The network itself; its parameters are views of ``theta``."""
+        return self.vector.module
+
+    @property
+    def average(self) -> nn.Module:
+        """The averaged network in evaluation mode, or the network itself where no average is kept."""
+        return self.module if self._average_module is None else self._average_module
+
+    def scalars(self, t: int) -> dict[str, float]:
+        """The numbers that step `t` (1, 2, ...) needs, in Python doubles."""
+        s = self.spec.optimizer.scalars(t, self.spec.schedule(t - 1, self.horizon))
+        if self.spec.noise.active:
+            s["sigma"] = self.spec.noise.scale(s["lr"])
+        if self.spec.averaging is not None:
+            s["average"] = self.spec.averaging.weight(t, self.horizon)
+        return s
+
+    def draw(self) -> Tensor | None:
+        """The noise of the next step, or None."""
+        if self.generator is None or not self.spec.noise.active:
+            return None
+        return self.spec.noise.draw(self.vector.theta, self.generator)
+
+    def step(self, state: PlayerState, g: Tensor, s: Scalars, xi: Tensor | None) -> PlayerState:
+        """The state after one step with gradient `g` (d,): pure, nothing is written."""
+        v, slots = self.spec.optimizer.displacement(state["theta"], g, state["slots"], s)
+        theta = state["theta"] + v
+        if xi is not None:
+            theta = theta + xi * s["sigma"]
+        theta = self.spec.projection(theta)
+        average = {}
+        if self.spec.averaging is not None:
+            theta_bar = state["average"]["theta_bar"]
+            average = {"theta_bar": theta_bar + (theta - theta_bar) * s["average"]}
+        return {
+            "theta": theta,
+            "buffers": state["buffers"],
+            "slots": slots,
+            "average": average,
+            "average_buffers": {name: state["buffers"][name] for name in state["average_buffers"]},
+        }
+
+    def step_in_place(self, g: Tensor, s: dict[str, float], xi: Tensor | None) -> None:
+        """`step` written into the player's own tensors; torch's fused kernel where one fits the slots."""
+        if not self._fused_adam:
+            overwrite(self.state, self.step(self.state, g, s, xi))
+            return
+        method, slots, theta = self.spec.optimizer, self.state["slots"], self.state["theta"]
+        momentum, metric = method.momentum, method.metric
+        assert isinstance(momentum, GradientEMA) and isinstance(metric, RMS)
+        self._count.fill_(self.steps + 1)
+        torch._fused_adam_(
+            [theta], [g], [slots["mean"]], [slots["mean_square"]], [], [self._count],
+            lr=s["lr"], beta1=momentum.beta, beta2=metric.decay, weight_decay=method.weight_decay, eps=metric.delta,
+            amsgrad=False, maximize=False,
+        )  # fmt: skip
+        if not isinstance(self.spec.projection, NoProjection):
+            theta.copy_(self.spec.projection(theta))
+        if self.spec.averaging is not None:
+            self.state["average"]["theta_bar"].lerp_(theta, s["average"])
+            for name, value in self.state["average_buffers"].items():
+                value.copy_(self.state["buffers"][name])
+
+    def state_dict(self) -> dict[str, Any]:
+        """Copies of all tensors, and the step count; a plain tree."""
+        return {
+            "steps": self.steps,
+            "theta": self.state["theta"].clone(),
+            **{part: {k: v.clone() for k, v in self.state[part].items()} for part in _PARTS},  # type: ignore[literal-required]
+            "generator": None if self.generator is None else self.generator.get_state(),
+        }
+
+    def load_state_dict(self, saved: dict[str, Any]) -> None:
+        """Write a saved state into the player's own tensors.
+
+        Raises:
+            ValueError: if the saved vectors do not fit this player.
+        """
+        for part in _PARTS:
+            mine = self.state[part]  # type: ignore[literal-required]
+            if set(mine) != set(saved[part]):
+                raise ValueError(
+                    f"{self.name} = saved with {part} {sorted(saved[part])}, configured with {sorted(mine)}: "
+                    "resume with the configuration of the run"
+                )
+            for key, value in saved[part].items():
+                _fit(self.name, mine[key], value)
+        _fit(self.name, self.state["theta"], saved["theta"])
+        self.steps = int(saved["steps"])
+        if self.generator is not None and saved["generator"] is not None:
+            self.generator.set_state(saved["generator"])
+
+
+_PARTS = ("buffers", "slots", "average", "average_buffers")
+
+
+def _fit(name: str, mine: Tensor, saved: Tensor) -> None:
+    if mine.shape != saved.shape:
+        raise ValueError(f"{name} = vector of shape {tuple(saved.shape)}: this network needs {tuple(mine.shape)}")
+    mine.copy_(saved)
+
+
+def overwrite(old: PlayerState, new: PlayerState) -> None:
+    """Copy every tensor of `new` into its place in `old`, skipping what already is the same tensor."""
+    old["theta"].copy_(new["theta"])
+    for part in _PARTS:
+        mine, fresh = old[part], new[part]  # type: ignore[literal-required]
+        for key, value in fresh.items():
+            if mine[key] is not value:
+                mine[key].copy_(value)

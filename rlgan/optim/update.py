@@ -1,0 +1,144 @@
+"""The update: one move of a game, run eagerly on modules or as one compiled pure function of the vectors."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from collections.abc import Callable, Sequence
+from typing import Any, Literal
+
+import torch
+from torch import Tensor
+
+from rlgan.optim.field import EagerField, Losses, Metrics, NonFinite, Position, PureField
+from rlgan.optim.game import Game, Plan
+from rlgan.optim.player import Player, PlayerState, overwrite
+
+COMPILE_PAYS_FROM = 60_000
+"""Player steps in a run from which a cold compilation (a minute) is earned back."""
+
+
+def resolve_compile(requested: bool | Literal["auto"], planned_steps: int, device: torch.device) -> tuple[bool, str]:
+    """Whether to compile, and why in one line.
+
+    Args:
+        requested: what the user asked for.
+        planned_steps: steps that all players together will take in the run.
+
+    Raises:
+        ValueError: if compilation is demanded on a CPU without a C++ compiler.
+    """
+    compiler = device.type != "cpu" or any(shutil.which(c) for c in (os.environ.get("CXX", "c++"), "g++", "clang++"))
+    if requested is True and not compiler:
+        raise ValueError("compile = true: no C++ compiler found; install g++, or use compile=auto to run eagerly")
+    if requested != "auto":
+        return requested, "as asked"
+    if not compiler:
+        return False, "no C++ compiler found, so the update runs eagerly"
+    if planned_steps < COMPILE_PAYS_FROM:
+        return False, f"{planned_steps} planned steps do not pay for a compilation"
+    return True, f"{planned_steps} planned steps pay for a compilation"
+
+
+def _compile(function: Callable[..., Metrics], device: torch.device) -> Callable[..., Metrics]:
+    """One graph for one update; calls check the shapes of its tensors and nothing else.
+
+    The players, losses and game of an update never change, so guards on them (100 us and more a call, a seventh of a
+    small update) are dropped. Dynamo keeps graphs by code object: each update gets a code object of its own, so that
+    one never runs the graph of another.
+    """
+
+    def run(*args: Any) -> Metrics:
+        return function(*args)
+
+    run.__code__ = run.__code__.replace()
+    options: dict[str, Any] = {"guard_filter_fn": lambda guards: [g.guard_type == "TENSOR_MATCH" for g in guards]}
+    if device.type == "cpu":
+        options["cpp_wrapper"] = True  # calls the kernels from C++, a fifth faster at 2x64
+    compiled: Callable[..., Metrics] = torch.compile(run, fullgraph=True, dynamic=False, options=options)
+    return compiled
+
+
+class Update:
+    """One move of `game` by `players` on `losses`, and the state that it changes.
+
+    Args:
+        players: in any order; the losses fix the order of play.
+        losses: what they minimise.
+        game: the order of play.
+        compiled: run as one compiled pure function (``fullgraph=True, dynamic=False``) instead of eagerly.
+        shares_batch: the last player uses the critic's last batch (see `Game.batches`).
+    """
+
+    def __init__(
+        self, players: Sequence[Player], losses: Losses, game: Game, compiled: bool = False, shares_batch: bool = False
+    ) -> None:
+        self.players = {p.name: p for p in players}
+        self.game = game
+        self.compiled = compiled
+        self.eager = EagerField(players, losses)
+        self.pure = PureField(players, losses)
+        self.steps = game.steps(self.pure.names)
+        self.batches = game.batches(shares_batch)
+        device = players[0].vector.theta.device
+        self._finite = torch.ones((), dtype=torch.bool, device=device)
+        self._run = _compile(self._pure_move, device) if compiled else self._pure_move
+
+    def __call__(self, batches: Sequence[Any]) -> Metrics:
+        """One move on `batches` (a list of `self.batches` minibatches); metrics are detached and not synchronised.
+
+        Raises:
+            NonFinite: before a step, if a loss or gradient is NaN or infinite; nothing of that step is written.
+        """
+        numbers = {
+            name: [player.scalars(player.steps + 1 + i) for i in range(self.steps[name])]
+            for name, player in self.players.items()
+        }
+        draws = {name: [p.draw() for _ in range(self.steps[name])] for name, p in self.players.items()}
+        if self.compiled:
+            packed = [v for steps in numbers.values() for s in steps for v in s.values()]
+            scalars = torch.tensor(packed, dtype=torch.float64).to(self._finite.device)
+            states = {name: p.state for name, p in self.players.items()}
+            metrics = self._run(states, self._finite, list(batches), scalars, draws)
+            if not metrics.pop("finite"):
+                bad = ", ".join(f"{k} = {v.item():.4g}" for k, v in metrics.items())
+                raise NonFinite(f"a loss or gradient is not finite ({bad})")
+        else:
+            plan: Plan = {name: list(zip(numbers[name], draws[name], strict=True)) for name in self.players}
+            position = Position({}, None)
+            _, metrics = self.game.move(self.eager, position, batches, plan)
+        for name, n in self.steps.items():
+            self.players[name].steps += n
+        return metrics
+
+    def _pure_move(
+        self,
+        states: dict[str, PlayerState],
+        finite: Tensor,
+        batches: list[Any],
+        scalars: Tensor,
+        draws: dict[str, list[Tensor | None]],
+    ) -> Metrics:
+        values = iter(scalars.unbind())
+        plan: Plan = {
+            name: [({key: next(values) for key in self._keys(name)}, draws[name][i]) for i in range(self.steps[name])]
+            for name in self.players
+        }
+        at, metrics = self.game.move(self.pure, Position(states, finite), batches, plan)
+        assert at.finite is not None
+        with torch.no_grad():
+            for name, state in states.items():
+                overwrite(state, at.players[name])
+        return {**{k: v.detach() for k, v in metrics.items()}, "finite": at.finite}
+
+    def _keys(self, name: str) -> tuple[str, ...]:
+        return tuple(self.players[name].scalars(1))
+
+    def state_dict(self) -> dict[str, Any]:
+        """All players' states."""
+        return {name: p.state_dict() for name, p in self.players.items()}
+
+    def load_state_dict(self, saved: dict[str, Any]) -> None:
+        """Restore all players' states."""
+        for name, player in self.players.items():
+            player.load_state_dict(saved[name])

@@ -1,0 +1,131 @@
+"""A network as one flat vector theta, as on the slides.
+
+A module is ravelled once. From then on its parameters are *permanent views* of ``theta``, so that whatever is done to
+the vector (a step, a projection, an average, noise, a checkpoint) is done to the network, in one line and in place.
+The same vector applied as a pure function is what compiles and what stacks over seeds.
+"""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Iterator
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.func import functional_call
+
+
+class Vector:
+    """A module together with the one flat tensor ``theta`` (d,) that its trainable parameters are views of.
+
+    ``module`` takes gradients; ``frozen`` is a twin on the same memory whose parameters take none, for the places where
+    another player's network is only passed through (no graph is recorded, no gradient of its weights computed).
+
+    ``nn.Parameter(view)`` keeps autograd's version counter shared with ``theta``: writing to the vector between a
+    forward and its backward pass raises instead of giving a silently wrong gradient (``p.data = view`` would not).
+
+    Args:
+        module: any module with at least one trainable parameter, all of one dtype on one device.
+
+    Raises:
+        ValueError: if the module has no trainable parameter, or mixes dtypes or devices.
+    """
+
+    def __init__(self, module: nn.Module) -> None:
+        self.module = module
+        self._ravel()
+
+    def _ravel(self) -> None:
+        trainable = {name: p for name, p in self.module.named_parameters() if p.requires_grad}
+        if not trainable:
+            raise ValueError(f"module = {type(self.module).__name__}: has no trainable parameter to optimise")
+        kinds = {(p.dtype, p.device) for p in trainable.values()}
+        if len(kinds) > 1:
+            raise ValueError(f"module = {type(self.module).__name__}: parameters of one dtype on one device, got {kinds}")
+        self.names = tuple(trainable)
+        self.shapes = tuple(p.shape for p in trainable.values())
+        self.sizes = tuple(p.numel() for p in trainable.values())
+        self.theta = torch.cat([p.detach().reshape(-1) for p in trainable.values()])
+        self.grad = torch.zeros_like(self.theta)
+        views = dict(zip(trainable.values(), self._views(self.theta), strict=True))
+        gradients = dict(zip(trainable.values(), self._views(self.grad), strict=True))
+        made: dict[nn.Parameter, nn.Parameter] = {}
+        for owner, name, p in _slots(self.module):
+            if p in views:
+                # A tied parameter stands in several places and stays tied.
+                if p not in made:
+                    made[p] = nn.Parameter(views[p])
+                    made[p].grad = gradients[p]
+                owner._parameters[name] = made[p]
+        self.parameters = tuple(made[p] for p in trainable.values())
+        self.frozen = self.bound_to(self.theta)
+
+    def _views(self, theta: Tensor) -> list[Tensor]:
+        return [piece.view(shape) for piece, shape in zip(theta.split(self.sizes), self.shapes, strict=True)]
+
+    def bound_to(self, theta: Tensor) -> nn.Module:
+        """A twin of the module whose parameters are gradient-free permanent views of `theta` (d,); buffers are shared."""
+        twin = copy.deepcopy(self.module)
+        views = dict(zip(self.names, self._views(theta), strict=True))
+        made: dict[nn.Parameter, nn.Parameter] = {}
+        named = {p: name for name, p in twin.named_parameters()}
+        for owner, name, p in _slots(twin):
+            if named[p] in views:
+                if p not in made:
+                    made[p] = nn.Parameter(views[named[p]], requires_grad=False)
+                owner._parameters[name] = made[p]
+        share_buffers(twin, self.buffers())
+        return twin
+
+    def split(self, theta: Tensor) -> dict[str, Tensor]:
+        """`theta` (d,) as the named parameter tensors of the module, for ``torch.func.functional_call``."""
+        return dict(zip(self.names, self._views(theta), strict=True))
+
+    def call(self, theta: Tensor, buffers: dict[str, Tensor], *inputs: Tensor) -> Tensor:
+        """Apply the module at `theta` as a pure function; `buffers` are read and, by batch norm, written in place."""
+        output: Tensor = functional_call(self.module, (self.split(theta), buffers), inputs)
+        return output
+
+    def buffers(self) -> dict[str, Tensor]:
+        """The module's buffers (batch-norm statistics) by name, not copied."""
+        return dict(self.module.named_buffers())
+
+    @property
+    def linked(self) -> bool:
+        """Whether every parameter still is its view of ``theta``: ``load_state_dict(assign=True)`` and ``.to`` break it."""
+        current = dict(self.module.named_parameters())
+        return all(
+            name in current and current[name].data_ptr() == view.data_ptr() and current[name].shape == view.shape
+            for name, view in self.split(self.theta).items()
+        )
+
+    def to(self, *args: Any, **kwargs: Any) -> Vector:
+        """Move or cast like ``nn.Module.to`` and ravel anew; ``theta`` is a new tensor afterwards. Returns self."""
+        self.module.to(*args, **kwargs)
+        self._ravel()
+        return self
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> Vector:
+        return Vector(copy.deepcopy(self.module, memo))
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {"module": self.module}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        self.module = state["module"]
+        self._ravel()
+
+
+def share_buffers(module: nn.Module, buffers: dict[str, Tensor]) -> None:
+    """Make the named `buffers` themselves (no copies) the buffers of `module`."""
+    for name, value in buffers.items():
+        owner, _, leaf = name.rpartition(".")
+        module.get_submodule(owner)._buffers[leaf] = value
+
+
+def _slots(module: nn.Module) -> Iterator[tuple[nn.Module, str, nn.Parameter]]:
+    for owner in module.modules():
+        for name, p in list(owner._parameters.items()):
+            if p is not None:
+                yield owner, name, p
