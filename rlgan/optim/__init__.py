@@ -1,6 +1,6 @@
 """The optimizer module that both halves share: vectors, the step, the players and their games."""
 
-from rlgan.optim.averaging import EMA, Average, RunEMA
+from rlgan.optim.averaging import EMA, Average, NoAverage, RunEMA
 from rlgan.optim.field import EagerField, Field, Losses, Metrics, Nets, NonFinite, Position, PureField
 from rlgan.optim.game import Alternating, Game, Simultaneous
 from rlgan.optim.method import Method, adam, heavy_ball, rmsprop, sgd
@@ -15,7 +15,7 @@ from rlgan.optim.vector import Vector
 
 __all__ = [
     "EMA", "RMS", "Alternating", "Average", "Box", "Constant", "EagerField", "Field", "Game", "Gaussian", "GradientEMA",
-    "Identity", "Linear", "Losses", "Method", "Metric", "Metrics", "Momentum", "Nets", "NoMomentum", "NoNoise",
+    "Identity", "Linear", "Losses", "Method", "Metric", "Metrics", "Momentum", "Nets", "NoAverage", "NoMomentum", "NoNoise",
     "NoProjection", "Noise", "NonFinite", "Player", "PlayerSpec", "Position", "Projection", "PureField", "RunEMA",
     "Schedule", "Simultaneous", "Update", "Vector", "Velocity", "adam", "heavy_ball", "resolve_compile", "rmsprop", "sgd",
 ]  # fmt: skip

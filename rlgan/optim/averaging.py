@@ -16,6 +16,8 @@ from dataclasses import dataclass
 class Average(ABC):
     """A sequence of weights of the new point."""
 
+    active: bool = True
+
     @abstractmethod
     def weight(self, t: int, horizon: int) -> float:
         """w_t in [0, 1] after the `t`-th step (t = 1, 2, ...) of a run planned to take `horizon` steps."""
@@ -64,3 +66,13 @@ class RunEMA(Average):
 
     def weight(self, t: int, horizon: int) -> float:
         return max(1.0 / max(self.fraction * horizon, 1.0), 1.0 / t)
+
+
+@dataclass(frozen=True)
+class NoAverage(Average):
+    """No average is kept: w_t = 1, theta_bar is theta."""
+
+    active = False
+
+    def weight(self, t: int, horizon: int) -> float:
+        return 1.0

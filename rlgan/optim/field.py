@@ -113,13 +113,11 @@ class Field(ABC):
         if set(self.players) != set(losses.of):
             raise ValueError(f"losses = {sorted(losses.of)}: one for each player {sorted(self.players)}")
         self.names = tuple(losses.of)
-        averaged = [p.name for p in players if p.spec.averaging is not None]
+        averaged = [p.name for p in players if p.spec.averaging.active]
         self._nets_type: Any = namedtuple("Nets", [*self.players, "average"])  # type: ignore[misc]
         self._average_type: Any = namedtuple("Average", averaged)  # type: ignore[misc]
 
-    def gradients(
-        self, at: Position, batch: Any, names: Sequence[str]
-    ) -> tuple[Position, dict[str, Tensor], Metrics]:
+    def gradients(self, at: Position, batch: Any, names: Sequence[str]) -> tuple[Position, dict[str, Tensor], Metrics]:
         """The gradient of each named player's loss with respect to its own vector, all taken at `at`; and metrics.
 
         For all players of a zero-sum game this is one forward and one backward pass.
@@ -162,7 +160,7 @@ class EagerField(Field):
         """The networks as a loss sees them when the players `training` take gradients."""
         if training not in self._nets:
             own = {n: ModuleNet(p.module if n in training else p.vector.frozen) for n, p in self.players.items()}
-            average = {n: ModuleNet(p.average) for n, p in self.players.items() if p.spec.averaging is not None}
+            average = {n: ModuleNet(p.average) for n, p in self.players.items() if p.spec.averaging.active}
             self._nets[training] = self._nets_type(**own, average=self._average_type(**average))
         return self._nets[training]
 

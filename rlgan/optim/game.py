@@ -1,7 +1,7 @@
 """Games: who moves when. The order of play is a program over a field of gradients; it knows neither task nor method.
 
-    simultaneous    theta_p+ = step_p(theta_p, g_p(theta_1, ..., theta_n))         all p, all gradients before any write
-    alternating k   k times: theta_1+ = step_1(theta_1, g_1(theta_1, theta_2));  then  theta_2+ = step_2(theta_2, g_2(theta_1+, theta_2))
+simultaneous    theta_p+ = step_p(theta_p, g_p(theta_1, ..., theta_n))         all p, all gradients before any write
+alternating k   k times: theta_1+ = step_1(theta_1, g_1(theta_1, theta_2));  then  theta_2+ = step_2(theta_2, g_2(theta_1+, theta_2))
 """
 
 from __future__ import annotations
@@ -98,9 +98,7 @@ class Alternating(Game):
         return at, metrics
 
 
-def _step(
-    field: Field, at: Position, grads: Mapping[str, Tensor], plan: Plan, i: int
-) -> tuple[Position, Metrics]:
+def _step(field: Field, at: Position, grads: Mapping[str, Tensor], plan: Plan, i: int) -> tuple[Position, Metrics]:
     scalars = {name: plan[name][i][0] for name in grads}
     draws = {name: plan[name][i][1] for name in grads}
     return field.step(at, grads, scalars, draws)

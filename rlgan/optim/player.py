@@ -8,7 +8,7 @@ from typing import Any, TypedDict
 import torch
 from torch import Tensor, nn
 
-from rlgan.optim.averaging import Average
+from rlgan.optim.averaging import Average, NoAverage
 from rlgan.optim.method import Method
 from rlgan.optim.metric import RMS, Scalars, Slots
 from rlgan.optim.momentum import GradientEMA
@@ -38,7 +38,7 @@ class PlayerSpec:
         schedule: factor of the learning rate.
         projection: the convex set that the player stays in.
         noise: what a step adds.
-        averaging: the average that is kept (target network, EMA generator), or None.
+        averaging: the average that is kept (target network, EMA generator).
     """
 
     network: Any
@@ -46,7 +46,7 @@ class PlayerSpec:
     schedule: Schedule = Constant()
     projection: Projection = NoProjection()
     noise: Noise = NoNoise()
-    averaging: Average | None = None
+    averaging: Average = NoAverage()
 
 
 class Player:
@@ -60,7 +60,7 @@ class Player:
         module: the network; ravelled here, its parameters become views of ``theta``.
         spec: method and the other slots.
         horizon: the steps this player is planned to take, for schedules and averages that depend on it.
-        generator: where noise is drawn; needed only with noise.
+        generator: where noise is drawn, saved by whoever made it; needed only with noise.
 
     Raises:
         ValueError: if there is noise and no generator.
@@ -83,6 +83,8 @@ class Player:
         self.steps = 0
         self.vector = Vector(module)
         theta = self.vector.theta
+        # From the first move on no other player sees a point outside of K.
+        theta.copy_(spec.projection(theta))
         self.state: PlayerState = {
             "theta": theta,
             "buffers": self.vector.buffers(),
@@ -91,7 +93,7 @@ class Player:
             "average_buffers": {},
         }
         self._average_module: nn.Module | None = None
-        if spec.averaging is not None:
+        if spec.averaging.active:
             theta_bar = theta.clone()
             self._average_module = self.vector.bound_to(theta_bar).eval()
             self.state["average"] = {"theta_bar": theta_bar}
@@ -121,7 +123,7 @@ class Player:
         s = self.spec.optimizer.scalars(t, self.spec.schedule(t - 1, self.horizon))
         if self.spec.noise.active:
             s["sigma"] = self.spec.noise.scale(s["lr"])
-        if self.spec.averaging is not None:
+        if self.spec.averaging.active:
             s["average"] = self.spec.averaging.weight(t, self.horizon)
         return s
 
@@ -139,7 +141,7 @@ class Player:
             theta = theta + xi * s["sigma"]
         theta = self.spec.projection(theta)
         average = {}
-        if self.spec.averaging is not None:
+        if self.spec.averaging.active:
             theta_bar = state["average"]["theta_bar"]
             average = {"theta_bar": theta_bar + (theta - theta_bar) * s["average"]}
         return {
@@ -164,20 +166,19 @@ class Player:
             lr=s["lr"], beta1=momentum.beta, beta2=metric.decay, weight_decay=method.weight_decay, eps=metric.delta,
             amsgrad=False, maximize=False,
         )  # fmt: skip
-        if not isinstance(self.spec.projection, NoProjection):
+        if self.spec.projection.active:
             theta.copy_(self.spec.projection(theta))
-        if self.spec.averaging is not None:
+        if self.spec.averaging.active:
             self.state["average"]["theta_bar"].lerp_(theta, s["average"])
             for name, value in self.state["average_buffers"].items():
                 value.copy_(self.state["buffers"][name])
 
     def state_dict(self) -> dict[str, Any]:
-        """Copies of all tensors, and the step count; a plain tree."""
+        """Copies of all tensors, and the step count; a plain tree. The noise's generator is its owner's to save."""
         return {
             "steps": self.steps,
             "theta": self.state["theta"].clone(),
             **{part: {k: v.clone() for k, v in self.state[part].items()} for part in _PARTS},  # type: ignore[literal-required]
-            "generator": None if self.generator is None else self.generator.get_state(),
         }
 
     def load_state_dict(self, saved: dict[str, Any]) -> None:
@@ -197,8 +198,6 @@ class Player:
                 _fit(self.name, mine[key], value)
         _fit(self.name, self.state["theta"], saved["theta"])
         self.steps = int(saved["steps"])
-        if self.generator is not None and saved["generator"] is not None:
-            self.generator.set_state(saved["generator"])
 
 
 _PARTS = ("buffers", "slots", "average", "average_buffers")

@@ -15,6 +15,8 @@ from torch import Tensor
 class Projection(ABC):
     """A projection of the vector of a player."""
 
+    active: bool = True
+
     @abstractmethod
     def __call__(self, x: Tensor) -> Tensor:
         """The point of K nearest to `x` (d,)."""
@@ -23,6 +25,8 @@ class Projection(ABC):
 @dataclass(frozen=True)
 class NoProjection(Projection):
     """K is the whole space."""
+
+    active = False
 
     def __call__(self, x: Tensor) -> Tensor:
         return x

@@ -90,6 +90,13 @@ class Update:
         Raises:
             NonFinite: before a step, if a loss or gradient is NaN or infinite; nothing of that step is written.
         """
+        try:
+            return self._move(batches)
+        except NonFinite as error:
+            largest = ", ".join(f"{n} {p.vector.theta.abs().max().item():.3g}" for n, p in self.players.items())
+            raise NonFinite(f"{error}; largest parameter: {largest}") from None
+
+    def _move(self, batches: Sequence[Any]) -> Metrics:
         numbers = {
             name: [player.scalars(player.steps + 1 + i) for i in range(self.steps[name])]
             for name, player in self.players.items()

@@ -42,7 +42,9 @@ class Vector:
             raise ValueError(f"module = {type(self.module).__name__}: has no trainable parameter to optimise")
         kinds = {(p.dtype, p.device) for p in trainable.values()}
         if len(kinds) > 1:
-            raise ValueError(f"module = {type(self.module).__name__}: parameters of one dtype on one device, got {kinds}")
+            raise ValueError(
+                f"module = {type(self.module).__name__}: parameters of one dtype on one device, got {kinds}"
+            )
         self.names = tuple(trainable)
         self.shapes = tuple(p.shape for p in trainable.values())
         self.sizes = tuple(p.numel() for p in trainable.values())

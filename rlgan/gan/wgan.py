@@ -1,0 +1,229 @@
+"""The Wasserstein GAN: where its minibatches come from, what its two players minimise, how it is measured.
+
+    min_generator max_critic  E f(x_real) - E f(G(z)),      f kept Lipschitz        (Arjovsky et al. 2017; deck 000, (19))
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, NamedTuple
+
+import torch
+from torch import Tensor
+
+from rlgan.gan.data import Data
+from rlgan.gan.lipschitz import Lipschitz
+from rlgan.gan.losses import wasserstein_generator_loss, wasserstein_value
+from rlgan.gan.metrics import COVERAGE_SAMPLES, critic_lipschitz, probe_points, wasserstein_primal
+from rlgan.gan.pictures import image_grid, plane
+from rlgan.optim import Game, Losses, Metrics, Nets, NonFinite, Player, PlayerSpec, Update, resolve_compile
+from rlgan.runs.errors import Diverged
+from rlgan.runs.seeding import Generators
+from rlgan.runs.settings import Settings
+from rlgan.runs.task import Task
+
+if TYPE_CHECKING:
+    from rlgan.runs.task import Picture
+
+PRIMAL_SAMPLES = 1024
+
+
+class Batch(NamedTuple):
+    """One minibatch with all the randomness of one step.
+
+    Shapes: x_real (batch, *shape), z (batch, latent_dim) ~ N(0, I), epsilon (batch,) ~ U(0, 1).
+    """
+
+    x_real: Tensor
+    z: Tensor
+    epsilon: Tensor
+
+
+class WassersteinGame:
+    """The losses of critic and generator.
+
+    critic: -(E f(x_real) - E f(G(z))) + penalty;  generator: -E f(G(z)), which has the gradient of E f(x_real) - E f(G(z)).
+    The game is zero-sum up to the penalty, which only moves the critic, so that one backward pass serves both.
+    """
+
+    def __init__(self, lipschitz: Lipschitz) -> None:
+        self.lipschitz = lipschitz
+
+    def critic_loss(self, nets: Nets, batch: Batch) -> tuple[Tensor, Metrics]:
+        """What the critic minimises, a scalar; logs `wasserstein/dual`, positive, falling as training goes well."""
+        x_fake = nets.generator(batch.z)
+        value = wasserstein_value(nets.critic, batch.x_real, x_fake)
+        penalty = self.lipschitz.penalty(nets.critic, batch.x_real, x_fake, batch.epsilon)
+        metrics = {"wasserstein/dual": value}
+        if penalty is None:
+            return -value, metrics
+        return penalty - value, {**metrics, "critic/penalty": penalty}
+
+    def generator_loss(self, nets: Nets, batch: Batch) -> tuple[Tensor, Metrics]:
+        """What the generator minimises, a scalar."""
+        return wasserstein_generator_loss(nets.critic, nets.generator(batch.z)), {}
+
+    def losses(self) -> Losses:
+        """Both, the critic first."""
+        return Losses(
+            of={"critic": self.critic_loss, "generator": self.generator_loss},
+            joint=self.critic_loss,
+            signs={"critic": 1, "generator": -1},
+        )
+
+
+class WGAN(Task):
+    """A critic and a generator on samples of a distribution.
+
+    Args:
+        settings: of the run.
+        data: the real samples.
+        critic, generator: the two players.
+        game: the order of play.
+        lipschitz: what keeps the critic Lipschitz; a projection goes into the critic's projection slot.
+        batch_size: samples of each kind in a minibatch.
+        latent_dim: length of z.
+
+    Raises:
+        ValueError: an impossible size, a batch larger than the data set, two projections for the critic, a critic that
+            the control cannot control, noise that the game cannot take.
+    """
+
+    best: ClassVar[tuple[str, Literal["min", "max"]]] = ("wasserstein/primal", "min")
+    headline: ClassVar[tuple[str, ...]] = ("wasserstein/dual", "wasserstein/primal", "modes/covered")
+
+    def __init__(
+        self,
+        settings: Settings,
+        data: Data,
+        critic: PlayerSpec,
+        generator: PlayerSpec,
+        game: Game,
+        lipschitz: Lipschitz,
+        batch_size: int = 256,
+        latent_dim: int = 2,
+    ) -> None:
+        if batch_size < 1:
+            raise ValueError(f"batch_size = {batch_size}: must be at least 1, for example 256")
+        if latent_dim < 1:
+            raise ValueError(f"latent_dim = {latent_dim}: must be at least 1, for example 2")
+        data.check_batch(batch_size)
+        projection = lipschitz.projection()
+        if projection is not None:
+            if critic.projection.active:
+                raise ValueError(
+                    f"critic.projection = {critic.projection}: the critic's projection slot is taken, for lipschitz = "
+                    f"{lipschitz} is a projection; set critic.projection to none, or use lipschitz=none"
+                )
+            critic = replace(critic, projection=projection)
+        self.settings, self.data, self.lipschitz = settings, data, lipschitz
+        self.batch_size, self.latent_dim = batch_size, latent_dim
+        self.steps_done = 0
+        self.generators = Generators(settings.seed)
+        device, dtype = settings.torch_device, settings.dtype
+        with self.generators.init("critic"):
+            critic_module = critic.network.build(data.shape, ()).to(device, dtype)
+        with self.generators.init("generator"):
+            generator_module = generator.network.build((latent_dim,), data.shape).to(device, dtype)
+        lipschitz.check(critic_module)
+        steps = game.steps(("critic", "generator"))
+        self.critic = Player(
+            "critic", critic_module, critic, settings.steps * steps["critic"], self.generators.torch("noise/critic", device)
+        )
+        self.generator = Player(
+            "generator",
+            generator_module,
+            generator,
+            settings.steps * steps["generator"],
+            self.generators.torch("noise/generator", device),
+        )
+        self.compiled, self._why = resolve_compile(settings.compile, settings.steps * sum(steps.values()), device)
+        self.update = Update(
+            (self.critic, self.generator), WassersteinGame(lipschitz).losses(), game, compiled=self.compiled
+        )
+        self._last: Mapping[str, Tensor | float] = {}
+        self._primal: float | None = None
+
+    def batch(self, generators: Generators, size: int | None = None) -> Batch:
+        """A minibatch, each kind of randomness drawn from a stream of its own."""
+        n, device, dtype = size or self.batch_size, self.settings.torch_device, self.settings.dtype
+        z, e = generators.torch("latent", device), generators.torch("epsilon", device)
+        return Batch(
+            self.data.sample(n, generators.torch("real", device)).to(dtype),
+            torch.randn(n, self.latent_dim, generator=z, device=device).to(dtype),
+            torch.rand(n, generator=e, device=device).to(dtype),
+        )
+
+    def advance(self) -> None:
+        batches = [self.batch(self.generators) for _ in range(self.update.batches)]
+        try:
+            self._last = self.update(batches)
+        except NonFinite as error:
+            raise Diverged(
+                f"step {self.steps_done + 1}: {error}. Nothing of this step was written. Try a lower "
+                "critic.optimizer.lr, or a stricter control of the critic (lipschitz=clip, a larger lipschitz.weight)"
+            ) from error
+        self.steps_done += 1
+
+    def metrics(self) -> dict[str, float]:
+        return {k: float(v) for k, v in self._last.items()}
+
+    @torch.no_grad()
+    def generate(self, n: int, generators: Generators) -> Tensor:
+        """`n` samples of the averaged generator, (n, *shape), in evaluation mode."""
+        module = self.generator.average
+        training = module.training
+        module.eval()
+        try:
+            samples: Tensor = module(self.batch(generators, n).z)
+        finally:
+            module.train(training)
+        return samples
+
+    def evaluate(self) -> dict[str, float]:
+        # Fresh streams with a fixed seed: evaluations neither disturb training nor differ in their draws.
+        draws = Generators(self.generators.seed("evaluation"))
+        batch = self.batch(draws, PRIMAL_SAMPLES)
+        samples = self.generate(COVERAGE_SAMPLES, draws)
+        if not samples.isfinite().all():
+            raise Diverged(f"step {self.steps_done}: the generator's samples are not finite; lower generator.optimizer.lr")
+        x_fake = samples[:PRIMAL_SAMPLES]
+        self._primal = wasserstein_primal(batch.x_real, x_fake)
+        points = probe_points(batch.x_real, x_fake, batch.epsilon)
+        return {
+            "wasserstein/primal": self._primal,
+            "critic/lipschitz": critic_lipschitz(self.critic.module, points),
+            **self.data.measure(samples),
+        }
+
+    def pictures(self) -> dict[str, Picture]:
+        draws = Generators(self.generators.seed("pictures"))
+        if self.data.images:
+            return {"samples/generator": image_grid(self.generate(100, draws))}
+        if self.data.shape != (2,):
+            return {}
+        x_fake = self.generate(1000, draws)
+        x_real = self.batch(draws, 1000).x_real
+        critic = self.critic.module
+        picture = plane(x_real, x_fake, critic, step=self.steps_done, w1=self._primal, title="generator")
+        return {"samples/generator": picture}
+
+    def notes(self) -> list[str]:
+        return [f"{'compiled' if self.compiled else 'eager'} update: {self._why}"]
+
+    def state_dict(self) -> dict[str, Any]:
+        return {
+            "steps_done": self.steps_done,
+            "players": self.update.state_dict(),
+            "generators": self.generators.state_dict(),
+            "last": self.metrics(),
+            "primal": self._primal,
+        }
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        self.steps_done = state["steps_done"]
+        self.update.load_state_dict(state["players"])
+        self.generators.load_state_dict(state["generators"])
+        self._last = state["last"]
+        self._primal = state["primal"]
