@@ -35,7 +35,8 @@ _MUJOCO_DERIVED = (
     "xpos", "xquat", "xmat", "xipos", "ximat", "geom_xpos", "geom_xmat", "site_xpos", "site_xmat", "subtree_com",
     "subtree_linvel", "subtree_angmom", "cinert", "crb", "cvel", "cdof", "cdof_dot", "cacc", "cfrc_int", "cfrc_ext",
     "qacc", "qacc_smooth", "qfrc_bias", "qfrc_passive", "qfrc_actuator", "qfrc_constraint", "qfrc_smooth",
-    "qfrc_inverse", "actuator_force", "actuator_length", "actuator_velocity", "sensordata", "energy", "xanchor", "xaxis",
+    "qfrc_inverse", "actuator_force", "actuator_length", "actuator_velocity", "sensordata", "energy", "xanchor",
+    "xaxis",
 )  # fmt: skip
 
 

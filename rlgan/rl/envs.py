@@ -9,6 +9,7 @@ import importlib
 import math
 from abc import ABC, abstractmethod
 from dataclasses import dataclass, field
+from multiprocessing import connection
 from typing import Any, ClassVar, Literal, NamedTuple, cast
 
 import gymnasium
@@ -318,9 +319,14 @@ class VectorEnvironment(ABC):
         self.steps = state["steps"]
 
     def close(self) -> None:
-        """Close the environments and end their worker processes."""
+        """Close the environments and end their worker processes, also dead or busy ones."""
         if self.spec.vectorization == "async":
-            self._vector.close(terminate=True)
+            # gymnasium's own close waits for answers that a dead worker never gives.
+            for process in self._vector.processes:
+                process.terminate()
+            for process in self._vector.processes:
+                process.join()
+            self._vector.closed = True
         else:
             self._vector.close()
 
@@ -341,7 +347,13 @@ class VectorEnvironment(ABC):
                 )
 
     def _describe_dead_worker(self) -> str:
-        codes = {i: process.exitcode for i, process in enumerate(self._vector.processes) if not process.is_alive()}
+        # A killed process is known to be dead only a moment after its pipe has closed.
+        gone = connection.wait([process.sentinel for process in self._vector.processes], timeout=5.0)
+        codes = {}
+        for i, process in enumerate(self._vector.processes):
+            if process.sentinel in gone:
+                process.join()
+                codes[i] = process.exitcode
         who = ", ".join(f"environment {i} (exit code {code})" for i, code in codes.items()) or "an environment"
         return (
             f"the worker process of {who} of {self.spec.id} has ended after {self.steps} environment steps; "

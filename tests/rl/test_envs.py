@@ -1,0 +1,194 @@
+"""The transitions of the environments: equal in all autoreset modes, with the true successor, and refused when not
+finite.
+"""
+
+import os
+import signal
+import sys
+
+import gymnasium
+import numpy as np
+import pytest
+import torch
+
+from rlgan.rl.envs import ActionMap, Environment, VectorEnvironment
+from rlgan.runs.errors import Diverged
+from tests.rl import scripted
+
+MODES = ("next_step", "same_step", "disabled")
+
+
+def valid_transitions(env: VectorEnvironment, steps: int) -> list[list[tuple]]:
+    rows: list[list[tuple]] = [[] for _ in range(env.num_envs)]
+    for t in range(steps):
+        action = np.full((env.num_envs, env.action_dim), np.sin(t), dtype=np.float32)
+        before = env.obs.copy()
+        step = env.step(action)
+        assert np.array_equal(step.obs, before)
+        for i in np.flatnonzero(step.valid):
+            rows[i].append((step.obs[i, 1], step.reward[i], step.next_obs[i, 1], step.terminated[i], step.truncated[i]))
+            assert step.obs[i, 0] == step.next_obs[i, 0] == i + 6
+    return rows
+
+
+@pytest.mark.parametrize("vectorization", ["sync", "async"])
+@pytest.mark.parametrize("mode", MODES)
+def test_transitions_are_those_of_the_script(mode: str, vectorization: str) -> None:
+    env = Environment("Scripted-v0", num_envs=3, autoreset=mode, vectorization=vectorization).make(seed=6)  # type: ignore[arg-type]
+    try:
+        rows = valid_transitions(env, 40)
+        for i, row in enumerate(rows):
+            assert len(row) >= 25
+            assert row == list(scripted.expected(6 + i, len(row)))
+        assert env.steps == sum(map(len, rows))
+        assert (mode == "next_step") == (env.steps < 3 * 40)
+    finally:
+        env.close()
+
+
+@pytest.mark.parametrize("mode", MODES)
+def test_finished_episodes_carry_return_and_length(mode: str) -> None:
+    env = Environment("Scripted-v0", num_envs=2, autoreset=mode).make(seed=0)  # type: ignore[arg-type]
+    seen: dict[int, list[tuple[float, int]]] = {0: [], 1: []}
+    for _ in range(30):
+        step = env.step(np.zeros((2, 1), np.float32))
+        assert [e.env for e in step.episodes] == list(np.flatnonzero(step.ended))
+        for episode in step.episodes:
+            seen[episode.env].append((episode.total, episode.length))
+    # Episode e of environment s: sum over t = 1..length of 10 e + t + s.
+    for s, found in seen.items():
+        lengths = [scripted.SCRIPT[(s + k) % 4][0] for k in range(len(found))]
+        totals = [sum(10 * (s + k) + t + s for t in range(1, n + 1)) for k, n in enumerate(lengths)]
+        assert found == list(zip(totals, lengths, strict=True)) and len(found) >= 6
+
+
+@pytest.mark.parametrize("mode", MODES)
+def test_the_observation_to_act_upon_is_that_of_the_new_episode(mode: str) -> None:
+    env = Environment("Scripted-v0", autoreset=mode).make(seed=0)  # type: ignore[arg-type]
+    for _ in range(3):
+        step = env.step(np.zeros((1, 1), np.float32))
+    assert step.terminated[0] and step.next_obs[0, 1] == 3
+    if mode == "next_step":
+        assert not env.valid[0] and env.obs[0, 1] == 3
+        step = env.step(np.zeros((1, 1), np.float32))
+        assert not step.valid[0] and not step.ended[0] and step.episodes == () and step.reward[0] == 0
+    assert env.valid[0] and env.obs[0, 1] == 100
+
+
+def test_actions_are_scaled_per_dimension_to_asymmetric_bounds_and_clipped() -> None:
+    low, high = (-2.0, 0.1, -1.0, -3.0), (2.0, 0.7, 1.0, -0.9)
+    env = Environment("Scripted-v0", {"low": low, "high": high}).make(seed=0, resumable=False)
+    seen = []
+    for value in (-1.0, 1.0, 0.0, 0.5, -7.0, 7.0):
+        step = env.step(np.full((1, 4), value, np.float32))
+        assert np.array_equal(step.action, np.full((1, 4), np.clip(value, -1, 1), np.float32))
+        seen.append(env._map(step.action)[0])
+        env.reset()
+    lows, highs = np.array(low), np.array(high)
+    wanted = [lows, highs, (lows + highs) / 2, lows + 0.75 * (highs - lows), lows, highs]
+    assert np.allclose(seen, wanted, rtol=1e-6)
+    # To the last bit within the bounds, or the environment's own check (in Scripted) would have failed.
+    generator = np.random.default_rng(0)
+    for _ in range(200):
+        ends = np.sort(generator.normal(size=(2, 5)).astype(np.float32), axis=0)
+        space = gymnasium.spaces.Box(ends[0], ends[1])
+        corners = ActionMap(space)(np.array([[-1.0] * 5, [1.0] * 5], np.float32))
+        assert space.contains(corners[0]) and space.contains(corners[1])
+
+
+def test_observations_are_flat_float32_and_tensors_are_accepted() -> None:
+    env = Environment(num_envs=2).make(seed=3, resumable=False)
+    step = env.step(torch.zeros(2, 1, dtype=torch.float64))
+    for array in (step.obs, step.next_obs, step.action, env.obs):
+        assert array.dtype == np.float32 and array.flags.c_contiguous
+    assert step.obs.shape == (2, 3)
+    with pytest.raises(ValueError, match=r"action = shape \(1, 1\): must be \(2, 1\)"):
+        env.step(np.zeros((1, 1), np.float32))
+
+
+def test_random_actions_fill_the_bounds_and_repeat_with_their_generator() -> None:
+    env = Environment("Scripted-v0", {"low": (-1.0, 0.0), "high": (1.0, 4.0)}, num_envs=500).make(0, resumable=False)
+    first = env.random_actions(torch.Generator().manual_seed(1))
+    assert np.array_equal(first, env.random_actions(torch.Generator().manual_seed(1)))
+    assert first.dtype == np.float32 and abs(first).max() <= 1 and first.min() < -0.98 and first.max() > 0.98
+
+
+def test_equal_seeds_give_equal_starts_and_a_seeded_action_space() -> None:
+    one, two, other = (Environment(num_envs=2).make(seed, resumable=False) for seed in (5, 5, 8))
+    assert np.array_equal(one.obs, two.obs) and not np.array_equal(one.obs, other.obs)
+    assert np.array_equal(one._vector.action_space.sample(), two._vector.action_space.sample())
+    moved = one.step(np.ones((2, 1), np.float32)).next_obs
+    assert np.array_equal(one.reset(), two.obs) and not np.array_equal(one.obs, moved)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ({"id": "Pendulm-v1"}, r"^id = Pendulm-v1: unknown environment; did you mean Pendulum-v1\?$"),
+        ({"id": "Zzz"}, r"^id = Zzz: unknown environment; import its package with env.id=package:Name-v0$"),
+        ({"id": "no_such_module:A-v0"}, r"^id = no_such_module:A-v0: cannot import no_such_module"),
+        ({"id": "CartPole-v1"}, r"^id = CartPole-v1: has Discrete actions; .*Box of floats"),
+        ({"id": "Unsuited-v0", "kwargs": {"fault": "unbounded"}}, r"infinite action bounds .*RescaleAction"),
+        ({"id": "Unsuited-v0", "kwargs": {"fault": "integers"}}, r"has actions of dtype int64; they must be floats"),
+        ({"id": "Unsuited-v0", "kwargs": {"fault": "observation"}}, r"has Dict observations; .*FlattenObservation"),
+        ({"kwargs": {"gg": 1}}, r"^kwargs = \{'gg': 1\}: Pendulum-v1 refuses them"),
+        ({"num_envs": 0}, r"^num_envs = 0: must be at least 1"),
+        (
+            {"autoreset": "sometimes"},
+            r"^autoreset = sometimes: unknown mode; choose one of next_step, same_step, disabled",
+        ),
+        ({"vectorization": "gpu"}, r"^vectorization = gpu: unknown; choose sync or async"),
+    ],
+)
+def test_what_cannot_be_used_is_refused_by_name(arguments: dict, message: str) -> None:
+    with pytest.raises(ValueError, match=message) as caught:
+        Environment(**arguments)
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("id", "package", "extra"), [("Hopper-v5", "mujoco", "mujoco"), ("BipedalWalker-v3", "Box2D", "box2d")]
+)
+def test_a_missing_package_is_named_with_its_extra(
+    id: str, package: str, extra: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in [name for name in sys.modules if name.startswith(("gymnasium.envs.mujoco", "gymnasium.envs.box2d"))]:
+        monkeypatch.delitem(sys.modules, name)
+    monkeypatch.setitem(sys.modules, package, None)
+    with pytest.raises(ValueError, match=rf'^id = {id}: needs a package .*; pip install "rlgan\[{extra}\]"$'):
+        Environment(id)
+
+
+@pytest.mark.parametrize(("bad", "value"), [("observation", "nan"), ("reward", "inf")])
+def test_what_is_not_finite_is_named_with_environment_step_and_value(bad: str, value: str) -> None:
+    env = Environment("Scripted-v0", {"bad": bad}).make(seed=0, resumable=False)
+    with pytest.raises(
+        Diverged, match=rf"^{bad} of environment 0 \(Scripted-v0\) is {value} .* after 3 environment steps"
+    ):
+        for _ in range(6):
+            env.step(np.zeros((1, 1), np.float32))
+
+
+def test_an_action_that_is_not_finite_never_reaches_the_environment() -> None:
+    env = Environment("Scripted-v0", num_envs=2).make(seed=0, resumable=False)
+    with pytest.raises(Diverged, match=r"^action of environment 1 \(Scripted-v0\) is nan in component 0"):
+        env.step(np.array([[0.0], [np.nan]], np.float32))
+    assert env.steps == 0
+
+
+def test_an_environment_that_raises_and_a_killed_worker_are_errors_and_not_hangs() -> None:
+    spec = Environment("Scripted-v0", {"bad": "raises"}, num_envs=2, vectorization="async")
+    env = spec.make(seed=0)
+    assert any("not be bit-exact: asynchronous" in note for note in env.notes())
+    with pytest.raises(ZeroDivisionError, match="scripted failure"):
+        for _ in range(6):
+            env.step(np.zeros((2, 1), np.float32))
+    env.close()
+    env = Environment("Scripted-v0", num_envs=2, vectorization="async").make(seed=0)
+    os.kill(env._vector.processes[1].pid, signal.SIGKILL)
+    with pytest.raises(
+        RuntimeError, match=r"worker process of environment 1 \(exit code -9\) of Scripted-v0 has ended"
+    ):
+        for _ in range(3):
+            env.step(np.zeros((2, 1), np.float32))
+    env.close()
