@@ -186,8 +186,9 @@ class ClassCoverage:
 class DigitsJudge:
     """A logistic regression fitted once on the real, labelled images (multinomial, L2, scikit-learn's lbfgs).
 
-    It knows nothing but digits and cannot say "none of them": it is confident on a share of pure noise too. A high
-    figure is necessary, not sufficient; look at the pictures, and at W1 beside it.
+    It knows nothing but digits and cannot say "none of them". On scikit-learn's digits at 0.8 it is confident on 94 %
+    of the real scans, 25 % of uniform noise, 36 % of a Gaussian with the right mean and covariance: read a figure
+    between these. A high one is necessary, not sufficient; look at the pictures, and at W1 beside it.
 
     Args:
         images: real images ``(n, *shape)``.

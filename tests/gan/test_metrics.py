@@ -163,5 +163,7 @@ def test_digits_measure_sees_collapse_and_divergence() -> None:
     assert zeros["digits/classes"] == 1
     grey = data.measure(data.points.mean(0, keepdim=True).repeat(20, 1, 1, 1))
     assert grey["digits/confident"] < whole["digits/confident"]
+    noise = data.measure(2 * torch.rand(COVERAGE_SAMPLES, 1, 8, 8, generator=generator()) - 1)
+    assert 0.15 < noise["digits/confident"] < 0.35  # the figure in the docstring, by which a run is read
     lost = data.measure(torch.full((5, 1, 8, 8), math.nan))
     assert lost == {"digits/confident": 0.0, "digits/classes": 0.0, "digits/smallest_share": 0.0}

@@ -1,0 +1,78 @@
+"""The yaml files of the networks, data and Lipschitz controls say what their classes say."""
+
+import dataclasses
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import pytest
+from omegaconf import OmegaConf
+
+from rlgan.gan.data import Data
+from rlgan.gan.lipschitz import Lipschitz
+from rlgan.nets import DCGANSpec, MLPSpec, NetworkSpec
+from rlgan.runs.config import build, locate
+
+CONF = Path(__file__).parents[2] / "conf"
+GROUPS = {"network": NetworkSpec, "data": Data, "lipschitz": Lipschitz}
+OPTIONS = [(group, path) for group in GROUPS for path in sorted((CONF / group).glob("*.yaml"))]
+
+
+# Files whose point is to differ from the defaults of their class.
+PRESETS: Mapping[str, NetworkSpec] = {
+    "mlp_512": MLPSpec(hidden=(512, 512, 512)),
+    "mlp_64": MLPSpec(hidden=(64, 64)),
+    "mlp_256": MLPSpec(hidden=(256, 256)),
+    "mlp_400_300": MLPSpec(hidden=(400, 300)),
+    "dcgan_layer": DCGANSpec(norm="layer"),
+}
+
+
+def load(path: Path) -> dict[str, Any]:
+    content = OmegaConf.to_container(OmegaConf.load(path))
+    assert isinstance(content, dict)
+    return {str(key): value for key, value in content.items()}
+
+
+def read(path: Path) -> dict[str, Any]:
+    """The options of one file over those of the sibling that it extends."""
+    content = load(path)
+    bases = [base for base in content.pop("defaults", []) if isinstance(base, str) and base != "_self_"]
+    merged: dict[str, Any] = {}
+    for base in bases:
+        merged |= read(path.parent / f"{base}.yaml")
+    # A data file may be `@package _global_` and set more than its own section.
+    return merged | content.get(path.parent.name, content)
+
+
+@pytest.mark.parametrize(("group", "path"), OPTIONS, ids=lambda v: v.stem if isinstance(v, Path) else v)
+def test_every_file_builds_its_class_and_lists_every_option(group: str, path: Path) -> None:
+    node = read(path)
+    thing = build(node, group)
+    assert isinstance(thing, GROUPS[group])
+    assert dataclasses.is_dataclass(thing)
+    assert set(node) - {"_target_"} == {field.name for field in dataclasses.fields(thing)}
+
+
+@pytest.mark.parametrize(
+    ("group", "path"),
+    [(g, p) for g, p in OPTIONS if p.stem not in PRESETS],
+    ids=lambda v: v.stem if isinstance(v, Path) else v,
+)
+def test_a_file_and_its_class_have_the_same_defaults(group: str, path: Path) -> None:
+    node = read(path)
+    assert build(node, group) == locate(node["_target_"], group)()
+
+
+@pytest.mark.parametrize("name", PRESETS)
+def test_presets(name: str) -> None:
+    assert build(read(CONF / "network" / f"{name}.yaml"), "network") == PRESETS[name]
+
+
+def test_the_networks_of_the_digits_suit_every_control() -> None:
+    """`data=digits lipschitz=...` must work for every control without further options."""
+    content = load(CONF / "data" / "digits.yaml")
+    (option,) = (entry["override /network@critic.network"] for entry in content["defaults"] if "critic" in str(entry))
+    critic = build(read(CONF / "network" / f"{option}.yaml"), "critic.network").build((1, 8, 8), ())
+    for path in (CONF / "lipschitz").glob("*.yaml"):
+        build(read(path), "lipschitz").check(critic)
