@@ -122,7 +122,7 @@ def _play(actor: nn.Module, envs: list, id: str, seed: int, max_steps: int) -> E
     while running and lengths[running[0]] < max_steps:
         # All rows pass through the actor, also those that have ended: one shape, whatever the number still running.
         with torch.no_grad():
-            action = actor(torch.from_numpy(obs).to(parameter)).cpu().numpy().astype(np.float32, copy=False)
+            action = actor(torch.from_numpy(obs).to(parameter)).detach().cpu().numpy().astype(np.float32, copy=False)
         _check("action", action, lengths, id)
         scaled = scale(np.minimum(np.maximum(action, -1.0), 1.0))
         still = []

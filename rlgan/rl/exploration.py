@@ -110,7 +110,7 @@ class Explorer(ABC):
     def _policy(self, obs: np.ndarray | torch.Tensor) -> np.ndarray:
         with torch.no_grad():
             action: torch.Tensor = self.actor(self._input(obs))
-        return action.cpu().numpy().astype(np.float32, copy=False)
+        return action.detach().cpu().numpy().astype(np.float32, copy=False)
 
 
 class NoiseStreams:

@@ -83,7 +83,7 @@ class _PerturbedActor(Explorer):
 
     def act(self, obs: np.ndarray | torch.Tensor) -> np.ndarray:
         action = self._actors(self._input(obs))
-        return clip(action.cpu().numpy().astype(np.float32, copy=False))
+        return clip(action.detach().cpu().numpy().astype(np.float32, copy=False))
 
     def observe(self, ended: np.ndarray, valid: np.ndarray) -> None:
         super().observe(ended, valid)

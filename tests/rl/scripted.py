@@ -71,6 +71,7 @@ class Hidden(gymnasium.Env):
 
     class World:
         __slots__ = ("position",)
+        position: np.ndarray
 
     def __init__(self, noisy: bool = False) -> None:
         self.action_space = spaces.Box(-1.0, 1.0, (1,), np.float32)
@@ -109,4 +110,4 @@ class Discrete(gymnasium.Env):
 
 for name, kind in {"Scripted-v0": Scripted, "Hidden-v0": Hidden, "Unsuited-v0": Discrete}.items():
     if name not in gymnasium.registry:
-        gymnasium.register(name, entry_point=kind)
+        gymnasium.register(name, entry_point=kind)  # type: ignore[arg-type]
