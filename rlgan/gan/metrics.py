@@ -119,7 +119,8 @@ def mode_coverage(samples: Tensor, modes: Tensor, sigma: float) -> ModeCoverage:
 def probe_points(x_real: Tensor, x_fake: Tensor, epsilon: Tensor) -> Tensor:
     """Where the critic's slope is measured: real, fake and interpolated points, ``(3 batch, *shape)``.
 
-    Args: as `rlgan.gan.lipschitz.interpolate`.
+    Args:
+        x_real, x_fake, epsilon: as for `rlgan.gan.lipschitz.interpolate`.
     """
     return torch.cat((x_real, x_fake.detach(), interpolate(x_real, x_fake, epsilon)))
 

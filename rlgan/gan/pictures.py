@@ -50,8 +50,8 @@ def _level_sets(
     scores = scores - np.median(scores)
     levels = MaxNLocator(_LEVELS).tick_values(scores.min(), scores.max())
     # One colour on either side of the median, so that where reals score above fakes is seen at a glance.
-    filled = axes.contourf(xs, ys, scores, levels, cmap="PuOr_r", norm=CenteredNorm(0.0), alpha=0.75)
-    axes.contour(xs, ys, scores, levels, colors="white", linewidths=0.5, linestyles="solid")
+    filled = axes.contourf(xs, ys, scores, levels, cmap="PuOr_r", norm=CenteredNorm(0.0), alpha=0.75, zorder=0)
+    axes.contour(xs, ys, scores, levels, colors="white", linewidths=0.5, linestyles="solid", zorder=0.5)
     bar = figure.colorbar(filled, ax=axes, shrink=0.82, pad=0.02, aspect=28)
     bar.set_label("critic $f(x)$ − median", color=_INK, fontsize=8)
     bar.ax.tick_params(labelsize=7, colors=_INK, length=2)
