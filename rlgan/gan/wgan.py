@@ -1,6 +1,6 @@
 """The Wasserstein GAN: where its minibatches come from, what its two players minimise, how it is measured.
 
-    min_generator max_critic  E f(x_real) - E f(G(z)),      f kept Lipschitz        (Arjovsky et al. 2017; deck 000, (19))
+min_generator max_critic  E f(x_real) - E f(G(z)),      f kept Lipschitz        (Arjovsky et al. 2017; deck 000, (19))
 """
 
 from __future__ import annotations
@@ -129,7 +129,11 @@ class WGAN(Task):
         lipschitz.check(critic_module)
         steps = game.steps(("critic", "generator"))
         self.critic = Player(
-            "critic", critic_module, critic, settings.steps * steps["critic"], self.generators.torch("noise/critic", device)
+            "critic",
+            critic_module,
+            critic,
+            settings.steps * steps["critic"],
+            self.generators.torch("noise/critic", device),
         )
         self.generator = Player(
             "generator",
@@ -187,7 +191,9 @@ class WGAN(Task):
         batch = self.batch(draws, PRIMAL_SAMPLES)
         samples = self.generate(COVERAGE_SAMPLES, draws)
         if not samples.isfinite().all():
-            raise Diverged(f"step {self.steps_done}: the generator's samples are not finite; lower generator.optimizer.lr")
+            raise Diverged(
+                f"step {self.steps_done}: the generator's samples are not finite; lower generator.optimizer.lr"
+            )
         x_fake = samples[:PRIMAL_SAMPLES]
         self._primal = wasserstein_primal(batch.x_real, x_fake)
         points = probe_points(batch.x_real, x_fake, batch.epsilon)

@@ -1,81 +1,21 @@
-"""gymnasium environments as the agents see them: flat float32 observations, actions in [-1, 1], true successors.
-
-Every step yields the transition (obs, action, reward, next_obs, terminated, truncated) of each environment, the same in
-all three of gymnasium's autoreset modes; what differs between the modes stays in this file.
-"""
+"""gymnasium environments as configured: which one, how many, how stepped; what cannot be used is refused by name."""
 
 import difflib
-import importlib
-import math
-from abc import ABC, abstractmethod
+import importlib.util
+import warnings
 from dataclasses import dataclass, field
-from multiprocessing import connection
-from typing import Any, ClassVar, Literal, NamedTuple, cast
+from typing import Any, Literal
 
 import gymnasium
 import numpy as np
-import torch
 from gymnasium import spaces
-from gymnasium.vector import AsyncVectorEnv, AutoresetMode, SyncVectorEnv
 
-from rlgan.rl import env_state
-from rlgan.runs.errors import Diverged
+from rlgan.rl.vector_env import AUTORESET, ActionMap, Episode, Step, VectorEnvironment
+
+__all__ = ["ActionMap", "Environment", "Episode", "Step", "VectorEnvironment"]
 
 Autoreset = Literal["next_step", "same_step", "disabled"]
 Vectorization = Literal["sync", "async"]
-
-
-class Episode(NamedTuple):
-    """A finished episode: index of its environment, undiscounted return, number of steps."""
-
-    env: int
-    total: float
-    length: int
-
-
-class Step(NamedTuple):
-    """One step of n environments; rows where `valid` is False are resets, not transitions: store none, count none.
-
-    Shapes: obs and next_obs (n, obs_dim) float32, action (n, action_dim) float32 in [-1, 1], the others (n,). `obs` is
-    what the action answered and `next_obs` its true successor, at an episode's end the last observation and never that
-    of a reset. `terminated` masks bootstrapping, `truncated` never does. `episodes` are those that this step finished.
-    """
-
-    obs: np.ndarray
-    action: np.ndarray
-    reward: np.ndarray
-    next_obs: np.ndarray
-    terminated: np.ndarray
-    truncated: np.ndarray
-    valid: np.ndarray
-    episodes: tuple[Episode, ...]
-
-    @property
-    def ended(self) -> np.ndarray:
-        """(n,) bool: the environments whose episode this step finished."""
-        return self.terminated | self.truncated
-
-
-class ActionMap:
-    """The map of [-1, 1] to the bounds of a Box, per dimension: a -> centre + a * half, half = (high - low) / 2."""
-
-    def __init__(self, space: spaces.Box) -> None:
-        low, high = space.low.astype(np.float64).ravel(), space.high.astype(np.float64).ravel()
-        self.shape = space.shape
-        self.low, self.high = space.low.ravel(), space.high.ravel()
-        self.centre, self.half = (0.5 * (low + high)).astype(space.dtype), (0.5 * (high - low)).astype(space.dtype)
-        # Rounding is monotone: where the two ends stay within the bounds, everything between them does.
-        ends = self.centre - self.half, self.centre + self.half
-        self._rounds_out = bool((ends[0] < self.low).any() or (ends[1] > self.high).any())
-        self._identity = bool((self.centre == 0).all() and (self.half == 1).all()) and space.dtype == np.float32
-
-    def __call__(self, action: np.ndarray) -> np.ndarray:
-        """Actions (n, action_dim) in [-1, 1] -> (n, *shape) within the bounds to the last bit."""
-        if not self._identity:
-            action = action * self.half + self.centre
-            if self._rounds_out:
-                action = np.minimum(np.maximum(action, self.low), self.high)
-        return action if len(self.shape) == 1 else action.reshape(len(action), *self.shape)
 
 
 @dataclass(frozen=True)
@@ -104,8 +44,8 @@ class Environment:
     def __post_init__(self) -> None:
         if self.num_envs < 1:
             raise ValueError(f"num_envs = {self.num_envs}: must be at least 1")
-        if self.autoreset not in _KINDS:
-            raise ValueError(f"autoreset = {self.autoreset}: unknown mode; choose one of {', '.join(_KINDS)}")
+        if self.autoreset not in AUTORESET:
+            raise ValueError(f"autoreset = {self.autoreset}: unknown mode; choose one of {', '.join(AUTORESET)}")
         if self.vectorization not in ("sync", "async"):
             raise ValueError(f"vectorization = {self.vectorization}: unknown; choose sync or async")
         self._check_id()
@@ -143,10 +83,11 @@ class Environment:
 
     def make_one(self) -> gymnasium.Env:
         """A single gymnasium environment."""
+        _route_mujoco_warnings(str(gymnasium.spec(self.id).entry_point))
         # The checker would be one more layer to call and to save; spaces are checked above, values at every step.
         return gymnasium.make(self.id, disable_env_checker=True, **self.kwargs)
 
-    def make(self, seed: int, *, num_envs: int | None = None, resumable: bool = True) -> "VectorEnvironment":
+    def make(self, seed: int, *, num_envs: int | None = None, resumable: bool = True) -> VectorEnvironment:
         """The environments, reset: environment i with seed `seed + i`.
 
         Args:
@@ -154,7 +95,14 @@ class Environment:
             num_envs: in place of the field.
             resumable: find out how to save the environments (a fraction of a second, on throw-away copies).
         """
-        return _KINDS[self.autoreset](self, seed, self.num_envs if num_envs is None else num_envs, resumable)
+        return AUTORESET[self.autoreset](self, seed, self.num_envs if num_envs is None else num_envs, resumable)
+
+
+def _route_mujoco_warnings(entry_point: str) -> None:
+    # Left alone, MuJoCo prints a warning for every model it loads, and writes MUJOCO_LOG.TXT where the run was started.
+    if "mujoco" in entry_point and importlib.util.find_spec("mujoco") is not None:
+        mujoco: Any = importlib.import_module("mujoco")
+        mujoco.set_mju_user_warning(lambda message: warnings.warn(message.strip(), RuntimeWarning, stacklevel=2))
 
 
 def _check_spaces(id: str, env: gymnasium.Env) -> None:
@@ -176,226 +124,3 @@ def _check_spaces(id: str, env: gymnasium.Env) -> None:
             f"id = {id}: has {type(observation).__name__} observations; a Box is needed, "
             "for example by gymnasium.wrappers.FlattenObservation"
         )
-
-
-class VectorEnvironment(ABC):
-    """n environments of one make. `obs` (n, obs_dim) float32 is the current observation, the one to act upon.
-
-    One subclass for each autoreset mode; `Environment.make` chooses.
-    """
-
-    mode: ClassVar[AutoresetMode]
-
-    def __init__(self, spec: Environment, seed: int, num_envs: int, resumable: bool) -> None:
-        self.spec = spec
-        self.seed = seed
-        self.num_envs = num_envs
-        self._notes: list[str] = []
-        adapter = self._choose_adapter() if resumable else None
-        self._adapter = adapter
-        make = spec.make_one if adapter is None else lambda: adapter.wrap(spec.make_one())
-        kind = AsyncVectorEnv if spec.vectorization == "async" else SyncVectorEnv
-        # copy=False: observations are converted into an array of our own anyway.
-        self._vector: Any = kind([make] * num_envs, copy=False, autoreset_mode=self.mode)
-        self._map = ActionMap(cast(spaces.Box, self._vector.single_action_space))
-        self.obs_dim = math.prod(cast(spaces.Box, self._vector.single_observation_space).shape)
-        self.action_dim = len(self._map.low)
-        # A product with zero is zero for finite values and NaN otherwise: one fast look at all of them.
-        self._zero_obs = np.zeros(num_envs * self.obs_dim, dtype=np.float32)
-        self._zero_action = np.zeros(num_envs * self.action_dim, dtype=np.float32)
-        self._all = np.ones(num_envs, dtype=np.bool_)
-        self.reset()
-
-    def _choose_adapter(self) -> env_state.Adapter | None:
-        if self.spec.vectorization == "async":
-            self._notes.append(
-                "resume will not be bit-exact: asynchronous environments live in other processes and restart their "
-                "episodes; "
-                "env.vectorization=sync resumes exactly"
-            )
-            return None
-        adapter = env_state.choose(self.spec.make_one)
-        if adapter is None:
-            self._notes.append(
-                f"resume will not be bit-exact: no way of saving reproduces {self.spec.id}; "
-                "its episodes restart at resume"
-            )
-        return adapter
-
-    def notes(self) -> list[str]:
-        """What a user must know about these environments."""
-        return list(self._notes)
-
-    def reset(self, seed: int | None = None) -> np.ndarray:
-        """Start anew from `seed` (default: the seed of construction); the first observations (n, obs_dim)."""
-        seed = self.seed if seed is None else seed
-        raw, _ = self._vector.reset(seed=[seed + i for i in range(self.num_envs)])
-        self._vector.action_space.seed(int(np.random.SeedSequence([seed, 1]).generate_state(1)[0]))
-        self.steps = 0
-        self._totals = np.zeros(self.num_envs)
-        self._lengths = np.zeros(self.num_envs, dtype=np.int64)
-        self._valid = self._all
-        self.obs = self._flat(raw)
-        self._check("observation", self.obs, self._zero_obs)
-        return self.obs
-
-    @property
-    def valid(self) -> np.ndarray:
-        """(n,) bool: False where the next step is a reset (`next_step` only): its action is ignored."""
-        return self._valid
-
-    def step(self, action: np.ndarray | torch.Tensor) -> Step:
-        """Step all environments.
-
-        Args:
-            action: (n, action_dim), clipped to [-1, 1] here and scaled to the bounds of the environment.
-
-        Raises:
-            Diverged: an action, reward or observation is NaN or infinite; names environment, step and value.
-            RuntimeError: a worker process of asynchronous environments has ended.
-        """
-        chosen = action.detach().cpu().numpy() if isinstance(action, torch.Tensor) else action
-        if chosen.shape != (self.num_envs, self.action_dim):
-            raise ValueError(f"action = shape {chosen.shape}: must be ({self.num_envs}, {self.action_dim})")
-        unit = np.minimum(np.maximum(chosen, -1.0), 1.0).astype(np.float32, copy=False)
-        self._check("action", unit, self._zero_action)
-        try:
-            raw, reward, terminated, truncated, info = self._vector.step(self._map(unit))
-        except (EOFError, ConnectionError) as error:
-            raise RuntimeError(self._describe_dead_worker()) from error
-        observation = self._flat(raw)
-        self._check("observation", observation, self._zero_obs)
-        if not math.isfinite(reward.sum()):
-            self._raise_diverged("reward", reward[:, None])
-
-        obs, valid = self.obs, self._valid
-        ended = terminated | truncated
-        self._totals += reward
-        self._lengths += valid
-        self.steps += int(np.count_nonzero(valid))
-        episodes: tuple[Episode, ...] = ()
-        if np.count_nonzero(ended):
-            who = np.flatnonzero(ended)
-            episodes = tuple(Episode(int(i), float(self._totals[i]), int(self._lengths[i])) for i in who)
-            self._totals[who] = 0.0
-            self._lengths[who] = 0
-            next_obs = self._settle(observation, ended, info)
-        else:
-            self._valid = self._all
-            self.obs = next_obs = observation
-        return Step(obs, unit, reward, next_obs, terminated, truncated, valid, episodes)
-
-    @abstractmethod
-    def _settle(self, observation: np.ndarray, ended: np.ndarray, info: dict[str, Any]) -> np.ndarray:
-        """After a step at which some episode ended: set `obs` and `_valid` for the next, return the true successors."""
-
-    def random_actions(self, generator: torch.Generator) -> np.ndarray:
-        """Actions (n, action_dim), uniform in [-1, 1]: uniform within the bounds of every dimension."""
-        uniform = torch.rand((self.num_envs, self.action_dim), generator=generator)
-        return uniform.mul_(2.0).sub_(1.0).numpy()
-
-    def state_dict(self) -> dict[str, Any]:
-        """Exact state as plain containers and tensors; the number of steps alone where none is to be had (`notes`)."""
-        state: dict[str, Any] = {"steps": self.steps, "environments": None}
-        if self._adapter is not None:
-            state["environments"] = env_state.save_vector(self._vector, self._adapter)
-            state["obs"] = torch.from_numpy(self.obs.copy())
-            state["totals"] = self._totals.tolist()
-            state["lengths"] = self._lengths.tolist()
-            state["valid"] = self._valid.tolist()
-        return state
-
-    def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Go on where `state_dict` was taken, also in a new process; without an exact state, with new episodes."""
-        if state["environments"] is None or self._adapter is None:
-            # Another seed than at the start, or the same episodes would be seen twice.
-            self.reset(int(np.random.SeedSequence([self.seed, state["steps"]]).generate_state(1)[0]))
-        else:
-            env_state.restore_vector(self._vector, self._adapter, state["environments"])
-            self.obs = state["obs"].numpy().copy()
-            self._totals = np.array(state["totals"])
-            self._lengths = np.array(state["lengths"], dtype=np.int64)
-            self._valid = np.array(state["valid"], dtype=np.bool_)
-        self.steps = state["steps"]
-
-    def close(self) -> None:
-        """Close the environments and end their worker processes, also dead or busy ones."""
-        if self.spec.vectorization == "async":
-            # gymnasium's own close waits for answers that a dead worker never gives.
-            for process in self._vector.processes:
-                process.terminate()
-            for process in self._vector.processes:
-                process.join()
-            self._vector.closed = True
-        else:
-            self._vector.close()
-
-    def _flat(self, raw: np.ndarray) -> np.ndarray:
-        return raw.reshape(self.num_envs, -1).astype(np.float32)
-
-    def _check(self, what: str, values: np.ndarray, zeros: np.ndarray) -> None:
-        if np.dot(values.reshape(-1), zeros) != 0.0:
-            self._raise_diverged(what, values)
-
-    def _raise_diverged(self, what: str, values: np.ndarray) -> None:
-        for i, row in enumerate(values):
-            bad = np.flatnonzero(~np.isfinite(row))
-            if len(bad):
-                raise Diverged(
-                    f"{what} of environment {i} ({self.spec.id}) is {row[bad[0]]} in component {bad[0]} "
-                    f"after {self.steps} environment steps, step {self._lengths[i]} of its episode"
-                )
-
-    def _describe_dead_worker(self) -> str:
-        # A killed process is known to be dead only a moment after its pipe has closed.
-        gone = connection.wait([process.sentinel for process in self._vector.processes], timeout=5.0)
-        codes = {}
-        for i, process in enumerate(self._vector.processes):
-            if process.sentinel in gone:
-                process.join()
-                codes[i] = process.exitcode
-        who = ", ".join(f"environment {i} (exit code {code})" for i, code in codes.items()) or "an environment"
-        return (
-            f"the worker process of {who} of {self.spec.id} has ended after {self.steps} environment steps; "
-            "it was killed or ran out of memory: env.vectorization=sync needs no workers"
-        )
-
-
-class NextStep(VectorEnvironment):
-    """gymnasium's default: the step after an episode's end ignores the action and returns the reset's observation."""
-
-    mode = AutoresetMode.NEXT_STEP
-
-    def _settle(self, observation: np.ndarray, ended: np.ndarray, info: dict[str, Any]) -> np.ndarray:
-        self._valid = ~ended
-        self.obs = observation
-        return observation
-
-
-class SameStep(VectorEnvironment):
-    """The step that ends an episode returns the reset's observation, and the true one as `info["final_obs"]`."""
-
-    mode = AutoresetMode.SAME_STEP
-
-    def _settle(self, observation: np.ndarray, ended: np.ndarray, info: dict[str, Any]) -> np.ndarray:
-        self.obs = observation
-        successor = observation.copy()
-        for i in np.flatnonzero(ended):
-            successor[i] = np.asarray(info["final_obs"][i]).reshape(-1)
-        self._check("observation", successor, self._zero_obs)
-        return successor
-
-
-class Disabled(VectorEnvironment):
-    """No reset by the vector environment: those that ended are reset here, by mask."""
-
-    mode = AutoresetMode.DISABLED
-
-    def _settle(self, observation: np.ndarray, ended: np.ndarray, info: dict[str, Any]) -> np.ndarray:
-        raw, _ = self._vector.reset(options={"reset_mask": ended})
-        self.obs = self._flat(raw)
-        self._check("observation", self.obs, self._zero_obs)
-        return observation
-
-
-_KINDS: dict[str, type[VectorEnvironment]] = {"next_step": NextStep, "same_step": SameStep, "disabled": Disabled}

@@ -1,9 +1,11 @@
 """Deterministic evaluation of an actor on environments of its own, and the statistics of its returns."""
 
 from dataclasses import dataclass
+from typing import cast
 
 import numpy as np
 import torch
+from gymnasium import spaces
 from scipy import stats
 from torch import nn
 
@@ -143,3 +145,61 @@ def _check(what: str, values: np.ndarray, lengths: np.ndarray, id: str) -> None:
     if not np.isfinite(values).all():
         i = int(np.flatnonzero(~np.isfinite(values).all(axis=1))[0])
         raise Diverged(f"{what} of evaluation episode {i} ({id}) is {values[i]} at its step {lengths[i]}")
+
+
+@dataclass(frozen=True)
+class Trace:
+    """One episode of T steps: reward (T,), action (T, action_dim) in [-1, 1], q (T,) = Q(s_t, mu(s_t))."""
+
+    reward: np.ndarray
+    action: np.ndarray
+    q: np.ndarray
+
+
+def discounted_returns(reward: np.ndarray, discount: float) -> np.ndarray:
+    """Z_t = sum_k discount^k r_{t+k} of the rewards (T,) of one episode; (T,)."""
+    returns = np.empty(len(reward))
+    following = 0.0
+    for t in range(len(reward) - 1, -1, -1):
+        following = returns[t] = float(reward[t]) + discount * following
+    return returns
+
+
+def record(
+    actor: nn.Module, critic: nn.Module, environment: Environment, seed: int = 0, max_steps: int = 10_000
+) -> Trace:
+    """Play one deterministic episode in an environment of its own and keep it, with the critic's values.
+
+    Args:
+        actor: obs (B, obs_dim) -> action (B, action_dim) in [-1, 1].
+        critic: Q, (B, obs_dim), (B, action_dim) -> (B,).
+        environment: which environment.
+        seed: of its start state.
+        max_steps: length at which an episode without a time limit is cut.
+    """
+    env = environment.make_one()
+    scale = ActionMap(cast(spaces.Box, env.action_space))
+    parameter = next(iter(actor.parameters()))
+    modes = [(module, module.training) for net in (actor, critic) for module in net.modules()]
+    for module, _ in modes:
+        module.training = False
+    rewards: list[float] = []
+    actions: list[np.ndarray] = []
+    values: list[float] = []
+    try:
+        raw, ended = env.reset(seed=seed)[0], False
+        while not ended and len(rewards) < max_steps:
+            obs = torch.from_numpy(np.asarray(raw, dtype=np.float32).reshape(1, -1)).to(parameter)
+            with torch.no_grad():
+                chosen = actor(obs)
+                values.append(float(critic(obs, chosen)))
+            action = np.clip(chosen.cpu().numpy().astype(np.float32), -1.0, 1.0)
+            raw, reward, terminated, truncated, _ = env.step(scale(action)[0])
+            rewards.append(float(reward))
+            actions.append(action[0])
+            ended = bool(terminated or truncated)
+    finally:
+        for module, training in modes:
+            module.training = training
+        env.close()
+    return Trace(np.array(rewards), np.stack(actions), np.array(values))

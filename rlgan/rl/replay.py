@@ -5,7 +5,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import torch
 
-from rlgan.rl.envs import Step
+from rlgan.rl.vector_env import Step
 
 
 class Transition(NamedTuple):

@@ -90,7 +90,7 @@ def _anything(value: Any, path: str, build: Builder) -> Any:
 
 def _fits(value: Any, annotation: Any) -> Any:
     kind = get_origin(annotation) or annotation
-    if not inspect.isclass(kind) or getattr(kind, "_is_protocol", False) or isinstance(value, kind):
+    if kind is Any or not inspect.isclass(kind) or getattr(kind, "_is_protocol", False) or isinstance(value, kind):
         return value
     name = kind.__name__
     if value is None or isinstance(value, bool | int | float | str | list | Mapping):

@@ -1,0 +1,198 @@
+"""The reinforcement learning task: actor -> exploration -> environments -> replay -> game, and back to the actor."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any, ClassVar, Literal
+
+from torch import Tensor
+
+from rlgan.optim import Game, NonFinite, Player, PlayerSpec, Update, resolve_compile
+from rlgan.rl import evaluation, pictures
+from rlgan.rl.agent import Agent
+from rlgan.rl.envs import Environment
+from rlgan.rl.exploration import Exploration
+from rlgan.rl.replay import Replay
+from rlgan.runs.errors import Diverged
+from rlgan.runs.seeding import Generators
+from rlgan.runs.settings import Settings
+from rlgan.runs.task import Task
+
+if TYPE_CHECKING:
+    from rlgan.runs.task import Picture
+
+RECENT_EPISODES = 10
+"""`return/train` is the mean of this many episodes, the last ones to end."""
+
+
+class Trainer(Task):
+    """Off-policy training of a deterministic actor and its critic. `steps` counts steps over all environments.
+
+    Args:
+        settings: of the run.
+        agent: the losses.
+        env: which environment, and how many of them.
+        exploration: what is added to the actor while it collects experience.
+        critic, actor: the two players; their averages are the target networks.
+        game: the order of play.
+        batch_size: transitions in a minibatch.
+        capacity: transitions that the replay keeps.
+        learning_starts: steps of uniformly random actions before the first update.
+        updates_per_step: critic updates that one environment step buys (the update-to-data ratio, UTD); the actor moves
+            at every k-th of them, k the game's.
+        eval_episodes: episodes of an evaluation.
+
+    Raises:
+        ValueError: an impossible size or ratio.
+    """
+
+    best: ClassVar[tuple[str, Literal["min", "max"]]] = ("return/eval", "max")
+    headline: ClassVar[tuple[str, ...]] = ("return/train", "return/eval")
+
+    def __init__(
+        self,
+        settings: Settings,
+        agent: Agent,
+        env: Environment,
+        exploration: Exploration,
+        critic: PlayerSpec,
+        actor: PlayerSpec,
+        game: Game,
+        batch_size: int = 128,
+        capacity: int = 1_000_000,
+        learning_starts: int = 1_000,
+        updates_per_step: float = 1.0,
+        eval_episodes: int = 20,
+    ) -> None:
+        _positive("batch_size", batch_size, 128)
+        _positive("eval_episodes", eval_episodes, 20)
+        if batch_size > capacity:
+            raise ValueError(
+                f"batch_size = {batch_size}: larger than the replay (capacity {capacity}); make it smaller"
+            )
+        if learning_starts < 0:
+            raise ValueError(f"learning_starts = {learning_starts}: must be at least 0, for example 1000")
+        if not updates_per_step > 0:
+            raise ValueError(f"updates_per_step = {updates_per_step}: must be positive, for example 1.0")
+        self.settings, self.agent, self.env, self.game = settings, agent, env, game
+        self.learning_starts, self.updates_per_step = max(learning_starts, batch_size), updates_per_step
+        self.eval_episodes = eval_episodes
+        self.steps_done = 0
+        self.generators = gens = Generators(settings.seed)
+        device, dtype = settings.torch_device, settings.dtype
+        self.envs = env.make(gens.seed("environments") % 2**31)
+        obs_dim, action_dim = self.envs.obs_dim, self.envs.action_dim
+        with gens.init("critic"):
+            critic_module = agent.critic(critic.network, obs_dim, action_dim).to(device, dtype)
+        with gens.init("actor"):
+            actor_module = agent.actor(actor.network, obs_dim, action_dim).to(device, dtype)
+        steps = game.steps(("critic", "actor"))
+        moves = int(max(settings.steps - self.learning_starts, 0) * updates_per_step) // steps["critic"]
+        self.critic = Player(
+            "critic", critic_module, critic, moves * steps["critic"], gens.torch("noise/critic", device)
+        )
+        self.actor = Player("actor", actor_module, actor, moves * steps["actor"], gens.torch("noise/actor", device))
+        self.compiled, self._why = resolve_compile(settings.compile, moves * sum(steps.values()), device)
+        self.update = Update((self.critic, self.actor), agent.losses(), game, compiled=self.compiled, shares_batch=True)
+        self._critic_steps = steps["critic"]
+        self.replay = Replay(capacity, obs_dim, action_dim, dtype, device)
+        self._samplers = [self.replay.sampler(batch_size) for _ in range(self.update.batches)]
+        self.explorer = exploration.make(
+            self.envs.num_envs, obs_dim, action_dim, gens.torch("exploration"), self.actor.module, settings.steps
+        )
+        self._credit = 0.0
+        self._moves = 0
+        self._returns: deque[float] = deque(maxlen=RECENT_EPISODES)
+        self._last: Mapping[str, Tensor | float] = {}
+
+    def advance(self) -> None:
+        """One step of all environments, and the updates that it buys."""
+        count = 0
+        while not count:  # a step in which every environment resets is no step
+            count = self._collect()
+        self.steps_done += count
+        if self.steps_done > self.learning_starts:
+            self._credit += self.updates_per_step * count
+            while self._credit >= self._critic_steps:
+                self._credit -= self._critic_steps
+                self._learn()
+
+    def _collect(self) -> int:
+        """Act, step, store; the number of transitions."""
+        if self.steps_done < self.learning_starts:
+            action = self.envs.random_actions(self.generators.torch("random actions"))
+        else:
+            action = self.explorer.act(self.envs.obs)
+        step = self.envs.step(action)
+        count = self.replay.add(step)
+        self.explorer.observe(step.ended, step.valid)
+        for episode in step.episodes:
+            self._returns.append(episode.total)
+        return count
+
+    def _learn(self) -> None:
+        generator = self.generators.torch("replay", self.settings.torch_device)
+        batches = [sampler(generator) for sampler in self._samplers]
+        try:
+            self._last = self.update(batches)
+        except NonFinite as error:
+            raise Diverged(
+                f"step {self.steps_done}, update {self._moves + 1}: {error}. Nothing of this step was written. Try a "
+                "lower critic.optimizer.lr, or look at the scale of the rewards"
+            ) from error
+        self._moves += 1
+        every = self.explorer.adapt_every
+        if every is not None and self._moves % every == 0:
+            self.explorer.adapt(batches[-1].obs)
+
+    def metrics(self) -> dict[str, float]:
+        learned = {k: float(v) for k, v in self._last.items()}
+        returns = {"return/train": sum(self._returns) / len(self._returns)} if self._returns else {}
+        return {**learned, **returns, **self.explorer.metrics()}
+
+    def evaluate(self) -> dict[str, float]:
+        seed = self.generators.seed("evaluation") % 2**31
+        result = evaluation.evaluate(self.actor.module, self.env, self.eval_episodes, seed)
+        return result.metrics()
+
+    def pictures(self) -> dict[str, Picture]:
+        seed = self.generators.seed("pictures") % 2**31
+        trace = evaluation.record(self.actor.module, self.critic.module, self.env, seed)
+        return {"evaluation/episode": pictures.episode(trace, self.agent.discount, self.env.id, self.steps_done)}
+
+    def notes(self) -> list[str]:
+        how = f"{'compiled' if self.compiled else 'eager'} update: {self._why}"
+        return [how, *self.envs.notes(), *self.explorer.notes()]
+
+    def state_dict(self) -> dict[str, Any]:
+        return {
+            "steps_done": self.steps_done,
+            "players": self.update.state_dict(),
+            "generators": self.generators.state_dict(),
+            "replay": self.replay.state_dict(),
+            "explorer": self.explorer.state_dict(),
+            "environments": self.envs.state_dict(),
+            "credit": self._credit,
+            "moves": self._moves,
+            "returns": list(self._returns),
+            "last": {k: float(v) for k, v in self._last.items()},
+        }
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        self.steps_done = state["steps_done"]
+        self.update.load_state_dict(state["players"])
+        self.replay.load_state_dict(state["replay"])
+        self.explorer.load_state_dict(state["explorer"])
+        self.envs.load_state_dict(state["environments"])
+        self._credit, self._moves, self._last = state["credit"], state["moves"], state["last"]
+        self._returns = deque(state["returns"], maxlen=RECENT_EPISODES)
+        self.generators.load_state_dict(state["generators"])
+
+    def close(self) -> None:
+        self.envs.close()
+
+
+def _positive(name: str, value: int, example: int) -> None:
+    if value < 1:
+        raise ValueError(f"{name} = {value}: must be at least 1, for example {example}")
