@@ -5,6 +5,8 @@ finite.
 import os
 import signal
 import sys
+import warnings
+from pathlib import Path
 
 import gymnasium
 import numpy as np
@@ -192,3 +194,11 @@ def test_an_environment_that_raises_and_a_killed_worker_are_errors_and_not_hangs
         for _ in range(3):
             env.step(np.zeros((2, 1), np.float32))
     env.close()
+
+
+def test_mujoco_leaves_no_log_file_behind(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", RuntimeWarning)
+        Environment("HalfCheetah-v5").make_one().close()
+    assert list(tmp_path.iterdir()) == []
