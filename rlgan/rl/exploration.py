@@ -126,6 +126,7 @@ class NoiseStreams:
         self._who = np.arange(num_envs)
         for i in range(num_envs):
             self._draw(i)
+        self._count_ahead()
 
     def _draw(self, i: int) -> None:
         self._block[i] = torch.randn(self._block.shape[1:], generator=self.generators[i]).numpy()
@@ -137,10 +138,17 @@ class NoiseStreams:
     def advance(self, which: np.ndarray) -> None:
         """Move the streams where `which` (n,) is True on to their next value."""
         self._cursor += which
-        if self._cursor.max() == self._block.shape[1]:
+        self._calls += 1
+        # No stream reaches the end of its block before as many calls as the foremost one had values left.
+        if self._calls >= self._enough:
             for i in np.flatnonzero(self._cursor == self._block.shape[1]):
                 self._draw(int(i))
                 self._cursor[i] = 0
+            self._count_ahead()
+
+    def _count_ahead(self) -> None:
+        self._calls = 0
+        self._enough = int(self._block.shape[1] - self._cursor.max())
 
     def state_dict(self) -> dict[str, Any]:
         """The present block, the place in it, and the generators."""
@@ -154,6 +162,7 @@ class NoiseStreams:
         """Restore what `state_dict` saved."""
         self._block = state["block"].numpy().copy()
         self._cursor = np.array(state["cursor"], dtype=np.int64)
+        self._count_ahead()
         for generator, saved in zip(self.generators, state["generators"], strict=True):
             generator.set_state(saved)
 
