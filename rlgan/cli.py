@@ -50,7 +50,9 @@ Your own configurations: a folder conf/ where you start, folders named in RLGAN_
 the group rlgan.conf.
 """
 
+# Set while Hydra runs: where jobs report their end, and that Hydra's HYDRA_FULL_ERROR is ours and not the user's.
 _SWEEP = "RLGAN_SWEEP"
+_QUIET = "RLGAN_QUIET"
 
 
 def main(argv: Sequence[str] | None = None) -> None:
@@ -130,36 +132,45 @@ def _hydra(arguments: list[str], typed: list[str], many: bool = False) -> int:
     import tempfile
 
     import hydra
-    from hydra.errors import HydraException
-    from omegaconf.errors import OmegaConfBaseException
 
     from rlgan.runs.compose import ROOT, conf_directory, explain, register
 
     register()
-    full = os.environ.get("HYDRA_FULL_ERROR")
-    report = tempfile.NamedTemporaryFile("r", prefix="rlgan-sweep-", suffix=".jsonl", dir=_shared_folder(many))
+    handle, name = tempfile.mkstemp(prefix="rlgan-sweep-", suffix=".jsonl", dir=_shared_folder(many))
+    os.close(handle)
+    report = Path(name)
+    ours = {_SWEEP: name}
+    if os.environ.get("HYDRA_FULL_ERROR") != "1":
+        ours |= {"HYDRA_FULL_ERROR": "1", _QUIET: "1"}
+    former = {key: os.environ.get(key) for key in ours}
     argv = sys.argv
     sys.argv = [argv[0], *arguments]
-    os.environ["HYDRA_FULL_ERROR"] = "1"
-    os.environ[_SWEEP] = report.name
+    os.environ |= ours
+    outcomes: list[dict[str, Any]] = []
     try:
         hydra.main(config_path=str(conf_directory()), config_name=ROOT, version_base="1.3")(_job)()
-    except (HydraException, OmegaConfBaseException) as error:
-        message = explain(error, typed)
-        _restore("HYDRA_FULL_ERROR", full)
-        return _complain(error, message)
+    except Exception as error:
+        # _job lets no Exception out: this is Hydra's own, from composing or from a launcher.
+        return _complain(error, explain(error, typed))
+    except (KeyboardInterrupt, SystemExit):
+        if not report.stat().st_size:
+            raise
     finally:
         sys.argv = argv
-        _restore("HYDRA_FULL_ERROR", full)
-        os.environ.pop(_SWEEP, None)
-        outcomes = [json.loads(line) for line in report.read().splitlines()]
-        report.close()
+        for key, value in former.items():
+            if value is None:
+                os.environ.pop(key, None)
+            else:
+                os.environ[key] = value
+        outcomes = [json.loads(line) for line in report.read_text().splitlines()]
+        report.unlink()
     return _verdict(outcomes, many)
 
 
 def _job(config: DictConfig) -> None:
     """One run, as Hydra (or a launcher's worker) calls it. Reports its end in a file, as no return value comes back."""
     from hydra.core.hydra_config import HydraConfig
+    from omegaconf import OmegaConf
 
     from rlgan.runs.compose import group_choices
     from rlgan.runs.config import plain
@@ -168,11 +179,16 @@ def _job(config: DictConfig) -> None:
     if os.getcwd() not in sys.path:
         sys.path.append(os.getcwd())
     launch = HydraConfig.get()
-    overrides = [str(item).lstrip("+") for item in launch.overrides.task]
+    # Unresolved: `eval_every=${steps}` is an entry of this list as well, and means nothing there.
+    typed = OmegaConf.to_container(launch.overrides.task, resolve=False)
+    overrides = [str(item).lstrip("+") for item in typed] if isinstance(typed, list) else []
     try:
         outcome = start(plain(config), overrides, group_choices(launch.runtime.choices))
     except (ConfigError, RunError) as error:
         outcome = Outcome(_complain(error, str(error)), "refused", message=str(error))
+    except Exception as error:
+        traceback.print_exc()
+        outcome = Outcome(1, "failed", message=f"{type(error).__name__}: {error}")
     report = os.environ.get(_SWEEP)
     if report is not None:
         with open(report, "a") as file:
@@ -229,17 +245,10 @@ def evaluate_main() -> None:
 
 
 def _complain(error: BaseException, message: str) -> int:
-    if os.environ.get("HYDRA_FULL_ERROR") == "1" and os.environ.get(_SWEEP) is None:
+    if os.environ.get("HYDRA_FULL_ERROR") == "1" and _QUIET not in os.environ:
         traceback.print_exception(error)
     print(f"rlgan: {' '.join(message.split())}", file=sys.stderr)
     return 2
-
-
-def _restore(name: str, value: str | None) -> None:
-    if value is None:
-        os.environ.pop(name, None)
-    else:
-        os.environ[name] = value
 
 
 def _shared_folder(many: bool) -> str | None:

@@ -9,13 +9,14 @@ so there is a good one at every moment. Files hold plain containers and tensors,
 from __future__ import annotations
 
 import hashlib
+import io
 import json
 import math
 import os
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import IO, Any, Literal
+from typing import IO, Any, Literal, cast
 
 import numpy as np
 import torch
@@ -79,15 +80,19 @@ def storable(value: Any, path: str = "state") -> Any:
     raise TypeError(f"{path} is a {type(value).__name__}: a checkpoint holds plain containers, numbers and tensors")
 
 
-class _Hashing:
+class _Hashing(io.RawIOBase):
     """A file that hashes what passes through it, so that the checksum is of what was meant to be written."""
 
     def __init__(self, file: IO[bytes]) -> None:
+        super().__init__()
         self._file = file
         self.digest = hashlib.sha256()
         self.size = 0
 
-    def write(self, data: bytes) -> int:
+    def writable(self) -> bool:
+        return True
+
+    def write(self, data: Any) -> int:
         self.digest.update(data)
         self.size += len(data)
         return self._file.write(data)
@@ -168,7 +173,7 @@ class Checkpoints:
             self._path.mkdir(parents=True, exist_ok=True)
             with open(staged, "wb") as file:
                 hashing = _Hashing(file)
-                torch.save(storable(state), hashing)
+                torch.save(storable(state), cast(IO[bytes], hashing))
                 file.flush()
                 os.fsync(file.fileno())
             # A manifest of an earlier file of this name would vouch for the wrong bytes.

@@ -148,9 +148,7 @@ def changes(overrides: Sequence[str], choices: Mapping[str, str]) -> dict[str, A
             if choices.get(key) == str(value):
                 continue
             was = f"is {choices[key]} in this run and " if key in choices else ""
-            raise ConfigError(
-                f"{key} = {value}: {was}cannot change on resume; start a new run, or change single values"
-            )
+            raise ConfigError(f"{key} = {value}: {was}cannot change on resume; start a new run")
         if override.is_delete():
             raise ConfigError(f"{text}: a resumed run cannot lose a key; set it to another value")
         values[key] = value

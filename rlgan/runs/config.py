@@ -78,7 +78,7 @@ def locate(target: Any, path: str) -> Callable[..., Any]:
             found = getattr(found, part)
         if not callable(found):
             raise ConfigError(f"{key} = {target}: cannot be called; name a class or a function")
-        return found  # type: ignore[no-any-return]
+        return found
     raise ConfigError(f"{key} = {target}: no module {parts[0]}; start from the folder that holds it, or install it")
 
 
@@ -142,7 +142,7 @@ def build_task(config: Mapping[str, Any], settings: Settings) -> Task:
     for key, value in sections.items():
         if key not in known and not _takes_any(target):
             hint = nearest(str(key), (known - set(own)) | names | {"task"}, "there are")
-            raise ConfigError(f"{key} = {_short(value)}: {target.__name__} has no such section; {hint}")
+            raise ConfigError(f"{key} = {_short(value)}: there is no such key; {hint}")
     arguments = _arguments(target, own, "task", {"settings": settings}, partial=True)
     arguments |= _arguments(target, sections, "", {"settings": settings, **arguments}, partial=False)
     try:

@@ -80,8 +80,9 @@ class Logger:
             return
         from torch.utils.tensorboard.summary import hparams
 
+        events = self._writer._get_file_writer()
         for summary in hparams(flatten(config), {tag: float(value) for tag, value in metrics.items()}):
-            self._writer.file_writer.add_summary(summary)  # type: ignore[union-attr, no-untyped-call]
+            events.add_summary(summary)
 
     def flush(self) -> int:
         """Make everything durable; returns the length of metrics.jsonl for the checkpoint."""

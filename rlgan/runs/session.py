@@ -228,7 +228,7 @@ def _differences(old: Mapping[str, Any], new: Mapping[str, Any], prefix: str = "
         path = f"{prefix}{key}"
         if isinstance(old.get(key), Mapping) and isinstance(new.get(key), Mapping):
             lines += _differences(old[key], new[key], f"{path}.")
-        elif key not in old or key not in new or old[key] != new[key]:
+        elif old.get(key) != new.get(key):
             lines.append(f"{path} is {old.get(key)} there and {new.get(key)} here")
     return lines
 
