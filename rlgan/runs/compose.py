@@ -166,6 +166,10 @@ def explain(error: BaseException, overrides: Sequence[str]) -> str:
             return f"{key} = {option}: {group} has no such option; {nearest(option, groups[group], 'its options are')}"
         if group:
             return f"{group} = {option}: there is no such group; {nearest(group, groups, 'there are')}"
+    unknown = re.search(r"Override (\S+?)=(\S+) looks like a config group override, but", text)
+    if unknown:
+        hint = nearest(unknown[1].partition("@")[0], groups, "there are")
+        return f"{unknown[1]} = {unknown[2]}: there is no such group; {hint}"
     refused = re.search(r"Could not override '([^']+)'", text)
     if refused:
         return _refused(refused[1], overrides, groups)

@@ -242,7 +242,7 @@ def near(path: Path) -> str:
     while not base.is_dir() and base != base.parent:
         base = base.parent
     found: list[Path] = []
-    for place in (base, Path("outputs")):
+    for place in (base, base.parent, Path("outputs")):
         found += [file.parent for depth in ("*", "*/*") for file in place.glob(f"{depth}/config.yaml")]
         found += [file.parent for file in place.glob("config.yaml")]
     unique = sorted({item.resolve(): item for item in found}.values(), key=lambda item: item.stat().st_mtime)

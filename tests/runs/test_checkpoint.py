@@ -23,7 +23,11 @@ def steps(path: Path) -> list[int]:
 
 def test_round_trip_with_weights_only(tmp_path: Path) -> None:
     generator = np.random.default_rng(7)
-    state = {"a": torch.arange(6.0), "n": {"x": [1, 2.5, "s", None, True], 3: (1, 2)}, "rng": numpy_state(generator)}
+    state: dict[str, Any] = {
+        "a": torch.arange(6.0),
+        "n": {"x": [1, 2.5, "s", None, True], 3: (1, 2)},
+        "rng": numpy_state(generator),
+    }
     store = Checkpoints(tmp_path)
     store.save(5, state, {"return/eval": 1.0}, {"torch": "x"})
     back = store.newest()
