@@ -57,7 +57,9 @@ MISTAKES = {
     "flavour=uniform": "flavour = uniform: flavour is mounted once per player; did you mean flavour@noise=uniform?",
     "flavour@noise=unifrm": "flavour@noise = unifrm: flavour has no such option; did you mean uniform?",
     "flavour@nosie=uniform": "flavour@nosie = uniform: flavour is mounted once per player; did you mean flavour@noise",
-    "data=ring": "data = ring: task quadratic has no group data; it has flavour@noise, task",
+    "data=ring": "data = ring: task quadratic has no group data, task wgan has; did you mean task=wgan data=ring?",
+    "agent=ddgp": "agent = ddgp: task quadratic has no group agent, task ddpg has; did you mean task=ddpg agent=ddpg?",
+    "task=wgan lipschitz=gp2": "lipschitz = gp2: lipschitz has no such option; did you mean gradient_penalty?",
     "colour@noise=red": "colour@noise = red: there is no such group; did you mean flavour?",
     "task._target_=quadratic.Q": "task._target_ = quadratic.Q: quadratic has no Q; ",
     "task._target_=quadratic.Noisy": "task._target_ = quadratic.Noisy: quadratic has no Noisy; did you mean Noise?",
@@ -73,7 +75,7 @@ MISTAKES = {
 @pytest.mark.parametrize("mistake", MISTAKES)
 def test_a_mistake_is_one_line_with_exit_code_2(rlgan: Command, mistake: str) -> None:
     task = [] if mistake.startswith(("task=", "taks=")) else ["task=quadratic"]
-    code, out, err = rlgan(*task, mistake) if "=" in mistake or task else rlgan(mistake)
+    code, out, err = rlgan(*task, *mistake.split())
     assert code == 2 and out == ""
     assert err.startswith(f"rlgan: {MISTAKES[mistake]}") and len(err.splitlines()) == 1
     # What cannot be built leaves nothing behind.

@@ -22,7 +22,7 @@ from hydra.plugins.search_path_plugin import SearchPathPlugin
 
 import rlgan
 from rlgan.runs.errors import ConfigError
-from rlgan.runs.suggest import nearest
+from rlgan.runs.suggest import closest, nearest
 
 ROOT = "train"
 GROUP = "rlgan.conf"
@@ -190,8 +190,13 @@ def _refused(key: str, overrides: Sequence[str], groups: Mapping[str, Any]) -> s
     if places:
         examples = " or ".join(f"{place}={value}" for place in places)
         return f"{key} = {value}: {group} is mounted once per player; did you mean {examples}?"
-    own = [place for place in mounted if place != "experiment"]
-    return f"{key} = {value}: task {task} has no group {group}; {nearest(key, own, 'it has', cutoff=0.75)}"
+    for other in groups["task"]:
+        if any(place.partition("@")[0] == group for place in _choices([f"task={other}"])):
+            option = closest(value, groups[group])
+            hint = f"did you mean task={other} {key}={option}?" if option else f"choose task={other}"
+            return f"{key} = {value}: task {task} has no group {group}, task {other} has; {hint}"
+    own = {place.partition("@")[0] for place in mounted if place not in ("task", "experiment")}
+    return f"{key} = {value}: task {task} has no group {group}; {nearest(group, own, 'it has')}"
 
 
 def _choices(overrides: Sequence[str]) -> dict[str, str]:

@@ -23,6 +23,7 @@ from rlgan.runs.errors import ConfigError, RunError
 from rlgan.runs.loop import Interrupted, inexact, train
 from rlgan.runs.progress import table
 from rlgan.runs.settings import Settings
+from rlgan.runs.task import Task
 
 # Neither changes what is learnt, so a run may go on with other values of these.
 _OF_THE_START = ("run_dir", "resume", "progress", "tensorboard")
@@ -57,41 +58,41 @@ def start(config: Mapping[str, Any], overrides: Sequence[str], choices: Mapping[
         ConfigError, RunError: it cannot start.
     """
     settings = build_settings(config)
-    build_task_early = settings.run_dir is None
-    if build_task_early:
-        # A configuration that cannot be built must not leave a directory behind.
-        _seed_threads(settings)
-        task = build_task(config, settings)
-        parent = Path("outputs") / (choices.get("task") or type(task).__name__.lower())
-        try:
-            run = RunDirectory.create(parent, run_name(overrides, settings.seed, settings.name))
-        except BaseException:
-            task.close()
-            raise
-        run.write_config(_stored(config))
-        return _run(run, config, overrides, choices, None, settings, task)
-    run = RunDirectory.open(Path(str(settings.run_dir)))
+    chosen = None if settings.run_dir is None else Path(settings.run_dir)
+    if chosen is not None and (chosen / "config.yaml").exists():
+        return _continue(chosen, config, overrides, choices)
+    # Built before its directory is made: a configuration that cannot be built must not leave one behind.
+    torch.set_num_threads(settings.threads)
+    task = build_task(config, settings)
     try:
-        if (run.path / "config.yaml").exists():
-            changed = _differences(stored_config(run.path), _stored(config))
-            if changed:
-                raise RunError(
-                    f"run_dir = {settings.run_dir}: holds a run with other settings ({'; '.join(changed)}); "
-                    "choose another run_dir, or go on with resume="
-                )
-            checkpoint = _newest(run)
-            return _run(run, config, overrides, choices, checkpoint)
-        fresh = build_task(config, settings)
-        run.write_config(_stored(config))
-        return _run(run, config, overrides, choices, None, settings, fresh)
-    except ConfigError:
-        run.release()
-        if not (run.path / "config.yaml").exists():
-            (run.path / "lock").unlink(missing_ok=True)
+        if chosen is None:
+            parent = Path("outputs") / (choices.get("task") or type(task).__name__.lower())
+            run = RunDirectory.create(parent, run_name(overrides, settings.seed, settings.name))
+        else:
+            run = RunDirectory.open(chosen)
+            if (run.path / "config.yaml").exists():
+                run.release()
+                raise RunError(f"run_dir = {chosen}: another run was started there at this moment; choose another")
+    except BaseException:
+        task.close()
         raise
-    except RunError:
+    run.write_config(_stored(config))
+    return _run(run, config, overrides, choices, None, settings, task)
+
+
+def _continue(path: Path, config: Mapping[str, Any], overrides: Sequence[str], choices: Mapping[str, str]) -> Outcome:
+    """The same command in the same directory goes on with the run, as a requeued job has to."""
+    run = RunDirectory.open(path)
+    try:
+        changed = _differences(stored_config(run.path), _stored(config))
+        if changed:
+            raise RunError(
+                f"run_dir = {path}: holds a run with other settings ({'; '.join(changed)}); "
+                "choose another run_dir, or go on with resume="
+            )
+        return _run(run, config, overrides, choices, _newest(run))
+    finally:
         run.release()
-        raise
 
 
 def resume(path: Path, changes: Mapping[str, Any], overrides: Sequence[str]) -> Outcome:
@@ -114,9 +115,8 @@ def resume(path: Path, changes: Mapping[str, Any], overrides: Sequence[str]) -> 
         starts = read_starts(path)
         choices = starts[0]["choices"] if starts else {}
         return _run(run, config, overrides, choices, _newest(run), changes=changes)
-    except (ConfigError, RunError):
+    finally:
         run.release()
-        raise
 
 
 def put(config: dict[str, Any], key: str, value: Any) -> None:
@@ -139,14 +139,14 @@ def _run(
     choices: Mapping[str, str],
     checkpoint: Checkpoint | None,
     settings: Settings | None = None,
-    task: Any = None,
+    task: Task | None = None,
     changes: Mapping[str, Any] | None = None,
 ) -> Outcome:
     settings = settings or build_settings(config)
     if checkpoint is not None and "compile" not in (changes or {}):
         # `auto` decided once; deciding again could change the bits.
         settings = dataclasses.replace(settings, compile=bool(checkpoint.manifest.meta["compiled"]))
-    _seed_threads(settings)
+    torch.set_num_threads(settings.threads)
     task = task or build_task(config, settings)
     run.add_start(
         {
@@ -192,10 +192,6 @@ def _run(
     print(table(summary))
     print(f"tensorboard --logdir {shown}", flush=True)
     return Outcome(0, "finished", str(run.path))
-
-
-def _seed_threads(settings: Settings) -> None:
-    torch.set_num_threads(settings.threads)
 
 
 def _newest(run: RunDirectory) -> Checkpoint | None:
