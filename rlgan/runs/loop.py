@@ -108,7 +108,7 @@ class Run:
             meta = checkpoint.manifest.meta
             self._earlier_seconds = float(meta["wall_seconds"])
             self._saved_at = checkpoint.manifest.step
-        name = type(task).__name__.lower()
+        name = task.title or type(task).__name__.lower()
         self.progress = Progress(name, task.steps_done, settings.steps, task.headline, settings.progress)
         self.checkpoints = Checkpoints(run.checkpoints, settings.keep_last, task.best, self.progress.say)
         if checkpoint is not None:

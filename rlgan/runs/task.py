@@ -28,11 +28,13 @@ class Task(ABC):
         steps_done: steps so far, in the unit of `settings.steps`; part of the state.
         best: tag and direction by which checkpoints are ranked, for example `("return/eval", "max")`.
         headline: two or three tags that the progress display shows.
+        title: the word before the progress display; empty shows the class's name.
         compiled: the compile mode that `settings.compile` was resolved to.
     """
 
     best: ClassVar[tuple[str, Literal["min", "max"]]]
     headline: ClassVar[tuple[str, ...]] = ()
+    title: ClassVar[str] = ""
 
     settings: Settings
     steps_done: int = 0
