@@ -43,7 +43,9 @@ class Batch(NamedTuple):
 class WassersteinGame:
     """The losses of critic and generator.
 
-    critic: -(E f(x_real) - E f(G(z))) + penalty;  generator: -E f(G(z)), which has the gradient of E f(x_real) - E f(G(z)).
+    critic:    -(E f(x_real) - E f(G(z))) + penalty
+    generator: -E f(G(z)), which has the gradient of E f(x_real) - E f(G(z))
+
     The game is zero-sum up to the penalty, which only moves the critic, so that one backward pass serves both.
     """
 

@@ -105,7 +105,7 @@ class PureNet(Net):
 
 
 class Field(ABC):
-    """Gradients at a position, and steps from it. Positions are used once: `step` may write into the one it is given."""
+    """Gradients at a position, and steps from it. A position is used once: `step` may write into the one it gets."""
 
     def __init__(self, players: Sequence[Player], losses: Losses) -> None:
         self.players = {p.name: p for p in players}

@@ -1,7 +1,10 @@
 """Games: who moves when. The order of play is a program over a field of gradients; it knows neither task nor method.
 
-simultaneous    theta_p+ = step_p(theta_p, g_p(theta_1, ..., theta_n))         all p, all gradients before any write
-alternating k   k times: theta_1+ = step_1(theta_1, g_1(theta_1, theta_2));  then  theta_2+ = step_2(theta_2, g_2(theta_1+, theta_2))
+    simultaneous    theta_p+ = step_p(theta_p, g_p(theta_1, ..., theta_n))    for all p
+    alternating k   k times: theta_1+ = step_1(theta_1, g_1(theta_1, theta_2))
+                    then     theta_2+ = step_2(theta_2, g_2(theta_1+, theta_2))
+
+All gradients of a simultaneous move are taken before any write.
 """
 
 from __future__ import annotations
@@ -21,7 +24,7 @@ Plan: TypeAlias = Mapping[str, Sequence[tuple[Scalars, Tensor | None]]]
 
 
 class Game(ABC):
-    """An order of play. Players stand in the order of `Field.names`: the one that moves first, the critic, stands first."""
+    """An order of play. Players stand in the order of `Field.names`: the critic, which moves first, stands first."""
 
     @abstractmethod
     def steps(self, names: Sequence[str]) -> dict[str, int]:

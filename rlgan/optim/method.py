@@ -9,7 +9,7 @@ A new method is a function here and one YAML.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from torch import Tensor
 
@@ -31,8 +31,8 @@ class Method:
     """
 
     lr: float
-    momentum: Momentum = NoMomentum()
-    metric: Metric = Identity()
+    momentum: Momentum = field(default_factory=NoMomentum)
+    metric: Metric = field(default_factory=Identity)
     weight_decay: float = 0.0
 
     def __post_init__(self) -> None:
@@ -90,7 +90,7 @@ def rmsprop(lr: float = 1e-3, decay: float = 0.99, eps: float = 1e-8, weight_dec
 def adam(
     lr: float = 1e-3, beta1: float = 0.9, beta2: float = 0.999, eps: float = 1e-8, weight_decay: float = 0.0
 ) -> Method:
-    """theta - lr m^ / (eps + sqrt v^), with bias-corrected EMAs m^ of g and v^ of g*g, t = 1, 2, ... (Kingma & Ba 2015).
+    """theta - lr m^ / (eps + sqrt v^), m^ and v^ bias-corrected EMAs of g and g*g, t = 1, 2, ... (Kingma & Ba 2015).
 
     Deck 002 counts from k = 0, where the correction divides by zero; this counts from 1.
     """

@@ -54,7 +54,8 @@ class Velocity(Momentum):
     learning rate is constant.
 
     Args:
-        rho: share of the velocity that is kept, in [-1, 1); negative values are "negative momentum" (Gidel et al. 2019).
+        rho: share of the velocity that is kept, in [-1, 1); negative values are "negative momentum"
+            (Gidel et al. 2019).
 
     Raises:
         ValueError: if `rho` is outside of [-1, 1).

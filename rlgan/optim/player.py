@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, TypedDict
 
 import torch
@@ -43,10 +43,10 @@ class PlayerSpec:
 
     network: Any
     optimizer: Method
-    schedule: Schedule = Constant()
-    projection: Projection = NoProjection()
-    noise: Noise = NoNoise()
-    averaging: Average = NoAverage()
+    schedule: Schedule = field(default_factory=Constant)
+    projection: Projection = field(default_factory=NoProjection)
+    noise: Noise = field(default_factory=NoNoise)
+    averaging: Average = field(default_factory=NoAverage)
 
 
 class Player:

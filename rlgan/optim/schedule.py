@@ -1,4 +1,4 @@
-"""Schedules: a factor of the step number that multiplies a base value, as ``torch.optim.lr_scheduler.LambdaLR`` means it.
+"""Schedules: a factor of the step number that multiplies a base value, as torch's ``LambdaLR`` means it.
 
     lr_t = lr * schedule(t, horizon),      t = 0, 1, ...
 

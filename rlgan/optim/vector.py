@@ -67,7 +67,7 @@ class Vector:
         return [piece.view(shape) for piece, shape in zip(theta.split(self.sizes), self.shapes, strict=True)]
 
     def bound_to(self, theta: Tensor) -> nn.Module:
-        """A twin of the module whose parameters are gradient-free permanent views of `theta` (d,); buffers are shared."""
+        """A twin of the module, its parameters gradient-free permanent views of `theta` (d,); buffers are shared."""
         twin = copy.deepcopy(self.module)
         views = dict(zip(self.names, self._views(theta), strict=True))
         made: dict[nn.Parameter, nn.Parameter] = {}
@@ -95,7 +95,7 @@ class Vector:
 
     @property
     def linked(self) -> bool:
-        """Whether every parameter still is its view of ``theta``: ``load_state_dict(assign=True)`` and ``.to`` break it."""
+        """Whether every parameter still is its view of ``theta`` (``load_state_dict(assign=True)`` breaks it)."""
         current = dict(self.module.named_parameters())
         return all(
             name in current and current[name].data_ptr() == view.data_ptr() and current[name].shape == view.shape

@@ -1,4 +1,4 @@
-"""Losses of deterministic policy gradient methods: pure functions, named as in the papers, q_tm1 = Q(s_{t-1}, a_{t-1})."""
+"""Losses of deterministic policy gradient methods: pure functions, q_tm1 = Q(s_{t-1}, a_{t-1}) as in the papers."""
 
 from __future__ import annotations
 

@@ -1,0 +1,116 @@
+"""The link between a module and its vector, in every way in which it could break."""
+
+import copy
+import pickle
+
+import pytest
+import torch
+from torch import nn
+
+from rlgan.optim import Vector
+
+
+def make(seed: int = 0) -> nn.Module:
+    torch.manual_seed(seed)
+    return nn.Sequential(nn.Linear(3, 5), nn.BatchNorm1d(5), nn.Tanh(), nn.Linear(5, 2))
+
+
+class Tied(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.a = nn.Linear(4, 4)
+        self.b = nn.Linear(4, 4)
+        self.b.weight = self.a.weight
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return self.b(self.a(x))
+
+
+def test_ravelling_keeps_the_function_and_writes_reach_the_module() -> None:
+    x = torch.randn(7, 3)
+    module = make().eval()
+    before = module(x)
+    vector = Vector(module)
+    assert vector.theta.shape == (3 * 5 + 5 + 5 + 5 + 5 * 2 + 2,)
+    assert torch.equal(module(x), before)
+    assert torch.equal(vector.call(vector.theta, vector.buffers(), x), before)
+    vector.theta.mul_(2.0)
+    assert torch.equal(module[0].weight, vector.split(vector.theta)["0.weight"])
+    assert not torch.equal(module(x), before)
+    assert vector.linked
+
+
+def test_gradients_are_views_of_one_vector() -> None:
+    vector = Vector(make())
+    vector.module(torch.randn(4, 3)).sum().backward()
+    expected = torch.cat([p.grad.reshape(-1) for p in vector.module.parameters()])  # type: ignore[union-attr]
+    assert torch.equal(vector.grad, expected) and vector.grad.abs().sum() > 0
+
+
+def test_writing_between_forward_and_backward_raises() -> None:
+    """Law 1 is enforced by autograd's version counter: a stale graph must not give a silently wrong gradient."""
+    vector = Vector(make())
+    loss = vector.module(torch.randn(4, 3)).square().sum()
+    vector.theta.add_(1.0)
+    with pytest.raises(RuntimeError, match="modified by an inplace operation"):
+        loss.backward()
+
+
+def test_frozen_twin_shares_memory_and_buffers_and_records_no_graph() -> None:
+    vector = Vector(make())
+    x = torch.randn(6, 3)
+    assert not vector.frozen(x).requires_grad
+    before = vector.module[1].running_mean.clone()  # type: ignore[index, union-attr]
+    vector.frozen(x)
+    assert not torch.equal(vector.module[1].running_mean, before)  # type: ignore[index]
+    vector.theta.zero_()
+    assert torch.equal(vector.frozen(x), torch.zeros(6, 2))
+    # The input's gradient still passes through it: an actor learns through a frozen critic.
+    x.requires_grad_()
+    assert vector.frozen(x).requires_grad
+
+
+def test_tied_parameters_stay_tied_and_are_stored_once() -> None:
+    vector = Vector(Tied())
+    assert vector.theta.numel() == 16 + 4 + 4
+    assert vector.module.a.weight is vector.module.b.weight  # type: ignore[union-attr]
+    assert vector.frozen.a.weight is vector.frozen.b.weight  # type: ignore[union-attr]
+    x = torch.randn(3, 4)
+    assert torch.allclose(vector.call(vector.theta, {}, x), vector.module(x))
+
+
+@pytest.mark.parametrize("copied", [copy.deepcopy, lambda v: pickle.loads(pickle.dumps(v))], ids=["deepcopy", "pickle"])
+def test_copies_are_linked_to_vectors_of_their_own(copied) -> None:  # type: ignore[no-untyped-def]
+    vector = Vector(make())
+    other = copied(vector)
+    assert other.linked and torch.equal(other.theta, vector.theta)
+    other.theta.zero_()
+    assert vector.theta.abs().sum() > 0
+    assert all(not p.any() for p in other.module.parameters())
+
+
+def test_change_of_dtype_ravels_anew() -> None:
+    vector = Vector(make()).to(torch.float64)
+    assert vector.linked and vector.theta.dtype == vector.grad.dtype == torch.float64
+    assert vector.frozen[0].weight.dtype == torch.float64  # type: ignore[index, union-attr]
+
+
+def test_a_broken_link_is_seen() -> None:
+    vector = Vector(make())
+    vector.module.load_state_dict(make(1).state_dict(), assign=True)
+    assert not vector.linked
+    vector = Vector(make())
+    vector.module.load_state_dict(make(1).state_dict())
+    assert vector.linked
+
+
+def test_frozen_parameters_of_the_user_are_left_alone_and_no_parameters_is_an_error() -> None:
+    module = make()
+    module[0].weight.requires_grad_(False)  # type: ignore[index, union-attr]
+    vector = Vector(module)
+    assert vector.theta.numel() == sum(p.numel() for p in module.parameters() if p.requires_grad)
+    with pytest.raises(ValueError, match="no trainable parameter"):
+        Vector(nn.Tanh())
+    mixed = nn.Sequential(nn.Linear(1, 1), nn.Linear(1, 1).double())
+    with pytest.raises(ValueError, match="one dtype"):
+        Vector(mixed)
