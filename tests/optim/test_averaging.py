@@ -34,10 +34,10 @@ def test_average_network_is_linked_carries_buffers_and_is_in_evaluation_mode() -
     module = nn.Sequential(nn.Linear(2, 3), nn.BatchNorm1d(3), nn.Linear(3, 1))
     player = Player("p", module, PlayerSpec(None, sgd(0.1), averaging=EMA(1.0)))
     module(torch.randn(50, 2) + 3.0)
-    assert not torch.equal(player.average[1].running_mean, module[1].running_mean)  # type: ignore[index]
+    assert not torch.equal(player.average.get_buffer("1.running_mean"), module.get_buffer("1.running_mean"))
     player.step_in_place(torch.randn_like(player.vector.theta), player.scalars(1), None)
-    assert torch.equal(player.average[1].running_mean, module[1].running_mean)  # type: ignore[index]
-    assert player.average[1].running_mean is not module[1].running_mean  # type: ignore[index]
+    assert torch.equal(player.average.get_buffer("1.running_mean"), module.get_buffer("1.running_mean"))
+    assert player.average.get_buffer("1.running_mean") is not module.get_buffer("1.running_mean")
     x = torch.randn(4, 2)
     module.eval()
     assert torch.equal(player.average(x), module(x)) and not player.average.training
