@@ -48,6 +48,11 @@ def layers(env: gymnasium.Env) -> Iterator[gymnasium.Env]:
     yield env
 
 
+def spaces_of(env: gymnasium.Env) -> list[spaces.Space]:
+    """The spaces that the layers of `env` own, each of which has random generators of its own."""
+    return [value for layer in layers(env) for value in vars(layer).values() if isinstance(value, spaces.Space)]
+
+
 def _leaves(space: spaces.Space) -> Iterator[spaces.Space]:
     yield space
     if isinstance(space, spaces.Dict):

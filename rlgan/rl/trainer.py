@@ -113,8 +113,9 @@ class Trainer(Task):
             count = self._collect()
         self.steps_done += count
         if self.steps_done > self.learning_starts:
-            self._credit += self.updates_per_step * count
-            while self._credit >= self._critic_steps:
+            self._credit += self.updates_per_step * min(count, self.steps_done - self.learning_starts)
+            # Ten times 0.1 is a little less than 1 in floating point.
+            while self._credit > self._critic_steps - 1e-9:
                 self._credit -= self._critic_steps
                 self._learn()
 

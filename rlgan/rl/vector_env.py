@@ -127,8 +127,9 @@ class VectorEnvironment(ABC):
     def reset(self, seed: int | None = None) -> np.ndarray:
         """Start anew from `seed` (default: the seed of construction); the first observations (n, obs_dim)."""
         seed = self.seed if seed is None else seed
+        for i, space in enumerate(self._spaces()):
+            space.seed(int(np.random.SeedSequence([seed, 1, i]).generate_state(1)[0]))
         raw, _ = self._vector.reset(seed=[seed + i for i in range(self.num_envs)])
-        self._vector.action_space.seed(int(np.random.SeedSequence([seed, 1]).generate_state(1)[0]))
         self.steps = 0
         self._totals = np.zeros(self.num_envs)
         self._lengths = np.zeros(self.num_envs, dtype=np.int64)
@@ -136,6 +137,13 @@ class VectorEnvironment(ABC):
         self.obs = self._flat(raw)
         self._check("observation", self.obs, self._zero_obs)
         return self.obs
+
+    def _spaces(self) -> list[spaces.Space]:
+        # A space that is not seeded takes its generator from the operating system, and nothing repeats.
+        vector = self._vector
+        envs = [] if self.spec.vectorization == "async" else vector.envs
+        own = [space for env in envs for space in env_state.spaces_of(env)]
+        return [vector.action_space, vector.observation_space, *own]
 
     @property
     def valid(self) -> np.ndarray:
