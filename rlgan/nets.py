@@ -13,9 +13,10 @@ import math
 from abc import ABC, abstractmethod
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Literal, final
+from typing import Literal, NamedTuple, final
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 
 Activation = Literal["relu", "leaky_relu", "tanh", "elu", "silu"]
@@ -27,13 +28,24 @@ Weighted = nn.Linear | nn.Conv2d | nn.ConvTranspose2d
 DDPG_FINAL_BOUND = 3e-3
 """The last layer's bound in Lillicrap et al. 2016 (section 7): first outputs near zero, tanh not saturated."""
 
-# The factory, and the gain that keeps a forward pass's variance (torch.nn.init.calculate_gain; ELU, SiLU as ReLU).
-_ACTIVATIONS: dict[Activation, tuple[Callable[[], nn.Module], float]] = {
-    "relu": (nn.ReLU, math.sqrt(2.0)),
-    "leaky_relu": (lambda: nn.LeakyReLU(0.2), math.sqrt(2.0 / (1.0 + 0.2**2))),
-    "tanh": (nn.Tanh, 5.0 / 3.0),
-    "elu": (nn.ELU, math.sqrt(2.0)),
-    "silu": (nn.SiLU, math.sqrt(2.0)),
+
+class _Act(NamedTuple):
+    """An activation: as a module, on an array that may be overwritten, and the gain that keeps a forward pass's
+    variance (torch.nn.init.calculate_gain; ELU, SiLU as ReLU)."""
+
+    module: Callable[[], nn.Module]
+    in_place: Callable[[Tensor], Tensor]
+    gain: float
+
+
+_ACTIVATIONS: dict[Activation, _Act] = {
+    "relu": _Act(nn.ReLU, torch.relu_, math.sqrt(2.0)),
+    "leaky_relu": _Act(
+        lambda: nn.LeakyReLU(0.2), lambda x: F.leaky_relu(x, 0.2, inplace=True), math.sqrt(2.0 / (1.0 + 0.2**2))
+    ),
+    "tanh": _Act(nn.Tanh, torch.tanh_, 5.0 / 3.0),
+    "elu": _Act(nn.ELU, lambda x: F.elu(x, inplace=True), math.sqrt(2.0)),
+    "silu": _Act(nn.SiLU, F.silu, math.sqrt(2.0)),  # its derivative needs its input
 }
 
 
@@ -154,16 +166,29 @@ class MLP(nn.Module):
                 layers.append(nn.BatchNorm1d(width))
             elif norm == "layer":
                 layers.append(nn.LayerNorm(width))
-            layers.append(_ACTIVATIONS[activation][0]())
+            layers.append(_ACTIVATIONS[activation].module())
             size = width
         self.layers = nn.Sequential(*layers, nn.Linear(size, math.prod(self.outputs)))
+        self._plain = norm == "none"
+        self._activate = _ACTIVATIONS[activation].in_place
+        self._linear = tuple(layer for layer in self.layers if isinstance(layer, nn.Linear))
         self.output = _output_activation(output, self.outputs)
 
     def forward(self, x: Tensor) -> Tensor:
         if len(self.inputs) > 1:
             x = x.flatten(-len(self.inputs))
-        y = self.layers(x)
-        return self.output(y.reshape((*y.shape[:-1], *self.outputs)))
+        y = self._stack(x) if self._plain else self.layers(x)
+        if len(self.outputs) != 1:
+            y = y.reshape((*y.shape[:-1], *self.outputs))
+        return self.output(y)
+
+    def _stack(self, x: Tensor) -> Tensor:
+        # Half of a small network's forward pass is calling modules and fetching fresh memory: so linear maps as
+        # functions, and activations in place. Hooks of the inner layers are not run.
+        *hidden, last = self._linear
+        for layer in hidden:
+            x = self._activate(F.linear(x, layer.weight, layer.bias))
+        return F.linear(x, last.weight, last.bias)
 
 
 @final
@@ -342,7 +367,7 @@ class MLPSpec(NetworkSpec):
         return module
 
     def _initialise(self, module: nn.Module) -> None:
-        initialise(module, self.init, gain=_ACTIVATIONS[self.activation][1], final_bound=self.final_bound)
+        initialise(module, self.init, gain=_ACTIVATIONS[self.activation].gain, final_bound=self.final_bound)
 
 
 @final
@@ -375,10 +400,10 @@ class DCGANSpec(NetworkSpec):
         module: DCGANGenerator | DCGANCritic
         if len(inputs) == 1 and len(outputs) == 3:
             module = DCGANGenerator(inputs[0], tuple(outputs), self.width, self.norm, self.smallest, self.output)
-            gain = _ACTIVATIONS["relu"][1]
+            gain = _ACTIVATIONS["relu"].gain
         elif len(inputs) == 3 and len(outputs) <= 1:
             module = DCGANCritic(tuple(inputs), tuple(outputs), self.width, self.norm, self.smallest)
-            gain = _ACTIVATIONS["leaky_relu"][1]
+            gain = _ACTIVATIONS["leaky_relu"].gain
         else:
             raise ValueError(
                 f"shape = {tuple(inputs)} -> {tuple(outputs)}: DCGAN maps a latent vector to an image (C, H, W), or an "
