@@ -133,10 +133,9 @@ def initialise(module: nn.Module, init: Init, *, gain: float = 1.0, final_bound:
         _uniform(layers[-1], final_bound)
 
 
-def _output_activation(output: Output, outputs: tuple[int, ...]) -> nn.Module:
+def _squashed(output: Output, outputs: tuple[int, ...]) -> bool:
     """``auto`` is tanh for an image (C, H, W), for pixels are in [-1, 1] throughout, and the identity for all else."""
-    squashed = len(outputs) == 3 if output == "auto" else output == "tanh"
-    return nn.Tanh() if squashed else nn.Identity()
+    return len(outputs) == 3 if output == "auto" else output == "tanh"
 
 
 @final
@@ -172,23 +171,27 @@ class MLP(nn.Module):
         self._plain = norm == "none"
         self._activate = _ACTIVATIONS[activation].in_place
         self._linear = tuple(layer for layer in self.layers if isinstance(layer, nn.Linear))
-        self.output = _output_activation(output, self.outputs)
+        self._squash = _squashed(output, self.outputs)
 
     def forward(self, x: Tensor) -> Tensor:
         if len(self.inputs) > 1:
             x = x.flatten(-len(self.inputs))
         y = self._stack(x) if self._plain else self.layers(x)
-        if len(self.outputs) != 1:
-            y = y.reshape((*y.shape[:-1], *self.outputs))
-        return self.output(y)
+        if not self.outputs:
+            y = y.squeeze(-1)
+        elif len(self.outputs) > 1:
+            y = y.unflatten(-1, self.outputs)
+        return torch.tanh(y) if self._squash else y
 
     def _stack(self, x: Tensor) -> Tensor:
         # Half of a small network's forward pass is calling modules and fetching fresh memory: so linear maps as
         # functions, and activations in place. Hooks of the inner layers are not run.
         *hidden, last = self._linear
         for layer in hidden:
-            x = self._activate(F.linear(x, layer.weight, layer.bias))
-        return F.linear(x, last.weight, last.bias)
+            own = layer._parameters
+            x = self._activate(F.linear(x, own["weight"], own["bias"]))  # type: ignore[arg-type]
+        own = last._parameters
+        return F.linear(x, own["weight"], own["bias"])  # type: ignore[arg-type]
 
 
 @final
@@ -272,10 +275,11 @@ class DCGANGenerator(nn.Module):
             channels //= 2
             layers += [*_image_norm(norm, channels), nn.ReLU()]
         self.layers = nn.Sequential(*layers, nn.Conv2d(channels, shape[0], 3, 1, 1))
-        self.output = _output_activation(output, shape)
+        self._squash = _squashed(output, shape)
 
     def forward(self, z: Tensor) -> Tensor:
-        return self.output(self.layers(self.project(z).reshape(-1, *self.start)))
+        x = self.layers(self.project(z).reshape(-1, *self.start))
+        return torch.tanh(x) if self._squash else x
 
 
 @final

@@ -1,7 +1,7 @@
 """The optimizer module that both halves share: vectors, the step, the players and their games."""
 
 from rlgan.optim.averaging import EMA, Average, NoAverage, RunEMA
-from rlgan.optim.field import EagerField, Field, Losses, Metrics, Nets, NonFinite, Position, PureField
+from rlgan.optim.field import EagerField, Field, Losses, Metrics, Nets, NonFinite, Position, PureField, Report
 from rlgan.optim.game import Alternating, Game, Simultaneous
 from rlgan.optim.method import Method, adam, heavy_ball, rmsprop, sgd
 from rlgan.optim.metric import RMS, Identity, Metric
@@ -44,6 +44,7 @@ __all__ = [
     "Position",
     "Projection",
     "PureField",
+    "Report",
     "RunEMA",
     "Schedule",
     "Simultaneous",

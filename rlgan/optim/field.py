@@ -26,6 +26,9 @@ from rlgan.optim.player import Player, PlayerState
 from rlgan.optim.vector import Vector
 
 Metrics: TypeAlias = dict[str, Tensor]
+"""What a loss reports beside its value: scalar tensors by tag."""
+Report: TypeAlias = dict[str, Tensor | float]
+"""What a move reports: scalars by tag, detached, left on the device until somebody reads them."""
 Nets: TypeAlias = Any
 Loss: TypeAlias = Callable[[Nets, Any], tuple[Tensor, Metrics]]
 
@@ -117,15 +120,16 @@ class Field(ABC):
         self._nets_type: Any = namedtuple("Nets", [*self.players, "average"])  # type: ignore[misc]
         self._average_type: Any = namedtuple("Average", averaged)  # type: ignore[misc]
 
-    def gradients(self, at: Position, batch: Any, names: Sequence[str]) -> tuple[Position, dict[str, Tensor], Metrics]:
+    def gradients(self, at: Position, batch: Any, names: Sequence[str]) -> tuple[Position, dict[str, Tensor], Report]:
         """The gradient of each named player's loss with respect to its own vector, all taken at `at`; and metrics.
 
         For all players of a zero-sum game this is one forward and one backward pass.
         """
         if self.losses.joint is not None and len(names) == len(self.names) > 1:
-            at, grads, metrics = self._gradient(at, batch, tuple(names), self.losses.joint, "game")
-            return at, {n: g if self.losses.signs[n] == 1 else -g for n, g in grads.items()}, metrics
-        grads, metrics = {}, {}
+            at, joint, report = self._gradient(at, batch, tuple(names), self.losses.joint, "game")
+            return at, {n: g if self.losses.signs[n] == 1 else -g for n, g in joint.items()}, report
+        grads: dict[str, Tensor] = {}
+        metrics: Report = {}
         for name in names:
             at, g, m = self._gradient(at, batch, (name,), self.losses.of[name], name)
             grads.update(g)
@@ -135,7 +139,7 @@ class Field(ABC):
     @abstractmethod
     def _gradient(
         self, at: Position, batch: Any, names: tuple[str, ...], loss: Loss, label: str
-    ) -> tuple[Position, dict[str, Tensor], Metrics]:
+    ) -> tuple[Position, dict[str, Tensor], Report]:
         """The gradient of one scalar loss with respect to the vectors of `names`."""
 
     @abstractmethod
@@ -145,7 +149,7 @@ class Field(ABC):
         grads: Mapping[str, Tensor],
         scalars: Mapping[str, Scalars],
         draws: Mapping[str, Tensor | None],
-    ) -> tuple[Position, Metrics]:
+    ) -> tuple[Position, Report]:
         """The position after every player of `grads` has taken its step; none steps unless all gradients are finite."""
 
 
@@ -166,19 +170,23 @@ class EagerField(Field):
 
     def _gradient(
         self, at: Position, batch: Any, names: tuple[str, ...], loss: Loss, label: str
-    ) -> tuple[Position, dict[str, Tensor], Metrics]:
+    ) -> tuple[Position, dict[str, Tensor], Report]:
         value, metrics = loss(self.nets(names), batch)
-        if not math.isfinite(value.item()):
-            raise NonFinite(f"the loss of {label} is {value.item()}")
+        number = value.item()
+        if not math.isfinite(number):
+            raise NonFinite(f"the loss of {label} is {number}")
         vectors = [self.players[n].vector for n in names]
-        parameters = [p for v in vectors for p in v.parameters]
+        if len(vectors) == 1:
+            parameters = vectors[0].parameters
+        else:
+            parameters = tuple(p for v in vectors for p in v.parameters)
         pieces = torch.autograd.grad(value, parameters, allow_unused=True, materialize_grads=True)
         grads, start = {}, 0
         for name, vector in zip(names, vectors, strict=True):
             mine = pieces[start : start + len(vector.parameters)]
             start += len(mine)
             grads[name] = torch.cat([g.reshape(-1) for g in mine], out=vector.grad)
-        return at, grads, {f"{label}/loss": value.detach(), **{k: v.detach() for k, v in metrics.items()}}
+        return at, grads, {f"{label}/loss": number, **{k: v.detach() for k, v in metrics.items()}}
 
     def step(
         self,
@@ -186,15 +194,16 @@ class EagerField(Field):
         grads: Mapping[str, Tensor],
         scalars: Mapping[str, Scalars],
         draws: Mapping[str, Tensor | None],
-    ) -> tuple[Position, Metrics]:
-        norms = {name: torch.dot(g, g).sqrt() for name, g in grads.items()}
-        for name, norm in norms.items():
-            if not math.isfinite(norm.item()):
-                raise NonFinite(f"the gradient of {name} has norm {norm.item()}")
+    ) -> tuple[Position, Report]:
+        norms: Report = {}
         for name, g in grads.items():
-            player = self.players[name]
-            player.step_in_place(g, dict(scalars[name]), draws[name])  # type: ignore[arg-type]
-        return at, {f"{name}/grad_norm": norm for name, norm in norms.items()}
+            square = torch.dot(g, g).item()
+            if not math.isfinite(square):
+                raise NonFinite(f"the gradient of {name} has norm {math.sqrt(square)}")
+            norms[f"{name}/grad_norm"] = math.sqrt(square)
+        for name, g in grads.items():
+            self.players[name].step_in_place(g, scalars[name], draws[name])
+        return at, norms
 
 
 class PureField(Field):
@@ -212,7 +221,7 @@ class PureField(Field):
 
     def _gradient(
         self, at: Position, batch: Any, names: tuple[str, ...], loss: Loss, label: str
-    ) -> tuple[Position, dict[str, Tensor], Metrics]:
+    ) -> tuple[Position, dict[str, Tensor], Report]:
         def of(thetas: dict[str, Tensor]) -> tuple[Tensor, tuple[Metrics, dict[str, Slots]]]:
             nets = self._bind(at.players, thetas)
             value, metrics = loss(nets, batch)
@@ -230,7 +239,7 @@ class PureField(Field):
         grads: Mapping[str, Tensor],
         scalars: Mapping[str, Scalars],
         draws: Mapping[str, Tensor | None],
-    ) -> tuple[Position, Metrics]:
+    ) -> tuple[Position, Report]:
         norms = {name: torch.dot(g, g).sqrt() for name, g in grads.items()}
         finite = at.finite
         for norm in norms.values():

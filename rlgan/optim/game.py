@@ -16,7 +16,7 @@ from typing import Any, TypeAlias
 
 from torch import Tensor
 
-from rlgan.optim.field import Field, Metrics, Position
+from rlgan.optim.field import Field, Position, Report
 from rlgan.optim.metric import Scalars
 
 Plan: TypeAlias = Mapping[str, Sequence[tuple[Scalars, Tensor | None]]]
@@ -39,7 +39,7 @@ class Game(ABC):
         """
 
     @abstractmethod
-    def move(self, field: Field, at: Position, batches: Sequence[Any], plan: Plan) -> tuple[Position, Metrics]:
+    def move(self, field: Field, at: Position, batches: Sequence[Any], plan: Plan) -> tuple[Position, Report]:
         """One move of all players from `at`, and the metrics of each player's last step."""
 
 
@@ -56,7 +56,7 @@ class Simultaneous(Game):
     def batches(self, shares_batch: bool) -> int:
         return 1
 
-    def move(self, field: Field, at: Position, batches: Sequence[Any], plan: Plan) -> tuple[Position, Metrics]:
+    def move(self, field: Field, at: Position, batches: Sequence[Any], plan: Plan) -> tuple[Position, Report]:
         at, grads, metrics = field.gradients(at, batches[0], field.names)
         at, norms = _step(field, at, grads, plan, 0)
         return at, {**metrics, **norms}
@@ -87,9 +87,9 @@ class Alternating(Game):
     def batches(self, shares_batch: bool) -> int:
         return self.k if shares_batch else self.k + 1
 
-    def move(self, field: Field, at: Position, batches: Sequence[Any], plan: Plan) -> tuple[Position, Metrics]:
+    def move(self, field: Field, at: Position, batches: Sequence[Any], plan: Plan) -> tuple[Position, Report]:
         first, *others = field.names
-        metrics: Metrics = {}
+        metrics: Report = {}
         for i in range(self.k):
             at, grads, own = field.gradients(at, batches[i], (first,))
             at, norms = _step(field, at, grads, plan, i)
@@ -101,7 +101,7 @@ class Alternating(Game):
         return at, metrics
 
 
-def _step(field: Field, at: Position, grads: Mapping[str, Tensor], plan: Plan, i: int) -> tuple[Position, Metrics]:
+def _step(field: Field, at: Position, grads: Mapping[str, Tensor], plan: Plan, i: int) -> tuple[Position, Report]:
     scalars = {name: plan[name][i][0] for name in grads}
     draws = {name: plan[name][i][1] for name in grads}
     return field.step(at, grads, scalars, draws)

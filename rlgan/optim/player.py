@@ -49,6 +49,33 @@ class PlayerSpec:
     averaging: Average = field(default_factory=NoAverage)
 
 
+class FusedAdam:
+    """torch's fused Adam kernel on one vector, in place.
+
+    Args:
+        theta: the vector (d,).
+        slots: `mean` and `mean_square`, like `theta`.
+        momentum, metric, weight_decay: of the method.
+    """
+
+    def __init__(self, theta: Tensor, slots: Slots, momentum: GradientEMA, metric: RMS, weight_decay: float) -> None:
+        self._theta, self._mean, self._square = [theta], [slots["mean"]], [slots["mean_square"]]
+        self._count = torch.zeros((), dtype=torch.float32, device=theta.device)
+        self._constants: dict[str, Any] = {
+            "beta1": momentum.beta,
+            "beta2": metric.decay,
+            "eps": metric.delta,
+            "weight_decay": weight_decay,
+            "amsgrad": False,
+            "maximize": False,
+        }
+
+    def __call__(self, g: Tensor, lr: float | Tensor, t: int) -> None:
+        """Step `t` (1, 2, ...) with gradient `g` (d,)."""
+        self._count.fill_(t)
+        torch._fused_adam_(self._theta, [g], self._mean, self._square, [], [self._count], lr=lr, **self._constants)
+
+
 class Player:
     """A network's vector, its method, schedule, noise, projection and average, and the state of all of them.
 
@@ -100,13 +127,14 @@ class Player:
             self.state["average_buffers"] = {name: b.clone() for name, b in self.vector.buffers().items()}
             share_buffers(self._average_module, self.state["average_buffers"])
         method = spec.optimizer
-        self._fused_adam = (
+        self._fused: FusedAdam | None = None
+        if (
             isinstance(method.momentum, GradientEMA)
             and isinstance(method.metric, RMS)
             and method.metric.bias_correction
             and not spec.noise.active
-        )
-        self._count = torch.zeros((), dtype=torch.float32)
+        ):
+            self._fused = FusedAdam(theta, self.state["slots"], method.momentum, method.metric, method.weight_decay)
 
     @property
     def module(self) -> nn.Module:
@@ -152,24 +180,18 @@ class Player:
             "average_buffers": {name: state["buffers"][name] for name in state["average_buffers"]},
         }
 
-    def step_in_place(self, g: Tensor, s: dict[str, float], xi: Tensor | None) -> None:
+    def step_in_place(self, g: Tensor, s: Scalars, xi: Tensor | None) -> None:
         """`step` written into the player's own tensors; torch's fused kernel where one fits the slots."""
-        if not self._fused_adam:
+        if self._fused is None:
             overwrite(self.state, self.step(self.state, g, s, xi))
             return
-        method, slots, theta = self.spec.optimizer, self.state["slots"], self.state["theta"]
-        momentum, metric = method.momentum, method.metric
-        assert isinstance(momentum, GradientEMA) and isinstance(metric, RMS)
-        self._count.fill_(self.steps + 1)
-        torch._fused_adam_(
-            [theta], [g], [slots["mean"]], [slots["mean_square"]], [], [self._count],
-            lr=s["lr"], beta1=momentum.beta, beta2=metric.decay, weight_decay=method.weight_decay, eps=metric.delta,
-            amsgrad=False, maximize=False,
-        )  # fmt: skip
+        theta = self.state["theta"]
+        self._fused(g, s["lr"], self.steps + 1)
         if self.spec.projection.active:
             theta.copy_(self.spec.projection(theta))
         if self.spec.averaging.active:
-            self.state["average"]["theta_bar"].lerp_(theta, s["average"])
+            weight = s["average"]
+            self.state["average"]["theta_bar"].lerp_(theta, weight)
             for name, value in self.state["average_buffers"].items():
                 value.copy_(self.state["buffers"][name])
 

@@ -10,7 +10,7 @@ from typing import Any, Literal
 import torch
 from torch import Tensor
 
-from rlgan.optim.field import EagerField, Losses, Metrics, NonFinite, Position, PureField
+from rlgan.optim.field import EagerField, Losses, NonFinite, Position, PureField, Report
 from rlgan.optim.game import Game, Plan
 from rlgan.optim.player import Player, PlayerState, overwrite
 
@@ -40,7 +40,7 @@ def resolve_compile(requested: bool | Literal["auto"], planned_steps: int, devic
     return True, f"{planned_steps} planned steps pay for a compilation"
 
 
-def _compile(function: Callable[..., Metrics], device: torch.device) -> Callable[..., Metrics]:
+def _compile(function: Callable[..., Report], device: torch.device) -> Callable[..., Report]:
     """One graph for one update; calls check the shapes of its tensors and nothing else.
 
     The players, losses and game of an update never change, so guards on them (100 us and more a call, a seventh of a
@@ -48,14 +48,14 @@ def _compile(function: Callable[..., Metrics], device: torch.device) -> Callable
     one never runs the graph of another.
     """
 
-    def run(*args: Any) -> Metrics:
+    def run(*args: Any) -> Report:
         return function(*args)
 
     run.__code__ = run.__code__.replace()
     options: dict[str, Any] = {"guard_filter_fn": lambda guards: [g.guard_type == "TENSOR_MATCH" for g in guards]}
     if device.type == "cpu":
         options["cpp_wrapper"] = True  # calls the kernels from C++, a fifth faster at 2x64
-    compiled: Callable[..., Metrics] = torch.compile(run, fullgraph=True, dynamic=False, options=options)
+    compiled: Callable[..., Report] = torch.compile(run, fullgraph=True, dynamic=False, options=options)
     return compiled
 
 
@@ -84,7 +84,7 @@ class Update:
         self._finite = torch.ones((), dtype=torch.bool, device=device)
         self._run = _compile(self._pure_move, device) if compiled else self._pure_move
 
-    def __call__(self, batches: Sequence[Any]) -> Metrics:
+    def __call__(self, batches: Sequence[Any]) -> Report:
         """One move on `batches` (a list of `self.batches` minibatches); metrics are detached and not synchronised.
 
         Raises:
@@ -96,7 +96,7 @@ class Update:
             largest = ", ".join(f"{n} {p.vector.theta.abs().max().item():.3g}" for n, p in self.players.items())
             raise NonFinite(f"{error}; largest parameter: {largest}") from None
 
-    def _move(self, batches: Sequence[Any]) -> Metrics:
+    def _move(self, batches: Sequence[Any]) -> Report:
         numbers = {
             name: [player.scalars(player.steps + 1 + i) for i in range(self.steps[name])]
             for name, player in self.players.items()
@@ -108,7 +108,7 @@ class Update:
             states = {name: p.state for name, p in self.players.items()}
             metrics = self._run(states, self._finite, list(batches), scalars, draws)
             if not metrics.pop("finite"):
-                bad = ", ".join(f"{k} = {v.item():.4g}" for k, v in metrics.items())
+                bad = ", ".join(f"{k} = {float(v):.4g}" for k, v in metrics.items())
                 raise NonFinite(f"a loss or gradient is not finite ({bad})")
         else:
             plan: Plan = {name: list(zip(numbers[name], draws[name], strict=True)) for name in self.players}
@@ -125,7 +125,7 @@ class Update:
         batches: list[Any],
         scalars: Tensor,
         draws: dict[str, list[Tensor | None]],
-    ) -> Metrics:
+    ) -> Report:
         values = iter(scalars.unbind())
         plan: Plan = {
             name: [({key: next(values) for key in self._keys(name)}, draws[name][i]) for i in range(self.steps[name])]
@@ -136,7 +136,7 @@ class Update:
         with torch.no_grad():
             for name, state in states.items():
                 overwrite(state, at.players[name])
-        return {**{k: v.detach() for k, v in metrics.items()}, "finite": at.finite}
+        return {**{k: v.detach() if isinstance(v, Tensor) else v for k, v in metrics.items()}, "finite": at.finite}
 
     def _keys(self, name: str) -> tuple[str, ...]:
         return tuple(self.players[name].scalars(1))

@@ -38,7 +38,7 @@ class DDPG(Agent):
             q_t = target.critic(batch.next_obs, target.actor(batch.next_obs))
             y = td_target(batch.reward, batch.terminated, q_t, self.discount)
         q_tm1 = nets.critic(batch.obs, batch.action)
-        return td_loss(q_tm1, y), {"critic/q": q_tm1.mean()}
+        return td_loss(q_tm1, y), {"critic/q": q_tm1.detach().mean()}
 
     def actor_loss(self, nets: Nets, batch: Transition) -> tuple[Tensor, Metrics]:
         return deterministic_policy_loss(nets.critic(batch.obs, nets.actor(batch.obs))), {}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import torch
 import torch.nn.functional as F
 from torch import Tensor
 
@@ -19,7 +20,7 @@ def td_target(r_t: Tensor, terminated: Tensor, q_t: Tensor, discount: float) -> 
         discount: gamma.
     """
     assert r_t.shape == terminated.shape == q_t.shape, f"{r_t.shape}, {terminated.shape}, {q_t.shape} differ"
-    return r_t + discount * (1 - terminated) * q_t
+    return torch.addcmul(r_t, 1 - terminated, q_t, value=discount)
 
 
 def td_loss(q_tm1: Tensor, target: Tensor) -> Tensor:

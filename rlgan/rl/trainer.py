@@ -48,6 +48,7 @@ class Trainer(Task):
     """
 
     best: ClassVar[tuple[str, Literal["min", "max"]]] = ("return/eval", "max")
+    title: ClassVar[str] = "ddpg"
     headline: ClassVar[tuple[str, ...]] = ("return/train", "return/eval")
 
     def __init__(
