@@ -81,7 +81,7 @@ class Logger:
         from torch.utils.tensorboard.summary import hparams
 
         events = self._writer._get_file_writer()
-        for summary in hparams(flatten(config), {tag: float(value) for tag, value in metrics.items()}):
+        for summary in hparams(hyperparameters(config), {tag: float(value) for tag, value in metrics.items()}):
             events.add_summary(summary)
 
     def flush(self) -> int:
@@ -128,6 +128,19 @@ def rasterise(picture: Picture) -> tuple[bytes, np.ndarray]:
     return stream.getvalue(), np.asarray(Image.open(stream).convert("RGB"))
 
 
+# How a run is watched and kept, not what it computes.
+_HOUSEKEEPING = (
+    "run_dir", "resume", "progress", "tensorboard", "name", "log_every", "eval_every", "checkpoint_every", "keep_last",
+    "threads", "device", "compile", "task",
+)  # fmt: skip
+
+
+def hyperparameters(config: Mapping[str, Any]) -> dict[str, bool | int | float | str]:
+    """The flattened configuration without housekeeping and without what is left open (None)."""
+    flat = flatten({key: value for key, value in config.items() if key not in _HOUSEKEEPING})
+    return {key: value for key, value in flat.items() if value != "None"}
+
+
 def flatten(config: Mapping[str, Any], prefix: str = "") -> dict[str, bool | int | float | str]:
     """Nested configuration as `a.b.c: value`; `_target_` becomes the section's entry; None and lists become words."""
     flat: dict[str, bool | int | float | str] = {}
@@ -137,6 +150,6 @@ def flatten(config: Mapping[str, Any], prefix: str = "") -> dict[str, bool | int
             flat |= flatten(value, path)
         elif key == "_target_":
             flat[prefix or "target"] = str(value).rsplit(".", 1)[-1]
-        elif key not in ("run_dir", "resume", "progress", "tensorboard"):
+        else:
             flat[path] = value if isinstance(value, bool | int | float | str) else str(value)
     return flat

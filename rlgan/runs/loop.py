@@ -170,7 +170,10 @@ class Run:
         """summary.json and TensorBoard's HPARAMS."""
         step = self.task.steps_done
         summary = {"step": step, **self.latest, "time/seconds": self.seconds}
-        self.logger.hparams(self.config, {tag: value for tag, value in summary.items() if not tag.startswith("time/")})
+        # What checkpoints are ranked by comes first, then the rest of the evaluation: the page shows few columns.
+        best = self.task.best[0]
+        tags = sorted((tag for tag in self.latest if not tag.startswith("time/")), key=lambda tag: tag != best)
+        self.logger.hparams(self.config, {tag: self.latest[tag] for tag in tags})
         self.run.write_summary(summary)
         self.run.write_status("finished", step)
         return summary
