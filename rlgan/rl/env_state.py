@@ -308,13 +308,8 @@ def restore_vector(vector: SyncVectorEnv, adapter: Adapter, state: dict[str, Any
     """Restore what `save_vector` saved into a vector environment of the same make that has been reset.
 
     Raises:
-        ValueError: the state was saved from another number of environments or by another adapter.
+        ValueError: the state was saved by another adapter.
     """
-    if len(state["environments"]) != vector.num_envs:
-        raise ValueError(
-            f"num_envs = {vector.num_envs}: the saved state holds {len(state['environments'])} environments; "
-            "resume with the same number"
-        )
     if state["adapter"] != adapter.name:
         raise ValueError(
             f"environment state = {state['adapter']}: the environment at hand is saved by {adapter.name}; "

@@ -185,8 +185,8 @@ class Trainer(Task):
         self.steps_done = state["steps_done"]
         self.update.load_state_dict(state["players"])
         self.replay.load_state_dict(state["replay"])
-        self.explorer.load_state_dict(state["explorer"])
         self.envs.load_state_dict(state["environments"])
+        self.explorer.load_state_dict(state["explorer"])
         self._credit, self._moves, self._last = state["credit"], state["moves"], state["last"]
         self._returns = deque(state["returns"], maxlen=RECENT_EPISODES)
         self.generators.load_state_dict(state["generators"])

@@ -191,6 +191,11 @@ class VectorEnvironment(ABC):
             self.obs = next_obs = observation
         return Step(obs, unit, reward, next_obs, terminated, truncated, valid, episodes)
 
+    @property
+    def _made(self) -> str:
+        spec = self.spec
+        return f"{spec.id} with {dict(sorted(spec.kwargs.items()))}, {spec.autoreset}"
+
     @abstractmethod
     def _settle(self, observation: np.ndarray, ended: np.ndarray, info: dict[str, Any]) -> np.ndarray:
         """After a step at which some episode ended: set `obs` and `_valid` for the next, return the true successors."""
@@ -202,7 +207,12 @@ class VectorEnvironment(ABC):
 
     def state_dict(self) -> dict[str, Any]:
         """Exact state as plain containers and tensors; the number of steps alone where none is to be had (`notes`)."""
-        state: dict[str, Any] = {"steps": self.steps, "environments": None}
+        state: dict[str, Any] = {
+            "steps": self.steps,
+            "made": self._made,
+            "num_envs": self.num_envs,
+            "environments": None,
+        }
         if self._adapter is not None:
             state["environments"] = env_state.save_vector(self._vector, self._adapter)
             state["obs"] = torch.from_numpy(self.obs.copy())
@@ -212,8 +222,26 @@ class VectorEnvironment(ABC):
         return state
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Go on where `state_dict` was taken, also in a new process; without an exact state, with new episodes."""
-        if state["environments"] is None or self._adapter is None:
+        """Go on where `state_dict` was taken, also in a new process.
+
+        With new episodes where there is no exact state, or where the environment has changed: its state holds what its
+        constructor was given, and would undo the change.
+
+        Raises:
+            ValueError: the state is that of another number of environments.
+        """
+        if state["num_envs"] != self.num_envs:
+            raise ValueError(
+                f"num_envs = {self.num_envs}: the saved state holds {state['num_envs']} environments; "
+                "resume with the same number"
+            )
+        changed = state["made"] != self._made
+        if changed:
+            self._notes.append(
+                f"resume will not be bit-exact: the environment was {state['made']} and is {self._made}; "
+                "its episodes restart"
+            )
+        if changed or state["environments"] is None or self._adapter is None:
             # Another seed than at the start, or the same episodes would be seen twice.
             self.reset(int(np.random.SeedSequence([self.seed, state["steps"]]).generate_state(1)[0]))
         else:

@@ -16,7 +16,7 @@ import os
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import IO, Any, Literal, cast
+from typing import IO, Any, Literal, Protocol, cast
 
 import numpy as np
 import torch
@@ -47,12 +47,30 @@ class Manifest:
     meta: dict[str, Any] = field(default_factory=dict)
 
 
+class Restorable(Protocol):
+    """What `Checkpoint.restore` needs of a task."""
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Put a saved state back."""
+
+
 @dataclass(frozen=True)
 class Checkpoint:
     """A checkpoint that has been read and found sound."""
 
     manifest: Manifest
     state: dict[str, Any]
+
+    def restore(self, task: Restorable) -> None:
+        """Put `task` where the checkpoint was made.
+
+        Raises:
+            CheckpointError: the task, as it is configured now, cannot take what was saved (another size, another seed).
+        """
+        try:
+            task.load_state_dict(self.state["task"])
+        except ValueError as error:
+            raise CheckpointError(str(error)) from error
 
 
 def storable(value: Any, path: str = "state") -> Any:

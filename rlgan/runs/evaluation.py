@@ -39,7 +39,7 @@ def evaluate_run(path: Path, which: str = "best", changes: Mapping[str, Any] | N
     try:
         torch.set_num_threads(settings.threads)
         checkpoint = Checkpoints(path / "checkpoints", best=task.best).choose(which)
-        task.load_state_dict(checkpoint.state["task"])
+        checkpoint.restore(task)
         metrics = {tag: float(value) for tag, value in task.evaluate().items()}
         pictures = task.pictures()
     finally:

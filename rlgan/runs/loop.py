@@ -77,7 +77,7 @@ class Run:
     """One start of a run: its logger, checkpoints and clock around a task.
 
     Args:
-        task: built from `config`; restored here where there is a checkpoint.
+        task: built from `config`, and restored where there is a checkpoint.
         settings: the run's settings.
         run: the locked directory.
         config: the resolved configuration, for TensorBoard.
@@ -102,7 +102,6 @@ class Run:
         self._steps_at_log = 0
         meta: Mapping[str, Any] = {}
         if checkpoint is not None:
-            task.load_state_dict(checkpoint.state["task"])
             set_global_random_state(checkpoint.state["global_random"])
             self.latest = dict(checkpoint.state["latest"])
             meta = checkpoint.manifest.meta
@@ -242,7 +241,7 @@ def train(
     the end. A run that is already there does nothing and returns its summary.
 
     Args:
-        task: the task, freshly built.
+        task: the task, freshly built, or restored from `checkpoint`.
         settings: the settings it was built with.
         run: the locked directory.
         config: the resolved configuration.

@@ -148,6 +148,13 @@ def _run(
         settings = dataclasses.replace(settings, compile=bool(checkpoint.manifest.meta["compiled"]))
     torch.set_num_threads(settings.threads)
     task = task or build_task(config, settings)
+    if checkpoint is not None:
+        try:
+            checkpoint.restore(task)
+        except BaseException:
+            # Nothing is recorded of a start that could not be: the run can still go on as it was.
+            task.close()
+            raise
     run.add_start(
         {
             "time": datetime.now().astimezone().isoformat(timespec="seconds"),

@@ -145,8 +145,39 @@ def test_a_state_of_another_number_of_environments_is_refused() -> None:
     with pytest.raises(ValueError, match=r"^num_envs = 3: the saved state holds 2 environments"):
         Environment(num_envs=3).make(seed=0).load_state_dict(state)
     state = Environment(num_envs=1).make(seed=0).state_dict()
+    hopper = Environment("Hopper-v5").make(seed=0)
+    assert hopper._adapter is not None
     with pytest.raises(ValueError, match=r"^environment state = attributes: .* by mujoco"):
-        Environment("Hopper-v5").make(seed=0).load_state_dict(state)
+        env_state.restore_vector(hopper._vector, hopper._adapter, state["environments"])
+
+
+def test_a_changed_environment_says_so_and_restarts_instead_of_being_changed_back() -> None:
+    env = Environment("Pendulum-v1", {"g": 10.0}).make(seed=1)
+    go_to(env, "middle", torch.Generator().manual_seed(0))
+    state = through_file(env.state_dict())
+    moon = Environment("Pendulum-v1", {"g": 1.6}).make(seed=1)
+    moon.load_state_dict(state)
+    assert moon._vector.envs[0].unwrapped.g == 1.6 and moon.steps == env.steps
+    assert moon.notes() == [
+        "resume will not be bit-exact: the environment was Pendulum-v1 with {'g': 10.0}, next_step and is "
+        "Pendulum-v1 with {'g': 1.6}, next_step; its episodes restart"
+    ]
+    other = Environment("Pendulum-v1", {"g": 10.0}, autoreset="same_step").make(seed=1)
+    other.load_state_dict(state)
+    assert other.notes() and other.valid.all()
+
+
+def test_every_space_of_the_environments_is_seeded() -> None:
+    """An environment may draw from its own spaces; unseeded ones take their numbers from the operating system."""
+
+    def draws(seed: int) -> list[float]:
+        env = Environment("Pendulum-v1", num_envs=2).make(seed=seed)
+        spaces = [env._vector.observation_space, env._vector.action_space]
+        spaces += [s for one in env._vector.envs for s in (one.action_space, one.observation_space)]
+        return [float(np.asarray(space.sample()).ravel()[0]) for space in spaces]
+
+    assert draws(3) == draws(3)
+    assert len(set(draws(3))) == 6 and not set(draws(3)) & set(draws(4))
 
 
 def test_the_hidden_environment_is_what_the_replay_is_for() -> None:
