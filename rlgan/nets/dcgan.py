@@ -1,0 +1,133 @@
+"""A small convolutional generator and critic for images (Radford et al. 2016)."""
+
+import math
+from dataclasses import dataclass
+from typing import final
+
+import torch
+from torch import Tensor, nn
+
+from rlgan.nets.layers import ACTIVATIONS, Init, NetworkSpec, Norm, Output, initialise, squashed
+
+
+def _image_norm(norm: Norm, channels: int) -> list[nn.Module]:
+    if norm == "batch":
+        return [nn.BatchNorm2d(channels)]
+    if norm == "layer":
+        # One group: moments over the channels and pixels of one sample, as in WGAN-GP's critics; affine per channel.
+        return [nn.GroupNorm(1, channels)]
+    return []
+
+
+def _halvings(shape: tuple[int, ...], smallest: int) -> int:
+    """How often both sides of an image can be halved without a remainder and without falling below `smallest`."""
+    height, width = shape[1:]
+    count = 0
+    while height % 2 == 0 and width % 2 == 0 and min(height, width) // 2 >= smallest:
+        height, width, count = height // 2, width // 2, count + 1
+    if count == 0:
+        raise ValueError(
+            f"shape = {shape}: DCGAN halves an image's sides at least once, down to {smallest} pixels; "
+            f"use even sides of at least {2 * smallest}, for example 8, 16, 32 or 64, or network mlp"
+        )
+    return count
+
+
+@final
+class DCGANGenerator(nn.Module):
+    """``(batch, latent) -> (batch, C, H, W)``: a linear layer to the smallest image, transposed convolutions (kernel 4,
+    stride 2) that double its sides and halve its channels down to `width`, a 3x3 convolution, the output activation.
+
+    Radford et al. 2016 with the 3x3 convolution at full resolution of Miyato et al. 2018 (table 3), which is what lets
+    an 8x8 image have any depth at all. ReLU, as there.
+    """
+
+    def __init__(
+        self, latent: int, shape: tuple[int, ...], width: int, norm: Norm, smallest: int, output: Output
+    ) -> None:
+        super().__init__()
+        count = _halvings(shape, smallest)
+        channels = width * 2**count
+        self.start = (channels, shape[1] >> count, shape[2] >> count)
+        bias = norm == "none"  # a norm subtracts the bias before it and has its own
+        self.project = nn.Linear(latent, math.prod(self.start), bias=bias)
+        layers: list[nn.Module] = [*_image_norm(norm, channels), nn.ReLU()]
+        for _ in range(count):
+            layers.append(nn.ConvTranspose2d(channels, channels // 2, 4, 2, 1, bias=bias))
+            channels //= 2
+            layers += [*_image_norm(norm, channels), nn.ReLU()]
+        self.layers = nn.Sequential(*layers, nn.Conv2d(channels, shape[0], 3, 1, 1))
+        self._squash = squashed(output, shape)
+
+    def forward(self, z: Tensor) -> Tensor:
+        x = self.layers(self.project(z).reshape(-1, *self.start))
+        return torch.tanh(x) if self._squash else x
+
+
+@final
+class DCGANCritic(nn.Module):
+    """``(batch, C, H, W) -> (batch, *outputs)``: the generator's mirror image.
+
+    A 3x3 convolution to `width` channels, convolutions (kernel 4, stride 2) that halve the sides and double the
+    channels, one linear layer. Leaky ReLU of slope 0.2; the first layer has no norm (Radford et al. 2016).
+    """
+
+    def __init__(self, shape: tuple[int, ...], outputs: tuple[int, ...], width: int, norm: Norm, smallest: int) -> None:
+        super().__init__()
+        self.outputs = outputs
+        count = _halvings(shape, smallest)
+        channels = width
+        bias = norm == "none"
+        layers: list[nn.Module] = [nn.Conv2d(shape[0], channels, 3, 1, 1), nn.LeakyReLU(0.2)]
+        for _ in range(count):
+            layers.append(nn.Conv2d(channels, 2 * channels, 4, 2, 1, bias=bias))
+            channels *= 2
+            layers += [*_image_norm(norm, channels), nn.LeakyReLU(0.2)]
+        self.layers = nn.Sequential(*layers)
+        self.head = nn.Linear(channels * (shape[1] >> count) * (shape[2] >> count), math.prod(outputs))
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.head(self.layers(x).flatten(1)).reshape(-1, *self.outputs)
+
+
+@final
+@dataclass(frozen=True)
+class DCGANSpec(NetworkSpec):
+    """A small convolutional pair: `DCGANGenerator` from a latent vector, `DCGANCritic` from an image.
+
+    Args:
+        width: channels at full resolution; they double with every halving of the sides.
+        norm: ``batch`` as in the paper; ``layer`` or ``none`` for a critic under a per-sample gradient penalty.
+        smallest: sides are halved while they are even and stay at least this many pixels.
+        init: see `initialise`; ``normal`` is the paper's N(0, 0.02^2), meant for networks with batch norm: without it
+            the first outputs, and the gradients back through them, are nearly zero.
+        output: the generator's last activation; ``auto`` is tanh.
+    """
+
+    width: int = 32
+    norm: Norm = "batch"
+    smallest: int = 4
+    init: Init = "torch"
+    output: Output = "auto"
+
+    def __post_init__(self) -> None:
+        if self.width < 1:
+            raise ValueError(f"width = {self.width}: must be at least 1 channel, for example 32")
+        if self.smallest < 1:
+            raise ValueError(f"smallest = {self.smallest}: must be at least 1 pixel, for example 4")
+
+    def build(self, inputs: tuple[int, ...], outputs: tuple[int, ...]) -> DCGANGenerator | DCGANCritic:
+        module: DCGANGenerator | DCGANCritic
+        if len(inputs) == 1 and len(outputs) == 3:
+            module = DCGANGenerator(inputs[0], tuple(outputs), self.width, self.norm, self.smallest, self.output)
+            gain = ACTIVATIONS["relu"].gain
+        elif len(inputs) == 3 and len(outputs) <= 1:
+            module = DCGANCritic(tuple(inputs), tuple(outputs), self.width, self.norm, self.smallest)
+            gain = ACTIVATIONS["leaky_relu"].gain
+        else:
+            raise ValueError(
+                f"shape = {tuple(inputs)} -> {tuple(outputs)}: DCGAN maps a latent vector to an image (C, H, W), or an "
+                "image to a score; use network mlp for data that are not images"
+            )
+        initialise(module, self.init, gain=gain)
+        return module

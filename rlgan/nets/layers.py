@@ -1,0 +1,140 @@
+"""Activations, initialisations and the vocabulary that all networks share."""
+
+import math
+from abc import ABC, abstractmethod
+from collections.abc import Callable
+from typing import Literal, NamedTuple
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+Activation = Literal["relu", "leaky_relu", "tanh", "elu", "silu"]
+Norm = Literal["none", "batch", "layer"]
+Output = Literal["auto", "identity", "tanh"]
+Init = Literal["torch", "ddpg", "orthogonal", "xavier", "he", "normal"]
+Weighted = nn.Linear | nn.Conv2d | nn.ConvTranspose2d
+
+DDPG_FINAL_BOUND = 3e-3
+"""The last layer's bound in Lillicrap et al. 2016 (section 7): first outputs near zero, tanh not saturated."""
+
+
+class Act(NamedTuple):
+    """An activation: as a module, on an array that may be overwritten, and the gain that keeps a forward pass's
+    variance (torch.nn.init.calculate_gain; ELU, SiLU as ReLU)."""
+
+    module: Callable[[], nn.Module]
+    in_place: Callable[[Tensor], Tensor]
+    gain: float
+
+
+ACTIVATIONS: dict[Activation, Act] = {
+    "relu": Act(nn.ReLU, torch.relu_, math.sqrt(2.0)),
+    "leaky_relu": Act(
+        lambda: nn.LeakyReLU(0.2), lambda x: F.leaky_relu(x, 0.2, inplace=True), math.sqrt(2.0 / (1.0 + 0.2**2))
+    ),
+    "tanh": Act(nn.Tanh, torch.tanh_, 5.0 / 3.0),
+    "elu": Act(nn.ELU, lambda x: F.elu(x, inplace=True), math.sqrt(2.0)),
+    "silu": Act(nn.SiLU, F.silu, math.sqrt(2.0)),  # its derivative needs its input
+}
+
+
+def _fans(layer: Weighted) -> tuple[int, int]:
+    """Number of inputs that one unit reads and of units that one input feeds (a strided kernel counted whole)."""
+    if isinstance(layer, nn.Linear):
+        return layer.in_features, layer.out_features
+    taps = math.prod(layer.kernel_size)
+    return layer.in_channels * taps, layer.out_channels * taps
+
+
+def _zero_bias(layer: Weighted) -> None:
+    if layer.bias is not None:
+        nn.init.zeros_(layer.bias)
+
+
+def _uniform(layer: Weighted, bound: float) -> None:
+    nn.init.uniform_(layer.weight, -bound, bound)
+    if layer.bias is not None:
+        nn.init.uniform_(layer.bias, -bound, bound)
+
+
+def _init_torch(layer: Weighted, gain: float) -> None:
+    """The layer's own default, already drawn when it was constructed."""
+
+
+def _init_ddpg(layer: Weighted, gain: float) -> None:
+    """Weights and biases U(-1/sqrt(m), 1/sqrt(m)), m = fan-in (Lillicrap et al. 2016, section 7)."""
+    _uniform(layer, 1.0 / math.sqrt(_fans(layer)[0]))
+
+
+def _init_orthogonal(layer: Weighted, gain: float) -> None:
+    """Orthonormal rows or columns times the activation's gain (Saxe et al. 2014); biases 0."""
+    nn.init.orthogonal_(layer.weight, gain)
+    _zero_bias(layer)
+
+
+def _init_xavier(layer: Weighted, gain: float) -> None:
+    """U(-b, b) with b = sqrt(6 / (m + n)), m and n the fans (Glorot & Bengio 2010, equation 16); biases 0."""
+    bound = math.sqrt(6.0 / sum(_fans(layer)))
+    nn.init.uniform_(layer.weight, -bound, bound)
+    _zero_bias(layer)
+
+
+def _init_he(layer: Weighted, gain: float) -> None:
+    """N(0, gain^2 / m), m = fan-in (He et al. 2015, equation 10, with the activation's gain); biases 0."""
+    nn.init.normal_(layer.weight, 0.0, gain / math.sqrt(_fans(layer)[0]))
+    _zero_bias(layer)
+
+
+def _init_normal(layer: Weighted, gain: float) -> None:
+    """N(0, 0.02^2) (Radford et al. 2016, section 4); biases 0."""
+    nn.init.normal_(layer.weight, 0.0, 0.02)
+    _zero_bias(layer)
+
+
+_INITS: dict[Init, Callable[[Weighted, float], None]] = {
+    "torch": _init_torch,
+    "ddpg": _init_ddpg,
+    "orthogonal": _init_orthogonal,
+    "xavier": _init_xavier,
+    "he": _init_he,
+    "normal": _init_normal,
+}
+
+
+def initialise(module: nn.Module, init: Init, *, gain: float = 1.0, final_bound: float | None = None) -> None:
+    """Draw the weights of every linear and (transposed) convolution of `module`, from torch's global generator.
+
+    Args:
+        init: the rule, applied to each layer; the LAST layer takes gain 1, for no activation follows it.
+        gain: of the hidden activations; used by ``orthogonal`` and ``he``.
+        final_bound: weights and biases of the last layer are U(-final_bound, final_bound); None keeps the rule,
+            except for ``ddpg``, whose paper sets 3e-3.
+    """
+    layers = [m for m in module.modules() if isinstance(m, nn.Linear | nn.Conv2d | nn.ConvTranspose2d)]
+    rule = _INITS[init]
+    for layer in layers[:-1]:
+        rule(layer, gain)
+    if final_bound is None and init == "ddpg":
+        final_bound = DDPG_FINAL_BOUND
+    if final_bound is None:
+        rule(layers[-1], 1.0)
+    else:
+        _uniform(layers[-1], final_bound)
+
+
+def squashed(output: Output, outputs: tuple[int, ...]) -> bool:
+    """``auto`` is tanh for an image (C, H, W), for pixels are in [-1, 1] throughout, and the identity for all else."""
+    return len(outputs) == 3 if output == "auto" else output == "tanh"
+
+
+class NetworkSpec(ABC):
+    """What a configuration says of a network: everything but its shapes."""
+
+    @abstractmethod
+    def build(self, inputs: tuple[int, ...], outputs: tuple[int, ...]) -> nn.Module:
+        """A new network from ``(batch, *inputs)`` to ``(batch, *outputs)``; ``outputs = ()`` is a scalar per sample.
+
+        Raises:
+            ValueError: this architecture has no network between these shapes.
+        """
