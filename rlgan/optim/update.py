@@ -14,7 +14,7 @@ from rlgan.optim.field import EagerField, Losses, NonFinite, Position, PureField
 from rlgan.optim.game import Game, Plan
 from rlgan.optim.player import Player, PlayerState, overwrite
 
-COMPILE_PAYS_FROM = 60_000
+COMPILE_PAYS_FROM = 30_000
 """Player steps in a run from which a cold compilation (a minute) is earned back."""
 
 
