@@ -5,12 +5,13 @@ min_generator max_critic  E f(x_real) - E f(G(z)),      f kept Lipschitz        
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, ClassVar, Literal, NamedTuple
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from rlgan.gan.data import Data
 from rlgan.gan.lipschitz import Lipschitz
@@ -27,6 +28,17 @@ if TYPE_CHECKING:
     from rlgan.runs.task import Picture
 
 PRIMAL_SAMPLES = 1024
+
+
+@contextmanager
+def evaluating(module: nn.Module) -> Iterator[nn.Module]:
+    """The module in evaluation mode inside the block: in training mode a look at it moves batch norm's averages."""
+    training = module.training
+    module.eval()
+    try:
+        yield module
+    finally:
+        module.train(training)
 
 
 class Batch(NamedTuple):
@@ -154,12 +166,17 @@ class WGAN(Task):
     def batch(self, generators: Generators, size: int | None = None) -> Batch:
         """A minibatch, each kind of randomness drawn from a stream of its own."""
         n, device, dtype = size or self.batch_size, self.settings.torch_device, self.settings.dtype
-        z, e = generators.torch("latent", device), generators.torch("epsilon", device)
         return Batch(
             self.data.sample(n, generators.torch("real", device)).to(dtype),
-            torch.randn(n, self.latent_dim, generator=z, device=device).to(dtype),
-            torch.rand(n, generator=e, device=device).to(dtype),
+            self.latent(n, generators),
+            torch.rand(n, generator=generators.torch("epsilon", device), device=device).to(dtype),
         )
+
+    def latent(self, n: int, generators: Generators) -> Tensor:
+        """z ~ N(0, I), (n, latent_dim); drawn in float32 whatever the precision, as everything is."""
+        device = self.settings.torch_device
+        z = torch.randn(n, self.latent_dim, generator=generators.torch("latent", device), device=device)
+        return z.to(self.settings.dtype)
 
     def advance(self) -> None:
         batches = [self.batch(self.generators) for _ in range(self.update.batches)]
@@ -167,7 +184,7 @@ class WGAN(Task):
             self._last = self.update(batches)
         except NonFinite as error:
             raise Diverged(
-                f"step {self.steps_done + 1}: {error}. Nothing of this step was written. Try a lower "
+                f"step {self.steps_done + 1}: {error}. Nothing of the update at fault was written. Try a lower "
                 "critic.optimizer.lr, or a stricter control of the critic (lipschitz=clip, a larger lipschitz.weight)"
             ) from error
         self.steps_done += 1
@@ -178,13 +195,8 @@ class WGAN(Task):
     @torch.no_grad()
     def generate(self, n: int, generators: Generators) -> Tensor:
         """`n` samples of the averaged generator, (n, *shape), in evaluation mode."""
-        module = self.generator.average
-        training = module.training
-        module.eval()
-        try:
-            samples: Tensor = module(self.batch(generators, n).z)
-        finally:
-            module.train(training)
+        with evaluating(self.generator.average) as generator:
+            samples: Tensor = generator(self.latent(n, generators))
         return samples
 
     def evaluate(self) -> dict[str, float]:
@@ -213,12 +225,20 @@ class WGAN(Task):
             return {}
         x_fake = self.generate(1000, draws)
         x_real = self.batch(draws, 1000).x_real
-        critic = self.critic.module
-        picture = plane(x_real, x_fake, critic, step=self.steps_done, w1=self._primal, title="generator")
+        with evaluating(self.critic.module) as critic:
+            picture = plane(x_real, x_fake, critic, step=self.steps_done, w1=self._primal, title="generator")
         return {"samples/generator": picture}
 
     def notes(self) -> list[str]:
-        return [f"{'compiled' if self.compiled else 'eager'} update: {self._why}"]
+        return [f"{'compiled' if self.compiled else 'eager'} update: {self._why}", self._scale()]
+
+    def _scale(self) -> str:
+        """What the real data measure against themselves: the figures of a perfect generator."""
+        draws = Generators(self.generators.seed("evaluation"))
+        x_real = self.batch(draws, COVERAGE_SAMPLES).x_real
+        primal = wasserstein_primal(self.batch(draws, PRIMAL_SAMPLES).x_real, x_real[:PRIMAL_SAMPLES])
+        figures = {"wasserstein/primal": primal, **self.data.measure(x_real)}
+        return "real samples in the generator's place: " + ", ".join(f"{k} = {v:.4g}" for k, v in figures.items())
 
     def state_dict(self) -> dict[str, Any]:
         return {
