@@ -26,7 +26,8 @@ def composed(*overrides: str) -> tuple[dict[str, Any], dict[str, str]]:
 def own_options() -> dict[str, list[str]]:
     found: dict[str, list[str]] = {}
     for file in sorted(conf_directory().rglob("*/*.yaml")):
-        found.setdefault(str(file.parent.relative_to(conf_directory())), []).append(file.stem)
+        group, *rest = file.relative_to(conf_directory()).with_suffix("").parts
+        found.setdefault(group, []).append("/".join(rest))
     return found
 
 
@@ -68,7 +69,8 @@ def test_every_experiment_builds() -> None:
 def test_every_group_is_mounted_by_some_task() -> None:
     mounted = {place.partition("@")[0] for task in own_options()["task"] for place in composed(f"task={task}")[1]}
     assert set(own_options()) - mounted - {"experiment"} == set()
-    assert set(own_options()) <= set(options())
+    for group, names in own_options().items():
+        assert set(names) <= set(options()[group])
 
 
 def test_the_root_lists_every_setting() -> None:

@@ -85,16 +85,19 @@ def options() -> dict[str, list[str]]:
         except ModuleNotFoundError:
             continue
     for root in roots:
-        _collect(root, "", found)
-    return {group: sorted(names) for group, names in sorted(found.items())}
+        for folder in root.iterdir():
+            if folder.is_dir() and not folder.name.startswith((".", "_")):
+                _collect(folder, "", found.setdefault(folder.name, set()))
+    return {group: sorted(names) for group, names in sorted(found.items()) if names}
 
 
-def _collect(folder: Any, group: str, found: dict[str, set[str]]) -> None:
+def _collect(folder: Any, prefix: str, names: set[str]) -> None:
+    """Options of one group; those in a folder of their own are called `folder/option`, as Hydra calls them."""
     for item in folder.iterdir():
         if item.is_dir() and not item.name.startswith((".", "_")):
-            _collect(item, f"{group}/{item.name}" if group else item.name, found)
-        elif group and item.name.endswith(".yaml"):
-            found.setdefault(group, set()).add(item.name.removesuffix(".yaml"))
+            _collect(item, f"{prefix}{item.name}/", names)
+        elif item.name.endswith(".yaml"):
+            names.add(prefix + item.name.removesuffix(".yaml"))
 
 
 def parse(text: str) -> Override:
@@ -161,6 +164,8 @@ def explain(error: BaseException, overrides: Sequence[str]) -> str:
     text = " ".join(str(error).split())
     if isinstance(error, MissingConfigException) and error.missing_cfg_file:
         group, _, option = error.missing_cfg_file.rpartition("/")
+        if group.partition("/")[0] in groups:
+            group, _, option = error.missing_cfg_file.partition("/")
         if group in groups:
             key = next((k for k in map(_key, overrides) if k.partition("@")[0] == group), group)
             return f"{key} = {option}: {group} has no such option; {nearest(option, groups[group], 'its options are')}"
