@@ -9,8 +9,9 @@ from __future__ import annotations
 import math
 from abc import ABC, abstractmethod
 from multiprocessing import connection
-from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple, cast
+from typing import Any, ClassVar, NamedTuple, Protocol, cast
 
+import gymnasium
 import numpy as np
 import torch
 from gymnasium import spaces
@@ -18,9 +19,6 @@ from gymnasium.vector import AsyncVectorEnv, AutoresetMode, SyncVectorEnv
 
 from rlgan.rl import env_state
 from rlgan.runs.errors import Diverged
-
-if TYPE_CHECKING:
-    from rlgan.rl.envs import Environment
 
 
 class Episode(NamedTuple):
@@ -76,6 +74,21 @@ class ActionMap:
         return action if len(self.shape) == 1 else action.reshape(len(action), *self.shape)
 
 
+class Description(Protocol):
+    """What is read of an environment's configuration (`rlgan.rl.envs.Environment`)."""
+
+    @property
+    def id(self) -> str: ...
+    @property
+    def kwargs(self) -> dict[str, Any]: ...
+    @property
+    def autoreset(self) -> str: ...
+    @property
+    def vectorization(self) -> str: ...
+    def make_one(self) -> gymnasium.Env:
+        """A single gymnasium environment."""
+
+
 class VectorEnvironment(ABC):
     """n environments of one make. `obs` (n, obs_dim) float32 is the current observation, the one to act upon.
 
@@ -84,7 +97,7 @@ class VectorEnvironment(ABC):
 
     mode: ClassVar[AutoresetMode]
 
-    def __init__(self, spec: Environment, seed: int, num_envs: int, resumable: bool) -> None:
+    def __init__(self, spec: Description, seed: int, num_envs: int, resumable: bool) -> None:
         self.spec = spec
         self.seed = seed
         self.num_envs = num_envs
