@@ -109,6 +109,7 @@ CASES: dict[str, Case] = {
             "steps=30",
             "batch_size=32",
             "network@critic.network=mlp_64",
+            "network@generator.network=dcgan",
             "generator.network.width=4",
             "generator.network.norm=batch",
             "game.k=1",

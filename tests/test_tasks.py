@@ -196,9 +196,12 @@ def test_every_option_trains(option: str) -> None:
     assert all(np.isfinite(value) for line in metrics(run) for value in line.values())
 
 
-def test_digits_train() -> None:
+@pytest.mark.parametrize("pair", ["mlp", "dcgan"])
+def test_digits_train(pair: str) -> None:
     words = [item for item in TASKS["wgan"] if "hidden" not in item]
-    run = train(*words, "data=digits", "generator.network.width=4", "critic.network.width=4", "steps=6", "run_dir=r")
+    dcgan = ("network@generator.network=dcgan", "network@critic.network=dcgan_layer")
+    sizes = (*dcgan, "generator.network.width=4", "critic.network.width=4") if pair == "dcgan" else ()
+    run = train(*words, "data=digits", *sizes, "steps=6", "run_dir=r")
     assert {"digits/confident", "digits/classes"} <= summary(run).keys()
 
 

@@ -9,7 +9,7 @@ import pytest
 from omegaconf import OmegaConf
 
 from rlgan.gan.data import Data
-from rlgan.gan.lipschitz import Lipschitz
+from rlgan.gan.lipschitz import GradientPenalty, Lipschitz
 from rlgan.nets import DCGANSpec, MLPSpec, NetworkSpec
 from rlgan.runs.config import build, locate
 
@@ -19,7 +19,9 @@ OPTIONS = [(group, path) for group in GROUPS for path in sorted((CONF / group).g
 
 
 # Files whose point is to differ from the defaults of their class.
-PRESETS: Mapping[str, NetworkSpec] = {
+PRESETS: Mapping[str, NetworkSpec | Lipschitz] = {
+    "gradient_penalty_10": GradientPenalty(weight=10.0),
+    "mlp_batch": MLPSpec(norm="batch"),
     "mlp_512": MLPSpec(hidden=(512, 512, 512)),
     "mlp_64": MLPSpec(hidden=(64, 64)),
     "mlp_256": MLPSpec(hidden=(256, 256)),
@@ -64,15 +66,17 @@ def test_a_file_and_its_class_have_the_same_defaults(group: str, path: Path) -> 
     assert build(node, group) == locate(node["_target_"], group)()
 
 
-@pytest.mark.parametrize("name", PRESETS)
-def test_presets(name: str) -> None:
-    assert build(read(CONF / "network" / f"{name}.yaml"), "network") == PRESETS[name]
+@pytest.mark.parametrize(("group", "path"), [(g, p) for g, p in OPTIONS if p.stem in PRESETS])
+def test_presets(group: str, path: Path) -> None:
+    assert build(read(path), group) == PRESETS[path.stem]
+    assert set(PRESETS) <= {p.stem for _, p in OPTIONS}
 
 
 def test_the_networks_of_the_digits_suit_every_control() -> None:
     """`data=digits lipschitz=...` must work for every control without further options."""
     content = load(CONF / "data" / "digits.yaml")
-    (option,) = (entry["override /network@critic.network"] for entry in content["defaults"] if "critic" in str(entry))
+    chosen = {key: value for entry in content["defaults"] if isinstance(entry, dict) for key, value in entry.items()}
+    option = chosen["override /network@critic.network"]
     critic = build(read(CONF / "network" / f"{option}.yaml"), "critic.network").build((1, 8, 8), ())
     for path in (CONF / "lipschitz").glob("*.yaml"):
         build(read(path), "lipschitz").check(critic)
