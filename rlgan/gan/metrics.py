@@ -90,6 +90,8 @@ class ModeCoverage:
         return self.counts / self.counts.sum().clamp(min=1)
 
     def scalars(self) -> dict[str, float]:
+        """`modes/covered`: a count. `modes/high_quality`: share of all samples. `modes/smallest_share`: the emptiest
+        mode's share OF THE HIGH-QUALITY SAMPLES, 1/k at best."""
         return {
             "modes/covered": float(self.covered),
             "modes/high_quality": self.high_quality,
@@ -176,6 +178,8 @@ class ClassCoverage:
         return self.counts / self.counts.sum().clamp(min=1)
 
     def scalars(self) -> dict[str, float]:
+        """`digits/confident`: share of all samples. `digits/classes`: a count. `digits/smallest_share`: the rarest
+        digit's share OF THE CONFIDENT SAMPLES."""
         return {
             "digits/confident": self.confident,
             "digits/classes": float(self.classes),

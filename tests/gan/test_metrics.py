@@ -107,6 +107,17 @@ def test_coverage_sees_collapse_shrinkage_and_divergence() -> None:
     assert lost.scalars() == {"modes/covered": 0.0, "modes/high_quality": 0.0, "modes/smallest_share": 0.0}
 
 
+def test_the_smallest_share_is_of_the_high_quality_samples() -> None:
+    """One good sample at the first mode, three at the second, six nowhere: 1/4, not 1/10."""
+    modes = torch.tensor([[0.0, 0.0], [10.0, 0.0]])
+    samples = torch.cat((modes[[0, 1, 1, 1]], torch.full((6, 2), 5.0)))
+    assert mode_coverage(samples, modes, 0.1).scalars() == {
+        "modes/covered": 2.0,
+        "modes/high_quality": pytest.approx(0.4),
+        "modes/smallest_share": pytest.approx(0.25),
+    }
+
+
 def test_critic_lipschitz_of_known_functions() -> None:
     points = torch.tensor([[3.0, 4.0], [0.0, 0.0], [-1.0, 0.0]], dtype=torch.float64)
     assert critic_lipschitz(lambda x: x @ torch.tensor([3.0, 4.0], dtype=torch.float64), points) == pytest.approx(5.0)
