@@ -29,7 +29,7 @@ Eight commands worth copying:
   rlgan                                                        a WGAN on the ring of 8 Gaussians
   rlgan data=digits                                            real 8x8 scans of digits
   rlgan task=ddpg                                              DDPG on Pendulum-v1
-  rlgan lipschitz=gradient_penalty optimizer@critic.optimizer=adam critic.optimizer.lr=1e-3
+  rlgan lipschitz=gradient_penalty optimizer@critic.optimizer=adam_wgan
   rlgan task=ddpg game=simultaneous steps=20000 name=both
   rlgan -m seed=1,2,3 task=wgan,ddpg                           every combination, one run each
   rlgan resume=RUN steps=20000                                 go on with a run, or train it longer
