@@ -81,7 +81,7 @@ class Actor(nn.Module):
         self.mlp = MLP((obs_dim,), (action_dim,), hidden, activation, norm, "tanh")
 
     def forward(self, obs: Tensor) -> Tensor:
-        return self.mlp(obs)
+        return self.mlp.forward(obs)
 
 
 @final
@@ -98,7 +98,7 @@ class QCritic(nn.Module):
         self.mlp = MLP((obs_dim + action_dim,), (), hidden, activation, norm, "identity")
 
     def forward(self, obs: Tensor, action: Tensor) -> Tensor:
-        return self.mlp(torch.cat((obs, action), -1))
+        return self.mlp.forward(torch.cat((obs, action), -1))
 
 
 def _check_final_bound(final_bound: float | None) -> None:

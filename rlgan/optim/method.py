@@ -80,7 +80,7 @@ def heavy_ball(lr: float = 1e-2, rho: float = 0.9, weight_decay: float = 0.0) ->
     return Method(lr, momentum=Velocity(rho), weight_decay=weight_decay)
 
 
-def rmsprop(lr: float = 1e-3, decay: float = 0.99, eps: float = 1e-8, weight_decay: float = 0.0) -> Method:
+def rmsprop(lr: float = 2e-3, decay: float = 0.9, eps: float = 1e-8, weight_decay: float = 0.0) -> Method:
     """r <- decay r + (1 - decay) g*g, theta - lr g / (eps + sqrt r) (Tieleman & Hinton 2012; deck 000, "RMSProp")."""
     _share("decay", decay)
     _delta(eps)

@@ -81,6 +81,7 @@ class Update:
         self.steps = game.steps(self.pure.names)
         self.batches = game.batches(shares_batch)
         device = players[0].vector.theta.device
+        self._start = Position({}, None)
         self._finite = torch.ones((), dtype=torch.bool, device=device)
         self._run = _compile(self._pure_move, device) if compiled else self._pure_move
 
@@ -97,12 +98,12 @@ class Update:
             raise NonFinite(f"{error}; largest parameter: {largest}") from None
 
     def _move(self, batches: Sequence[Any]) -> Report:
-        numbers = {
-            name: [player.scalars(player.steps + 1 + i) for i in range(self.steps[name])]
-            for name, player in self.players.items()
-        }
-        draws = {name: [p.draw() for _ in range(self.steps[name])] for name, p in self.players.items()}
         if self.compiled:
+            numbers = {
+                name: [player.scalars(player.steps + 1 + i) for i in range(self.steps[name])]
+                for name, player in self.players.items()
+            }
+            draws = {name: [p.draw() for _ in range(self.steps[name])] for name, p in self.players.items()}
             packed = [v for steps in numbers.values() for s in steps for v in s.values()]
             scalars = torch.tensor(packed, dtype=torch.float64).to(self._finite.device)
             states = {name: p.state for name, p in self.players.items()}
@@ -111,9 +112,11 @@ class Update:
                 bad = ", ".join(f"{k} = {float(v):.4g}" for k, v in metrics.items())
                 raise NonFinite(f"a loss or gradient is not finite ({bad})")
         else:
-            plan: Plan = {name: list(zip(numbers[name], draws[name], strict=True)) for name in self.players}
-            position = Position({}, None)
-            _, metrics = self.game.move(self.eager, position, batches, plan)
+            plan: Plan = {
+                name: [(p.scalars(p.steps + 1 + i), p.draw()) for i in range(self.steps[name])]
+                for name, p in self.players.items()
+            }
+            _, metrics = self.game.move(self.eager, self._start, batches, plan)
         for name, n in self.steps.items():
             self.players[name].steps += n
         return metrics

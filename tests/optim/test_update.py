@@ -128,7 +128,7 @@ def test_eager_and_pure_are_equal(game: Game, method: Method, joint: bool) -> No
 
 def test_compiled_equals_eager_and_runs_two_updates_without_mixing_them_up() -> None:
     """float64 to 1e-12 over 50 moves; a second compiled update of the same shapes has graphs of its own."""
-    game, dtype = Alternating(2), torch.float64
+    game, dtype = Alternating(1), torch.float64
     eager, compiled = (make(game, adam(0.01), dtype, compiled=c) for c in (False, True))
     other_eager, other = (make(game, adam(0.003), dtype, compiled=c) for c in (False, True))
     for batch in batches(eager, dtype, 50):
