@@ -227,7 +227,10 @@ _PARTS = ("buffers", "slots", "average", "average_buffers")
 
 def _fit(name: str, mine: Tensor, saved: Tensor) -> None:
     if mine.shape != saved.shape:
-        raise ValueError(f"{name} = vector of shape {tuple(saved.shape)}: this network needs {tuple(mine.shape)}")
+        raise ValueError(
+            f"{name} = vector of shape {tuple(saved.shape)}: this network needs {tuple(mine.shape)}; "
+            "resume with the network of the run"
+        )
     mine.copy_(saved)
 
 
