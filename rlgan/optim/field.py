@@ -125,7 +125,9 @@ class Field(ABC):
 
         For all players of a zero-sum game this is one forward and one backward pass.
         """
-        if self.losses.joint is not None and len(names) == len(self.names) > 1:
+        if len(names) == 1:
+            return self._gradient(at, batch, (names[0],), self.losses.of[names[0]], names[0])
+        if self.losses.joint is not None and len(names) == len(self.names):
             at, joint, report = self._gradient(at, batch, tuple(names), self.losses.joint, "game")
             return at, {n: g if self.losses.signs[n] == 1 else -g for n, g in joint.items()}, report
         grads: dict[str, Tensor] = {}
@@ -180,7 +182,10 @@ class EagerField(Field):
             parameters = vectors[0].parameters
         else:
             parameters = tuple(p for v in vectors for p in v.parameters)
-        pieces = torch.autograd.grad(value, parameters, allow_unused=True, materialize_grads=True)
+        pieces = torch.autograd.grad(value, parameters, allow_unused=True)
+        if any(piece is None for piece in pieces):  # a parameter that this loss does not use
+            used = zip(pieces, parameters, strict=True)
+            pieces = tuple(torch.zeros_like(p) if piece is None else piece for piece, p in used)
         grads, start = {}, 0
         for name, vector in zip(names, vectors, strict=True):
             mine = pieces[start : start + len(vector.parameters)]
