@@ -76,7 +76,6 @@ class ModuleNet(Net):
 
     def __init__(self, module: nn.Module) -> None:
         self._module = module
-        # torch calls a module through two layers of hook handling; without hooks `forward` alone is the same.
         self._call = module.__call__
 
     def __call__(self, *inputs: Tensor) -> Tensor:
