@@ -75,7 +75,6 @@ class ModuleNet(Net):
     """A module as it stands; gradients by autograd."""
 
     def __init__(self, module: nn.Module) -> None:
-        self._module = module
         self._call = module.__call__
 
     def __call__(self, *inputs: Tensor) -> Tensor:

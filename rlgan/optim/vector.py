@@ -13,7 +13,6 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.func import functional_call
 
 
 class Vector:
@@ -83,11 +82,6 @@ class Vector:
     def split(self, theta: Tensor) -> dict[str, Tensor]:
         """`theta` (d,) as the named parameter tensors of the module, for ``torch.func.functional_call``."""
         return dict(zip(self.names, self._views(theta), strict=True))
-
-    def call(self, theta: Tensor, buffers: dict[str, Tensor], *inputs: Tensor) -> Tensor:
-        """Apply the module at `theta` as a pure function; `buffers` are read and, by batch norm, written in place."""
-        output: Tensor = functional_call(self.module, (self.split(theta), buffers), inputs)
-        return output
 
     def buffers(self) -> dict[str, Tensor]:
         """The module's buffers (batch-norm statistics) by name, not copied."""

@@ -6,6 +6,7 @@ import pickle
 import pytest
 import torch
 from torch import nn
+from torch.func import functional_call
 
 from rlgan.optim import Vector
 
@@ -33,7 +34,7 @@ def test_ravelling_keeps_the_function_and_writes_reach_the_module() -> None:
     vector = Vector(module)
     assert vector.theta.shape == (3 * 5 + 5 + 5 + 5 + 5 * 2 + 2,)
     assert torch.equal(module(x), before)
-    assert torch.equal(vector.call(vector.theta, vector.buffers(), x), before)
+    assert torch.equal(functional_call(module, (vector.split(vector.theta), vector.buffers()), x), before)
     vector.theta.mul_(2.0)
     assert torch.equal(module.get_parameter("0.weight"), vector.split(vector.theta)["0.weight"])
     assert not torch.equal(module(x), before)
@@ -76,7 +77,7 @@ def test_tied_parameters_stay_tied_and_are_stored_once() -> None:
     assert vector.module.get_parameter("a.weight") is vector.module.get_parameter("b.weight")
     assert vector.frozen.get_parameter("a.weight") is vector.frozen.get_parameter("b.weight")
     x = torch.randn(3, 4)
-    assert torch.allclose(vector.call(vector.theta, {}, x), vector.module(x))
+    assert torch.allclose(functional_call(vector.module, vector.split(vector.theta), x), vector.module(x))
 
 
 @pytest.mark.parametrize("copied", [copy.deepcopy, lambda v: pickle.loads(pickle.dumps(v))], ids=["deepcopy", "pickle"])
