@@ -6,10 +6,12 @@ from typing import get_args
 
 import pytest
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.func import functional_call, grad, stack_module_state, vmap
 
 from rlgan.nets import DCGANSpec, Init, MLPSpec, NetworkSpec, Norm
+from rlgan.nets.layers import linear, thin
 
 NORMS = get_args(Norm)
 INITS = get_args(Init)
@@ -217,3 +219,31 @@ def test_penalty_in_pure_form_carries_the_gradient_of_double_backward(spec: Netw
         for (name, _), e in zip(module.named_parameters(), expected, strict=True):
             torch.testing.assert_close(gradients[name][i], e, rtol=1e-9, atol=1e-12)
         assert any(e.abs().max() > 0 for e in expected)
+
+
+@pytest.mark.parametrize("inputs", [1, 2, 4, 15, 16])
+def test_thin_layers_compute_what_linear_computes(inputs: int) -> None:
+    x = torch.randn(7, inputs, dtype=torch.float64, requires_grad=True)
+    weight = torch.randn(128, inputs, dtype=torch.float64, requires_grad=True)
+    bias = torch.randn(128, dtype=torch.float64, requires_grad=True)
+    assert thin(x, weight.shape) == (1 < inputs < 16)
+    probe = torch.randn(7, 128, dtype=torch.float64)
+    ours, plain = linear(x, weight, bias), F.linear(x, weight, bias)
+    torch.testing.assert_close(ours, plain, rtol=1e-12, atol=1e-12)
+    arguments = (x, weight, bias)
+    for got, wanted in zip(
+        torch.autograd.grad((ours * probe).sum(), arguments),
+        torch.autograd.grad((plain * probe).sum(), arguments),
+        strict=True,
+    ):
+        torch.testing.assert_close(got, wanted, rtol=1e-12, atol=1e-12)
+
+
+def test_a_wide_critic_has_the_same_action_gradient_either_way() -> None:
+    critic = MLPSpec(hidden=(128, 16)).q_critic(3, 2).double()
+    obs, action = torch.randn(9, 3, dtype=torch.float64), torch.randn(9, 2, dtype=torch.float64)
+    together = torch.cat((obs, action), 1).requires_grad_(True)
+    (wanted,) = torch.autograd.grad(critic.mlp(together).sum(), together)
+    action.requires_grad_(True)
+    (got,) = torch.autograd.grad(critic(obs, action).sum(), action)
+    torch.testing.assert_close(got, wanted[:, 3:], rtol=1e-12, atol=1e-12)

@@ -8,7 +8,18 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from rlgan.nets.layers import ACTIVATIONS, Activation, Init, NetworkSpec, Norm, Output, initialise, squashed
+from rlgan.nets.layers import (
+    ACTIVATIONS,
+    Activation,
+    Init,
+    NetworkSpec,
+    Norm,
+    Output,
+    initialise,
+    linear,
+    squashed,
+    thin,
+)
 
 
 @final
@@ -62,7 +73,7 @@ class MLP(nn.Module):
         *hidden, last = self._linear
         for layer in hidden:
             own = layer._parameters
-            x = self._activate(F.linear(x, own["weight"], own["bias"]))  # type: ignore[arg-type]
+            x = self._activate(linear(x, own["weight"], own["bias"]))  # type: ignore[arg-type]
         own = last._parameters
         return F.linear(x, own["weight"], own["bias"])  # type: ignore[arg-type]
 
@@ -96,8 +107,12 @@ class QCritic(nn.Module):
     ) -> None:
         super().__init__()
         self.mlp = MLP((obs_dim + action_dim,), (), hidden, activation, norm, "identity")
+        self._first = (hidden[0] if hidden else 1, obs_dim + action_dim)
 
     def forward(self, obs: Tensor, action: Tensor) -> Tensor:
+        if action.requires_grad and thin(action, self._first):
+            # Feature by feature in memory: so the gradient by the action is a fast product too (see `thin`).
+            return self.mlp.forward(torch.cat((obs.t(), action.t())).t())
         return self.mlp.forward(torch.cat((obs, action), -1))
 
 

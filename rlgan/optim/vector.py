@@ -50,7 +50,8 @@ class Vector:
         self.theta = torch.cat([p.detach().reshape(-1) for p in trainable.values()])
         self.grad = torch.zeros_like(self.theta)
         views = dict(zip(trainable.values(), self._views(self.theta), strict=True))
-        gradients = dict(zip(trainable.values(), self._views(self.grad), strict=True))
+        self.gradients = self._views(self.grad)
+        gradients = dict(zip(trainable.values(), self.gradients, strict=True))
         made: dict[nn.Parameter, nn.Parameter] = {}
         for owner, name, p in _slots(self.module):
             if p in views:
