@@ -4,7 +4,9 @@ Every average is a sequence of weights w_t for the new point,
 
     theta_bar_t = theta_bar_{t-1} + w_t (theta_t - theta_bar_{t-1}),      t = 1, 2, ...,
 
-so one formula serves all of them. Buffers (batch-norm statistics) are copied along.
+so one formula serves all of them. theta_bar_0 is theta_0; an average that must not remember it has w_1 = 1.
+With weights a_1, a_2, ... of the points themselves, theta_bar_t = sum_{s<=t} a_s theta_s / sum_{s<=t} a_s, it is
+w_t = a_t / sum_{s<=t} a_s. Buffers (batch-norm statistics) are copied along.
 """
 
 from __future__ import annotations
@@ -66,6 +68,68 @@ class RunEMA(Average):
 
     def weight(self, t: int, horizon: int) -> float:
         return max(1.0 / max(self.fraction * horizon, 1.0), 1.0 / t)
+
+
+@dataclass(frozen=True)
+class Uniform(Average):
+    """w_t = 1 / (t - start): the mean of theta_{start+1}, ..., theta_t; up to `start` the point itself.
+
+    Ruppert 1988, Polyak & Juditsky 1992: with steps larger than 1/k the mean of the iterates has the best asymptotic
+    variance. It is meant for convex problems; deck 002 calls averaging problematic in others, where the mean of points
+    in two basins lies in neither.
+
+    Args:
+        start: step after which averaging begins; the mean forgets the initial point at a rate of 1/t only.
+
+    Raises:
+        ValueError: if `start` is negative.
+    """
+
+    start: int = 0
+
+    def __post_init__(self) -> None:
+        if self.start < 0:
+            raise ValueError(f"start = {self.start}: the step after which averaging begins, at least 0")
+
+    def weight(self, t: int, horizon: int) -> float:
+        return 1.0 / max(t - self.start, 1)
+
+
+@dataclass(frozen=True)
+class Weighted(Average):
+    """w_t = a_{t-1} / sum_{k<t} a_k with a_k = max(1, (k + 1) / 4): the output of AcceleGrad (Levy et al. 2018).
+
+    theta_bar_t = sum_{k<t} a_k theta_{k+1} / sum_{k<t} a_k: the later a point, the more it counts. Deck 002 writes
+    a_k = (k + 1) / 4, which is below 1 for k < 3. The sum is t for t <= 4 and 3/2 + t (t + 1) / 8 from there on.
+    """
+
+    def weight(self, t: int, horizon: int) -> float:
+        if t <= 4:
+            return 1.0 / t
+        return (t / 4.0) / (1.5 + t * (t + 1) / 8.0)
+
+
+@dataclass(frozen=True)
+class Periodic(Average):
+    """w_t = 1 if t is a multiple of `every`, else 0: a copy that is taken anew each `every` steps.
+
+    The hard update of a target network (Mnih et al. 2015, DQN). The first copy is theta_0.
+
+    Args:
+        every: steps between two copies, at least 1.
+
+    Raises:
+        ValueError: if `every` is not positive.
+    """
+
+    every: int = 1000
+
+    def __post_init__(self) -> None:
+        if self.every < 1:
+            raise ValueError(f"every = {self.every}: steps between two copies, at least 1, for example 1000")
+
+    def weight(self, t: int, horizon: int) -> float:
+        return 1.0 if t % self.every == 0 else 0.0
 
 
 @dataclass(frozen=True)

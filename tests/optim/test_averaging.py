@@ -1,15 +1,24 @@
 """Averages as weights of the new point."""
 
+from __future__ import annotations
+
+from collections.abc import Callable
+from fractions import Fraction
+
+import pytest
 import torch
-from torch import nn
+from torch import Tensor, nn
 
-from rlgan.optim import EMA, Average, Player, PlayerSpec, RunEMA, sgd
+from rlgan.nets import DCGANSpec, MLPSpec, NetworkSpec
+from rlgan.optim import EMA, Average, Method, NoAverage, Player, PlayerSpec, RunEMA, adam, sgd
+from rlgan.optim.averaging import Periodic, Uniform, Weighted
+from tests.small import TASKS, build
 
 
-def run(average: Average, steps: int, horizon: int) -> tuple[list[torch.Tensor], torch.Tensor]:
+def run(average: Average, steps: int, horizon: int, method: Method | None = None) -> tuple[list[Tensor], Tensor]:
     torch.manual_seed(0)
-    player = Player("p", nn.Linear(2, 1).double(), PlayerSpec(None, sgd(0.1), averaging=average), horizon)
-    path = [player.state["theta"].clone()]
+    player = Player("p", nn.Linear(2, 1).double(), PlayerSpec(None, method or sgd(0.1), averaging=average), horizon)
+    path: list[Tensor] = [player.state["theta"].clone()]
     for t in range(1, steps + 1):
         player.step_in_place(torch.randn(3, dtype=torch.float64), player.scalars(t), None)
         path.append(player.state["theta"].clone())
@@ -27,6 +36,116 @@ def test_run_ema_begins_as_the_mean_and_ends_as_an_ema_of_the_runs_length() -> N
     assert torch.allclose(theta_bar, torch.stack(path[1:]).mean(0), rtol=1e-13)
     assert RunEMA(0.5).weight(1000, 40) == 1 / 20
     assert RunEMA(0.5).weight(1000, 80) == 1 / 40
+
+
+def accelegrad(k: int) -> float:
+    """a_k of AcceleGrad, k = 0, 1, ..."""
+    return max(1.0, (k + 1) / 4)
+
+
+#: Each average and the weights, not normalised, of theta_0, ..., theta_t in it.
+DIRECT: dict[str, tuple[Average, Callable[[int], list[float]]]] = {
+    "ema": (EMA(0.3), lambda t: [0.7**t] + [0.3 * 0.7 ** (t - s) for s in range(1, t + 1)]),
+    "run_ema": (RunEMA(0.5), lambda t: [0.0] + [1.0] * t),  # as long as t is below half of the run
+    "uniform": (Uniform(), lambda t: [0.0] + [1.0] * t),
+    "uniform-start": (Uniform(start=7), lambda t: [float(s > 7 or s == t <= 7) for s in range(t + 1)]),
+    "weighted": (Weighted(), lambda t: [0.0] + [accelegrad(k) for k in range(t)]),
+    "periodic": (Periodic(4), lambda t: [float(s == t // 4 * 4) for s in range(t + 1)]),
+    "periodic-1": (Periodic(1), lambda t: [0.0] * t + [1.0]),
+}
+
+
+@pytest.mark.parametrize("method", [sgd(0.1), adam(0.1)], ids=["sgd", "adam"])
+@pytest.mark.parametrize(("average", "weights"), DIRECT.values(), ids=DIRECT)
+def test_recursion_is_the_weighted_mean_of_the_trajectory(
+    average: Average, weights: Callable[[int], list[float]], method: Method
+) -> None:
+    for t in (1, 2, 3, 4, 5, 7, 8, 9, 31, 40):
+        path, theta_bar = run(average, t, 80, method)
+        a = torch.tensor(weights(t), dtype=torch.float64)
+        expected = (a[:, None] * torch.stack(path)).sum(0) / a.sum()
+        torch.testing.assert_close(theta_bar, expected, rtol=1e-13, atol=1e-13)
+
+
+@pytest.mark.parametrize("average", [Uniform(), Uniform(3), Weighted(), Periodic(1), RunEMA(0.1), NoAverage()])
+def test_the_initial_point_is_forgotten_at_once(average: Average) -> None:
+    assert average.weight(1, 1000) == 1.0
+
+
+def test_weights_of_weighted_in_exact_fractions() -> None:
+    total = Fraction(0)
+    for t in range(1, 400):
+        a = max(Fraction(1), Fraction(t, 4))
+        total += a
+        assert Weighted().weight(t, 0) == pytest.approx(float(a / total), rel=1e-15)
+
+
+def test_uniform_is_the_point_itself_until_it_starts() -> None:
+    assert [Uniform(2).weight(t, 0) for t in range(1, 7)] == [1.0, 1.0, 1.0, 1 / 2, 1 / 3, 1 / 4]
+
+
+def test_periodic_copies_every_so_many_steps() -> None:
+    assert [Periodic(3).weight(t, 0) for t in range(1, 10)] == [0.0, 0.0, 1.0] * 3
+
+
+@pytest.mark.parametrize(
+    ("make", "message"),
+    [
+        (lambda: EMA(0.0), "tau = 0.0: "),
+        (lambda: RunEMA(1.5), "fraction = 1.5: "),
+        (lambda: Uniform(-1), "start = -1: "),
+        (lambda: Periodic(0), "every = 0: "),
+    ],
+)
+def test_impossible_values_name_themselves(make: Callable[[], Average], message: str) -> None:
+    with pytest.raises(ValueError, match="^" + message):
+        make()
+
+
+OPTIONS: dict[str, tuple[str, Average]] = {
+    "uniform": ("start=5", Uniform(5)),
+    "weighted": ("", Weighted()),
+    "periodic": ("every=2", Periodic(2)),
+}
+
+
+@pytest.mark.parametrize("name", OPTIONS)
+def test_every_option_is_built_and_kept_by_the_player(name: str) -> None:
+    setting, expected = OPTIONS[name]
+    words = [f"generator.averaging.{setting}"] if setting else []
+    task = build(*TASKS["wgan"], f"averaging@generator.averaging={name}", *words)
+    player: Player = task.generator  # type: ignore[attr-defined]
+    assert player.spec.averaging == expected
+    theta_0 = player.vector.theta.clone()
+    for t in (1, 2):
+        player.step_in_place(torch.ones_like(theta_0), player.scalars(t), None)
+    theta_bar = player.state["average"]["theta_bar"]
+    assert not torch.allclose(theta_bar, theta_0)
+    if name == "weighted":
+        assert not torch.allclose(theta_bar, player.vector.theta)
+    else:  # until its start, and at a copy
+        torch.testing.assert_close(theta_bar, player.vector.theta)
+    task.close()
+
+
+@pytest.mark.parametrize("average", [EMA(0.5), Uniform(), Weighted(), Periodic(1)], ids=lambda a: type(a).__name__)
+@pytest.mark.parametrize(
+    ("spec", "shape"), [(MLPSpec(hidden=(8,), norm="batch"), (3,)), (DCGANSpec(width=2, norm="batch"), (1, 8, 8))]
+)
+def test_every_average_of_a_network_carries_its_running_statistics(
+    average: Average, spec: NetworkSpec, shape: tuple[int, ...]
+) -> None:
+    torch.manual_seed(0)
+    module = spec.build(shape, ()).double()
+    player = Player("p", module, PlayerSpec(None, sgd(0.1), averaging=average), 100)
+    for t in (1, 2, 3):
+        module(torch.randn(20, *shape, dtype=torch.float64) + 3.0)
+        player.step_in_place(torch.randn_like(player.vector.theta), player.scalars(t), None)
+    running = dict(module.named_buffers())
+    assert running
+    for name, kept in player.average.named_buffers():
+        assert torch.equal(kept, running[name]) and kept.data_ptr() != running[name].data_ptr()
+        assert name.endswith("num_batches_tracked") or not torch.allclose(kept, torch.zeros_like(kept))
 
 
 def test_average_network_is_linked_carries_buffers_and_is_in_evaluation_mode() -> None:
