@@ -7,11 +7,12 @@ from typing import get_args
 import pytest
 import torch
 import torch.nn.functional as F
+from scipy import stats
 from torch import Tensor, nn
 from torch.func import functional_call, grad, stack_module_state, vmap
 
 from rlgan.nets import DCGANSpec, Init, MLPSpec, NetworkSpec, Norm
-from rlgan.nets.layers import linear, thin
+from rlgan.nets.layers import ACTIVATIONS, Activation, linear, thin
 
 NORMS = get_args(Norm)
 INITS = get_args(Init)
@@ -136,8 +137,102 @@ def test_xavier_he_and_normal_init_variances() -> None:
     assert float(kernel.detach().std()) == pytest.approx(math.sqrt(2 / (1 + 0.2**2) / (8 * 9)), rel=0.05)
 
 
+def drawn(init: Init) -> list[tuple[nn.Linear | nn.Conv2d | nn.ConvTranspose2d, int, int]]:
+    """Wide layers of each kind but the last of their networks, with their fans (m, n) written out."""
+    linear = weighted(MLPSpec(hidden=(400,), init=init).build((300,), (2,)))[0]
+    up = weighted(DCGANSpec(width=16, init=init, norm="none").build((90,), (1, 16, 16)))
+    down = weighted(DCGANSpec(width=16, init=init, norm="none").build((1, 16, 16), ()))
+    return [
+        (linear, 300, 400),
+        (up[0], 90, 64 * 4 * 4),
+        (up[1], 64 * 16, 32 * 16),
+        (up[2], 32 * 16, 16 * 16),
+        (down[0], 1 * 9, 16 * 9),
+        (down[1], 16 * 16, 32 * 16),
+        (down[2], 32 * 16, 64 * 16),
+    ]
+
+
+@pytest.mark.parametrize("init", ["fan_in", "ddpg", "xavier"])
+def test_uniform_inits_fill_their_interval_evenly(init: Init) -> None:
+    for layer, m, n in drawn(init):
+        bound = math.sqrt(6 / (m + n)) if init == "xavier" else 1 / math.sqrt(m)
+        w = layer.weight.detach().double().flatten()
+        assert w.abs().max() <= bound * (1 + 1e-6) and w.abs().max() > 0.95 * bound
+        assert float(w.var()) == pytest.approx(bound**2 / 3, rel=0.15)
+        assert stats.kstest(w.numpy(), stats.uniform(-bound, 2 * bound).cdf).pvalue > 1e-3
+
+
+@pytest.mark.parametrize("init", ["he", "normal", "sparse"])
+def test_gaussian_inits_are_gaussian(init: Init) -> None:
+    for layer, m, _ in drawn(init):
+        slope = 0.2 if isinstance(layer, nn.Conv2d) else 0.0  # the critic's leaky ReLU
+        std = {"he": math.sqrt(2 / (1 + slope**2) / m), "normal": 0.02, "sparse": 1.0}[init]
+        w = layer.weight.detach().double().flatten()
+        w = w[w != 0] if init == "sparse" else w
+        assert float(w.std()) == pytest.approx(std, rel=0.15)
+        assert stats.kstest(w.numpy(), stats.norm(0, std).cdf).pvalue > 1e-3
+
+
+def test_sparse_init_gives_every_unit_exactly_fifteen_inputs_or_all_that_it_has() -> None:
+    for layer, m, _ in drawn("sparse"):
+        units = layer.weight.transpose(0, 1) if isinstance(layer, nn.ConvTranspose2d) else layer.weight
+        listens = units.detach().flatten(1) != 0
+        assert listens.shape[1] == m
+        assert (listens.sum(1) == min(15, m)).all()
+        # Every input is as likely as any other: column counts are hypergeometric, hence spread out and not constant.
+        counts = listens.sum(0).double()
+        assert counts.sum() == min(15, m) * units.shape[0]
+        if m > 15:
+            share = 15 / m
+            assert counts.std() > 0 and float(counts.var() / (units.shape[0] * share * (1 - share))) < 2
+            assert not (listens == listens[0]).all()
+    *_, last = weighted(MLPSpec(hidden=(40,), init="sparse").build((3,), (8,)))
+    assert ((last.weight != 0).sum(1) == 15).all()
+
+
+def test_torchs_sparse_init_does_not_hold_the_number_of_inputs_of_a_unit() -> None:
+    """Why there is one of our own: torch's leaves 15 units per input."""
+    w = nn.init.sparse_(torch.empty(40, 300), 1 - 15 / 40, std=1.0)
+    assert ((w != 0).sum(0) == 15).all() and len(set((w != 0).sum(1).tolist())) > 5
+
+
+@pytest.mark.parametrize("activation", get_args(Activation))
+def test_orthogonal_init_has_the_gain_of_the_activation(activation: Activation) -> None:
+    gain = {
+        "relu": nn.init.calculate_gain("relu"),
+        "leaky_relu": nn.init.calculate_gain("leaky_relu", 0.2),
+        "tanh": nn.init.calculate_gain("tanh"),
+    }.get(activation, math.sqrt(2))
+    assert ACTIVATIONS[activation].gain == pytest.approx(gain, rel=1e-15)
+    first, last = weighted(MLPSpec(hidden=(32,), init="orthogonal", activation=activation).build((8,), (4,)))
+    torch.testing.assert_close(first.weight.T @ first.weight, gain**2 * torch.eye(8), atol=1e-5, rtol=0)
+    torch.testing.assert_close(last.weight @ last.weight.T, torch.eye(4), atol=1e-5, rtol=0)
+    for layer in weighted(DCGANSpec(width=4, init="orthogonal").build((1, 16, 16), ()))[1:-1]:
+        rows = layer.weight.flatten(1)
+        expected = 2 / (1 + 0.2**2) * torch.eye(len(rows))
+        torch.testing.assert_close(rows @ rows.T, expected, atol=1e-5, rtol=0)
+
+
+def test_the_initial_gain_keeps_the_scale_through_fifty_layers() -> None:
+    """A ReLU passes half of the mean square of a symmetric value; the gain makes up for it."""
+    module = MLPSpec(hidden=(256,) * 50, init="he").build((256,), (256,))
+    with torch.no_grad():
+        x = torch.randn(64, 256)
+        y = module(x)
+    # The first layer, with no ReLU before it, doubles it, the last, of gain 1, halves it. Without gains: 2^-50.
+    assert 0.05 < float(y.pow(2).mean() / x.pow(2).mean()) < 5
+
+
+@pytest.mark.parametrize("init", [i for i in INITS if i not in ("torch", "ddpg")])
+def test_biases_begin_at_zero(init: Init) -> None:
+    for spec, inputs in ((MLPSpec(hidden=(8,), init=init), (4,)), (DCGANSpec(width=4, init=init), (1, 8, 8))):
+        biases = [layer.bias for layer in weighted(spec.build(inputs, ())) if layer.bias is not None]
+        assert len(biases) == 2 and not any(b.any() for b in biases)
+
+
 @pytest.mark.parametrize("init", INITS)
-def test_every_init_is_reproducible_and_leaves_no_bias_behind(init: Init) -> None:
+def test_every_init_is_reproducible(init: Init) -> None:
     def draw(spec: NetworkSpec, inputs: tuple[int, ...]) -> list[Tensor]:
         torch.manual_seed(3)
         return list(spec.build(inputs, ()).parameters())
@@ -146,6 +241,8 @@ def test_every_init_is_reproducible_and_leaves_no_bias_behind(init: Init) -> Non
         first, second = draw(spec, inputs), draw(spec, inputs)
         assert all(torch.equal(a, b) for a, b in zip(first, second, strict=True))
         assert all(p.isfinite().all() for p in first)
+        torch.manual_seed(4)
+        assert any(not torch.equal(a, b) for a, b in zip(first, spec.build(inputs, ()).parameters(), strict=True))
 
 
 @pytest.mark.parametrize(
@@ -171,6 +268,93 @@ SPECS: list[tuple[str, NetworkSpec, tuple[int, ...], tuple[int, ...]]] = [
         ("critic", lambda n: DCGANSpec(width=2, norm=n), (1, 8, 8), ()),
     )
 ]
+
+
+NORMED = [case for case in SPECS if not case[0].endswith("none")]
+_NORMS = nn.BatchNorm1d | nn.BatchNorm2d | nn.LayerNorm | nn.GroupNorm
+
+
+def norms(module: nn.Module) -> list[_NORMS]:
+    return [m for m in module.modules() if isinstance(m, _NORMS)]
+
+
+def by_hand(module: nn.Module, x: Tensor, training: bool, running: dict[str, Tensor]) -> Tensor:
+    """A network written out with every norm as its formula; in training `running` receives the new statistics."""
+    if hasattr(module, "project"):
+        x = module.project(x).reshape(-1, *module.start)  # type: ignore[operator, misc]
+    assert isinstance(module.layers, nn.Sequential)
+    for name, layer in module.layers.named_children():
+        if not isinstance(layer, _NORMS):
+            x = layer(x)
+            continue
+        shape = (1, -1, *(1,) * (x.dim() - 2))
+        if isinstance(layer, nn.BatchNorm1d | nn.BatchNorm2d):
+            dims = tuple(d for d in range(x.dim()) if d != 1)
+            assert layer.running_mean is not None and layer.running_var is not None
+            mean, var = layer.running_mean.clone(), layer.running_var.clone()
+            if training:
+                count = x.numel() // x.shape[1]
+                new = x.mean(dims)
+                biased = (x - new.view(shape)).pow(2).mean(dims)
+                running[f"layers.{name}.running_mean"] = 0.9 * mean + 0.1 * new
+                running[f"layers.{name}.running_var"] = 0.9 * var + 0.1 * biased * count / (count - 1)
+                mean, var = new, biased
+            mean, var = mean.view(shape), var.view(shape)
+        else:
+            dims = tuple(range(1, x.dim()))
+            mean = x.mean(dims, keepdim=True)
+            var = (x - mean).pow(2).mean(dims, keepdim=True)
+        assert layer.weight is not None and layer.bias is not None
+        x = (x - mean) / torch.sqrt(var + layer.eps) * layer.weight.view(shape) + layer.bias.view(shape)
+    if hasattr(module, "head"):
+        x = module.head(x.flatten(1))  # type: ignore[operator]
+    return torch.tanh(x) if x.dim() == 4 else x.squeeze(1)
+
+
+@pytest.mark.parametrize(("spec", "inputs", "outputs"), [s[1:] for s in NORMED], ids=[s[0] for s in NORMED])
+def test_norms_are_their_formulas_and_evaluation_uses_running_averages(
+    spec: NetworkSpec, inputs: tuple[int, ...], outputs: tuple[int, ...]
+) -> None:
+    module = spec.build(inputs, outputs).double()
+    for layer in norms(module):
+        for p in (layer.weight, layer.bias):
+            nn.init.normal_(p, 1.0, 0.5)
+    batch = spec.norm == "batch"  # type: ignore[attr-defined]
+    assert bool(dict(module.named_buffers())) == batch
+    for _ in range(3):  # training
+        x = torch.randn(6, *inputs, dtype=torch.float64) * 2.0 + 1.0
+        running: dict[str, Tensor] = {}
+        expected = by_hand(module, x, True, running)
+        torch.testing.assert_close(module(x), expected, rtol=1e-10, atol=1e-12)
+        buffers = dict(module.named_buffers())
+        assert len(running) == (2 * len(norms(module)) if batch else 0)
+        for name, value in running.items():
+            torch.testing.assert_close(buffers[name], value, rtol=1e-12, atol=1e-14)
+    module.eval()
+    before = {name: value.clone() for name, value in module.named_buffers()}
+    x = torch.randn(5, *inputs, dtype=torch.float64)
+    y = module(x)
+    torch.testing.assert_close(y, by_hand(module, x, False, {}), rtol=1e-10, atol=1e-12)
+    # At evaluation a sample's output depends on no other sample, and looking moves nothing.
+    torch.testing.assert_close(module(x[2:3]), y[2:3], rtol=1e-10, atol=1e-12)
+    assert all(torch.equal(value, before[name]) for name, value in module.named_buffers())
+    module.train()
+    assert torch.allclose(module(x), y, rtol=1e-6) != batch
+
+
+def test_where_norms_stand() -> None:
+    """Between every linear map and its activation; not at the output, and not at a convolutional critic's input."""
+    for norm, kinds in (("batch", (nn.BatchNorm1d, nn.BatchNorm2d)), ("layer", (nn.LayerNorm, nn.GroupNorm))):
+        mlp = norms(MLPSpec(hidden=(8, 4), norm=norm).build((3,), ()))  # type: ignore[arg-type]
+        assert [type(m) for m in mlp] == [kinds[0]] * 2
+        generator = DCGANSpec(width=2, norm=norm).build((3,), (1, 16, 16))  # type: ignore[arg-type]
+        critic = DCGANSpec(width=2, norm=norm).build((1, 16, 16), ())  # type: ignore[arg-type]
+        assert [type(m) for m in norms(generator)] == [kinds[1]] * 3
+        assert [type(m) for m in norms(critic)] == [kinds[1]] * 2
+        # A norm subtracts the bias before it.
+        assert [layer.bias is None for layer in weighted(generator)] == [True] * 3 + [False]
+        assert [layer.bias is None for layer in weighted(critic)] == [False] + [True] * 2 + [False]
+    assert not norms(MLPSpec(norm="none").build((3,), ()))
 
 
 @pytest.mark.parametrize(("spec", "inputs", "outputs"), [s[1:] for s in SPECS], ids=[s[0] for s in SPECS])

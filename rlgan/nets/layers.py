@@ -12,11 +12,14 @@ from torch import Tensor, nn
 Activation = Literal["relu", "leaky_relu", "tanh", "elu", "silu"]
 Norm = Literal["none", "batch", "layer"]
 Output = Literal["auto", "identity", "tanh"]
-Init = Literal["torch", "ddpg", "orthogonal", "xavier", "he", "normal"]
+Init = Literal["torch", "fan_in", "ddpg", "orthogonal", "xavier", "he", "normal", "sparse"]
 Weighted = nn.Linear | nn.Conv2d | nn.ConvTranspose2d
 
 DDPG_FINAL_BOUND = 3e-3
 """The last layer's bound in Lillicrap et al. 2016 (section 7): first outputs near zero, tanh not saturated."""
+
+SPARSE_INPUTS = 15
+"""How many inputs a unit listens to at first, in Martens 2010 (section 5)."""
 
 
 class Act(NamedTuple):
@@ -62,6 +65,16 @@ def _init_torch(layer: Weighted, gain: float) -> None:
     """The layer's own default, already drawn when it was constructed."""
 
 
+def _init_fan_in(layer: Weighted, gain: float) -> None:
+    """Weights U(-1/sqrt(m), 1/sqrt(m)), m = fan-in (deck 004): variance 1/(3 m); biases 0.
+
+    torch's own bound for a linear layer, with random biases there; of a transposed convolution torch takes the fan-out.
+    """
+    bound = 1.0 / math.sqrt(_fans(layer)[0])
+    nn.init.uniform_(layer.weight, -bound, bound)
+    _zero_bias(layer)
+
+
 def _init_ddpg(layer: Weighted, gain: float) -> None:
     """Weights and biases U(-1/sqrt(m), 1/sqrt(m)), m = fan-in (Lillicrap et al. 2016, section 7)."""
     _uniform(layer, 1.0 / math.sqrt(_fans(layer)[0]))
@@ -74,7 +87,10 @@ def _init_orthogonal(layer: Weighted, gain: float) -> None:
 
 
 def _init_xavier(layer: Weighted, gain: float) -> None:
-    """U(-b, b) with b = sqrt(6 / (m + n)), m and n the fans (Glorot & Bengio 2010, equation 16); biases 0."""
+    """U(-b, b) with b = sqrt(6 / (m + n)), m and n the fans (Glorot & Bengio 2010, equation 16); biases 0.
+
+    Deck 004 drops the square root.
+    """
     bound = math.sqrt(6.0 / sum(_fans(layer)))
     nn.init.uniform_(layer.weight, -bound, bound)
     _zero_bias(layer)
@@ -92,13 +108,31 @@ def _init_normal(layer: Weighted, gain: float) -> None:
     _zero_bias(layer)
 
 
+def _init_sparse(layer: Weighted, gain: float) -> None:
+    """N(0, 1) on exactly min(15, m) inputs of every unit, m = fan-in, and 0 on all others (Martens 2010); biases 0.
+
+    However wide a layer, its units neither shrink nor look alike. Per unit: ``torch.nn.init.sparse_`` zeroes a share of
+    the units that an input feeds instead, so that a unit may listen to many inputs, or to none.
+    """
+    transposed = isinstance(layer, nn.ConvTranspose2d)  # its weight is (inputs, units, *kernel)
+    with torch.no_grad():
+        units = layer.weight.transpose(0, 1) if transposed else layer.weight
+        n, m = units.shape[0], units[0].numel()
+        chosen = torch.rand(n, m, device=units.device).topk(min(SPARSE_INPUTS, m)).indices
+        values = torch.randn(chosen.shape, dtype=units.dtype, device=units.device)
+        units.copy_(units.new_zeros(n, m).scatter_(1, chosen, values).reshape(units.shape))
+    _zero_bias(layer)
+
+
 _INITS: dict[Init, Callable[[Weighted, float], None]] = {
     "torch": _init_torch,
+    "fan_in": _init_fan_in,
     "ddpg": _init_ddpg,
     "orthogonal": _init_orthogonal,
     "xavier": _init_xavier,
     "he": _init_he,
     "normal": _init_normal,
+    "sparse": _init_sparse,
 }
 
 

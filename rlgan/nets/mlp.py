@@ -132,7 +132,7 @@ class MLPSpec(NetworkSpec):
         hidden: widths of the hidden layers; () is a linear map.
         activation: after every hidden layer.
         norm: between a hidden layer and its activation; ``batch`` couples samples: not with a per-sample penalty.
-        init: see `initialise`; ``torch`` keeps U(-1/sqrt(m), 1/sqrt(m)), m = fan-in.
+        init: see `initialise`; ``torch`` keeps U(-1/sqrt(m), 1/sqrt(m)), m = fan-in; ``sparse`` is meant for tanh.
         final_bound: if set, the last layer is U(-final_bound, final_bound) whatever `init` says.
         output: last activation; ``auto`` is tanh for an image shape (pixels live in [-1, 1]) and none otherwise.
     """
