@@ -1,30 +1,114 @@
 """The step, and the methods that are settings of it.
 
-    theta+ = P_K( theta + v + sigma xi ),    v = momentum's displacement of  u = -lr H^-1 m,
-    m = momentum(g),    H = metric(g),       g = gradient + weight_decay theta
+    theta+ = P_K^H( theta + v + sigma xi ),    v = momentum's displacement of  u = -lr H^-1 m,
+    m = momentum(g),    H = metric(g),         g = gradient + weight_decay theta
 
-A method fills the slots `momentum` and `metric`; the player adds schedule, noise, projection and average.
-A new method is a function here and one YAML.
+A method fills the slots `momentum`, `metric` and `noise`; the player adds schedules, projection and average.
+A new method is a function here (see presets.py) and one YAML.
 """
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
+from collections.abc import Callable
 from dataclasses import dataclass, field
+from typing import Any, ClassVar, Literal, TypeAlias
 
+import torch
 from torch import Tensor
 
-from rlgan.optim.metric import RMS, Identity, Metric, Scalars, Slots
-from rlgan.optim.momentum import GradientEMA, Momentum, NoMomentum, Velocity
+from rlgan.optim.metric import RMS, Identity, Kind, Metric, Scalars, Slots
+from rlgan.optim.momentum import Factor, Frame, GradientEMA, Momentum, NoMomentum, unscheduled
+from rlgan.optim.noise import Noise, NoNoise
+from rlgan.optim.vector import Vector
+
+Project: TypeAlias = Callable[[Tensor, Slots], Tensor]
+"""x (d,), the method's new state -> the nearest point of K in that state's metric."""
+
+
+class Engine(ABC):
+    """A step that writes into the vector it was made for: a kernel or an optimizer of torch's."""
+
+    @abstractmethod
+    def __call__(self, g: Tensor, s: Scalars) -> None:
+        """theta <- theta + v and the new slots, for the step with gradient `g` (d,) and the numbers `s`."""
+
+    def state_dict(self) -> dict[str, Any]:
+        """What it keeps beside the player's slots, as a plain tree of copies."""
+        return {}
+
+    def load_state_dict(self, saved: dict[str, Any]) -> None:
+        """Put `state_dict()` back."""
+        return None
+
+
+class Method(ABC):
+    """What makes a step of a gradient."""
+
+    lr: float
+    noise: Noise
+    looks_ahead: bool = False
+    """Whether the gradient is taken at `point` and not at theta."""
+    feasible: ClassVar[bool] = True
+    """Whether theta itself is projected."""
+    stackable: ClassVar[bool] = True
+    """Whether `step` exists: a pure function, which compiles and stacks."""
+
+    @abstractmethod
+    def init(self, theta: Tensor) -> Slots:
+        """The method's state before the first gradient: vectors like `theta` (d,) or numbers (), by slot name.
+
+        Raises:
+            ValueError: if the method is not for vectors of this size.
+        """
+
+    @abstractmethod
+    def scalars(self, t: int, lr: float, momentum: Factor) -> dict[str, float]:
+        """The numbers of step `t` (1, 2, ...), lr's schedule at the factor `lr`, momentum's as a function."""
+
+    def point(self, theta: Tensor, state: Slots, s: Scalars) -> Tensor:
+        """Where the gradient for the step from `theta` (d,) is taken."""
+        return theta
+
+    @abstractmethod
+    def step(
+        self, theta: Tensor, g: Tensor, state: Slots, s: Scalars, drift: Tensor | None, project: Project
+    ) -> tuple[Tensor, Slots]:
+        """theta+ (d,) for the gradient `g` (d,) and the noise `drift` = sigma xi, and the new state. Pure."""
+
+    @property
+    @abstractmethod
+    def kind(self) -> Kind:
+        """The form of the metric that `step` projects in."""
+
+    @abstractmethod
+    def diagonal(self, state: Slots, s: Scalars) -> Tensor | None:
+        """H, if it is a scalar () or a diagonal (d,); None for H = I or a full matrix."""
+
+    def projection_metric(self, state: Slots, s: Scalars) -> Tensor | None:
+        """The metric that `step` is projected in, in the same form."""
+        return self.diagonal(state, s)
+
+    def frame(self, t: int, momentum: Factor) -> Frame | None:
+        """alpha and beta of the uniform frame at step `t`, where the method has one."""
+        return None
+
+    def engine(self, vector: Vector, state: Slots, momentum: Factor) -> Engine | None:
+        """What does the step in place faster than `step`, if anything."""
+        return None
 
 
 @dataclass(frozen=True)
-class Method:
-    """A first-order method: learning rate, momentum, metric, and L2 weight decay in the gradient.
+class Descent(Method):
+    """A first-order method: learning rate, momentum, metric, noise and weight decay.
 
     Args:
         lr: the step size alpha, positive.
-        momentum, metric: the slots.
-        weight_decay: lambda in g + lambda theta, at least 0.
+        momentum, metric, noise: the slots.
+        weight_decay: lambda, at least 0.
+        decoupled: False adds lambda theta to the gradient (L2); True takes lr lambda theta off theta
+            (Loshchilov & Hutter 2019).
+        project_in: the metric of the projection: the method's ``own``, or ``euclidean`` as torch users write it.
 
     Raises:
         ValueError: if `lr` is not positive or `weight_decay` is negative.
@@ -33,7 +117,10 @@ class Method:
     lr: float
     momentum: Momentum = field(default_factory=NoMomentum)
     metric: Metric = field(default_factory=Identity)
+    noise: Noise = field(default_factory=NoNoise)
     weight_decay: float = 0.0
+    decoupled: bool = False
+    project_in: Literal["own", "euclidean"] = "own"
 
     def __post_init__(self) -> None:
         if not self.lr > 0:
@@ -41,60 +128,90 @@ class Method:
         if self.weight_decay < 0:
             raise ValueError(f"weight_decay = {self.weight_decay}: must be at least 0, for example 1e-2")
 
+    @property
+    def looks_ahead(self) -> bool:  # type: ignore[override]
+        return self.momentum.looks_ahead
+
+    @property
+    def kind(self) -> Kind:
+        return "scalar" if self.project_in == "euclidean" else self.metric.kind
+
     def init(self, theta: Tensor) -> Slots:
-        """The method's state before the first gradient: vectors like `theta` (d,), by slot name."""
         return {**self.momentum.init(theta), **self.metric.init(theta)}
 
-    def scalars(self, t: int, factor: float) -> dict[str, float]:
-        """The numbers of step `t` (1, 2, ...) when the schedule stands at `factor`."""
-        return {"lr": self.lr * factor, **self.momentum.scalars(t), **self.metric.scalars(t)}
+    def scalars(self, t: int, lr: float, momentum: Factor) -> dict[str, float]:
+        return {"lr": self.lr * lr, **self.momentum.scalars(t, momentum), **self.metric.scalars(t)}
 
-    def displacement(self, theta: Tensor, g: Tensor, state: Slots, s: Scalars) -> tuple[Tensor, Slots]:
-        """The move v (d,) away from `theta` for the gradient `g` (d,), and the new state. Nothing is written."""
-        if self.weight_decay:
-            g = g + theta * self.weight_decay
-        metric = self.metric.update(g, state)
+    def point(self, theta: Tensor, state: Slots, s: Scalars) -> Tensor:
+        return self.momentum.point(theta, state, s)
+
+    def step(
+        self, theta: Tensor, g: Tensor, state: Slots, s: Scalars, drift: Tensor | None, project: Project
+    ) -> tuple[Tensor, Slots]:
+        if self.weight_decay and not self.decoupled:
+            g = g + self.point(theta, state, s) * self.weight_decay
+        metric = self.metric.update(theta, g, state)
         m, momentum = self.momentum.before(g, state, s)
         u = self.metric.solve(m, metric, s) * -s["lr"]
-        v, momentum = self.momentum.after(u, momentum)
-        return v, {**momentum, **metric}
+        v, momentum = self.momentum.after(u, momentum, s)
+        x = theta + v
+        if self.weight_decay and self.decoupled:
+            x = x - theta * (s["lr"] * self.weight_decay)
+        if drift is not None:
+            x = x + drift
+        return project(x, metric), {**momentum, **metric}
+
+    def diagonal(self, state: Slots, s: Scalars) -> Tensor | None:
+        return self.metric.diagonal(state, s)
+
+    def projection_metric(self, state: Slots, s: Scalars) -> Tensor | None:
+        return self.metric.diagonal(state, s) if self.project_in == "own" else None
+
+    def frame(self, t: int, momentum: Factor) -> Frame:
+        return self.momentum.frame(t, momentum)
+
+    def engine(self, vector: Vector, state: Slots, momentum: Factor) -> Engine | None:
+        if (
+            isinstance(self.momentum, GradientEMA)
+            and self.momentum.bias_correction
+            and isinstance(self.metric, RMS)
+            and self.metric.bias_correction
+            and momentum is unscheduled
+        ):
+            return FusedAdam(vector.theta, state, self.momentum, self.metric, self.weight_decay, self.decoupled)
+        return None
 
 
-def _share(name: str, value: float) -> None:
-    if not 0 <= value < 1:
-        raise ValueError(f"{name} = {value}: the weight of the old mean lies in [0, 1), for example 0.9")
+class FusedAdam(Engine):
+    """torch's fused Adam kernel on one vector.
 
-
-def _delta(value: float) -> None:
-    if not value > 0:
-        raise ValueError(f"eps = {value}: must be positive, it keeps 0/0 away; for example 1e-8")
-
-
-def sgd(lr: float = 1e-2, weight_decay: float = 0.0) -> Method:
-    """theta - lr g: minibatch gradient descent (Robbins & Monro 1951; deck 000, "SGD")."""
-    return Method(lr, weight_decay=weight_decay)
-
-
-def heavy_ball(lr: float = 1e-2, rho: float = 0.9, weight_decay: float = 0.0) -> Method:
-    """v <- rho v - lr g, theta + v (Polyak 1964; deck 000, "momentum")."""
-    return Method(lr, momentum=Velocity(rho), weight_decay=weight_decay)
-
-
-def rmsprop(lr: float = 2e-3, decay: float = 0.9, eps: float = 1e-8, weight_decay: float = 0.0) -> Method:
-    """r <- decay r + (1 - decay) g*g, theta - lr g / (eps + sqrt r) (Tieleman & Hinton 2012; deck 000, "RMSProp")."""
-    _share("decay", decay)
-    _delta(eps)
-    return Method(lr, metric=RMS(decay, eps, bias_correction=False), weight_decay=weight_decay)
-
-
-def adam(
-    lr: float = 1e-3, beta1: float = 0.9, beta2: float = 0.999, eps: float = 1e-8, weight_decay: float = 0.0
-) -> Method:
-    """theta - lr m^ / (eps + sqrt v^), m^ and v^ bias-corrected EMAs of g and g*g, t = 1, 2, ... (Kingma & Ba 2015).
-
-    Deck 002 counts from k = 0, where the correction divides by zero; this counts from 1.
+    Args:
+        theta: the vector (d,).
+        slots: `mean` and `mean_square`, like `theta`.
+        momentum, metric, weight_decay, decoupled: of the method.
     """
-    _share("beta1", beta1)
-    _share("beta2", beta2)
-    _delta(eps)
-    return Method(lr, GradientEMA(beta1), RMS(beta2, eps, bias_correction=True), weight_decay)
+
+    def __init__(
+        self,
+        theta: Tensor,
+        slots: Slots,
+        momentum: GradientEMA,
+        metric: RMS,
+        weight_decay: float,
+        decoupled: bool,
+    ) -> None:
+        self._theta, self._mean, self._square = [theta], [slots["mean"]], [slots["mean_square"]]
+        self._count = torch.zeros((), dtype=torch.float32, device=theta.device)
+        self._kernel = torch._fused_adamw_ if decoupled else torch._fused_adam_
+        self._constants: dict[str, Any] = {
+            "beta1": momentum.beta,
+            "beta2": metric.decay,
+            "eps": metric.delta,
+            "weight_decay": weight_decay,
+            "amsgrad": False,
+            "maximize": False,
+        }
+
+    def __call__(self, g: Tensor, s: Scalars) -> None:
+        self._count.fill_(s["t"])
+        self._kernel(self._theta, [g], self._mean, self._square, [], [self._count], lr=s["lr"], **self._constants)

@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
+import functools
 from dataclasses import dataclass, field
-from typing import Any, TypedDict
+from typing import Any, NamedTuple, TypedDict
 
 import torch
 from torch import Tensor, nn
 
 from rlgan.optim.averaging import Average, NoAverage
 from rlgan.optim.method import Method
-from rlgan.optim.metric import RMS, Scalars, Slots
-from rlgan.optim.momentum import GradientEMA
+from rlgan.optim.metric import Scalars, Slots
+from rlgan.optim.momentum import Factor, unscheduled
 from rlgan.optim.noise import Noise, NoNoise
 from rlgan.optim.projection import NoProjection, Projection
 from rlgan.optim.schedule import Constant, Schedule
@@ -26,6 +27,8 @@ class PlayerState(TypedDict):
     slots: Slots
     average: Slots
     average_buffers: Slots
+    game: Slots
+    """What the order of play keeps of this player: a past gradient, slow weights."""
 
 
 @dataclass(frozen=True)
@@ -37,8 +40,13 @@ class PlayerSpec:
         optimizer: the method.
         schedule: factor of the learning rate.
         projection: the convex set that the player stays in.
-        noise: what a step adds.
+        noise: what a step adds, where the method does not bring a noise of its own.
         averaging: the average that is kept (target network, EMA generator).
+        momentum_schedule, noise_schedule, projection_schedule: factors of the momentum's coefficient (rho, beta1), of
+            sigma and of the size of K.
+
+    Raises:
+        ValueError: if there is noise in the method and in `noise`, or the set has no projection in the method's metric.
     """
 
     network: Any
@@ -47,39 +55,40 @@ class PlayerSpec:
     projection: Projection = field(default_factory=NoProjection)
     noise: Noise = field(default_factory=NoNoise)
     averaging: Average = field(default_factory=NoAverage)
+    momentum_schedule: Schedule = field(default_factory=Constant)
+    noise_schedule: Schedule = field(default_factory=Constant)
+    projection_schedule: Schedule = field(default_factory=Constant)
+
+    def __post_init__(self) -> None:
+        if self.noise.active and self.optimizer.noise.active:
+            raise ValueError(
+                f"noise = {self.noise}: the method has noise of its own, {self.optimizer.noise}; use noise=none"
+            )
+        kind = self.optimizer.kind
+        if kind not in self.projection.metrics:
+            raise ValueError(
+                f"projection = {self.projection}: has no closed form in the {kind} metric of this optimizer; set "
+                "optimizer.project_in=euclidean, or use a method with a scalar metric (sgd, heavy_ball, adagrad_norm)"
+            )
+
+    @property
+    def xi(self) -> Noise:
+        """The noise of a step: the player's or the method's own."""
+        return self.noise if self.noise.active else self.optimizer.noise
 
 
-class FusedAdam:
-    """torch's fused Adam kernel on one vector, in place.
+class Snapshot(NamedTuple):
+    """What a step writes to."""
 
-    Args:
-        theta: the vector (d,).
-        slots: `mean` and `mean_square`, like `theta`.
-        momentum, metric, weight_decay: of the method.
-    """
-
-    def __init__(self, theta: Tensor, slots: Slots, momentum: GradientEMA, metric: RMS, weight_decay: float) -> None:
-        self._theta, self._mean, self._square = [theta], [slots["mean"]], [slots["mean_square"]]
-        self._count = torch.zeros((), dtype=torch.float32, device=theta.device)
-        self._constants: dict[str, Any] = {
-            "beta1": momentum.beta,
-            "beta2": metric.decay,
-            "eps": metric.delta,
-            "weight_decay": weight_decay,
-            "amsgrad": False,
-            "maximize": False,
-        }
-
-    def __call__(self, g: Tensor, lr: float | Tensor, t: int) -> None:
-        """Step `t` (1, 2, ...) with gradient `g` (d,)."""
-        self._count.fill_(t)
-        torch._fused_adam_(self._theta, [g], self._mean, self._square, [], [self._count], lr=lr, **self._constants)
+    theta: Tensor
+    parts: dict[str, Slots]
+    engine: dict[str, Any]
 
 
 class Player:
     """A network's vector, its method, schedule, noise, projection and average, and the state of all of them.
 
-        theta+     = P_K( theta + displacement(g) + sigma xi )
+        theta+     = P_K^H( theta + displacement(g) + sigma xi )
         theta_bar+ = theta_bar + w (theta+ - theta_bar)
 
     Args:
@@ -101,24 +110,30 @@ class Player:
         horizon: int = 0,
         generator: torch.Generator | None = None,
     ) -> None:
-        if spec.noise.active and generator is None:
-            raise ValueError(f"noise = {spec.noise}: player {name} has noise and needs a generator to draw it from")
+        if spec.xi.active and generator is None:
+            raise ValueError(f"noise = {spec.xi}: player {name} has noise and needs a generator to draw it from")
         self.name = name
         self.spec = spec
         self.horizon = horizon
         self.generator = generator
         self.steps = 0
         self.vector = Vector(module)
+        self.projection = spec.projection.fit(self.vector.shapes)
+        # By itself where nothing is scheduled: what is constant need not be computed anew.
+        constant = isinstance(spec.momentum_schedule, Constant)
+        self._momentum: Factor = unscheduled if constant else functools.partial(spec.momentum_schedule, horizon=horizon)
         theta = self.vector.theta
         # From the first move on no other player sees a point outside of K.
-        theta.copy_(spec.projection(theta))
+        theta.copy_(self.projection(theta, self.projection.scalars(spec.projection_schedule(0, horizon))))
         self.state: PlayerState = {
             "theta": theta,
             "buffers": self.vector.buffers(),
             "slots": spec.optimizer.init(theta),
             "average": {},
             "average_buffers": {},
+            "game": {},
         }
+        self.noise_state = spec.xi.init(theta)
         self._average_module: nn.Module | None = None
         if spec.averaging.active:
             theta_bar = theta.clone()
@@ -126,15 +141,7 @@ class Player:
             self.state["average"] = {"theta_bar": theta_bar}
             self.state["average_buffers"] = {name: b.clone() for name, b in self.vector.buffers().items()}
             share_buffers(self._average_module, self.state["average_buffers"])
-        method = spec.optimizer
-        self._fused: FusedAdam | None = None
-        if (
-            isinstance(method.momentum, GradientEMA)
-            and isinstance(method.metric, RMS)
-            and method.metric.bias_correction
-            and not spec.noise.active
-        ):
-            self._fused = FusedAdam(theta, self.state["slots"], method.momentum, method.metric, method.weight_decay)
+        self._engine = spec.optimizer.engine(self.vector, self.state["slots"], self._momentum)
 
     @property
     def module(self) -> nn.Module:
@@ -148,26 +155,35 @@ class Player:
 
     def scalars(self, t: int) -> dict[str, float]:
         """The numbers that step `t` (1, 2, ...) needs, in Python doubles."""
-        s = self.spec.optimizer.scalars(t, self.spec.schedule(t - 1, self.horizon))
-        if self.spec.noise.active:
-            s["sigma"] = self.spec.noise.scale(s["lr"])
-        if self.spec.averaging.active:
-            s["average"] = self.spec.averaging.weight(t, self.horizon)
+        spec, i, horizon = self.spec, t - 1, self.horizon
+        s = spec.optimizer.scalars(t, spec.schedule(i, horizon), self._momentum)
+        if self.projection.active:
+            s.update(self.projection.scalars(spec.projection_schedule(i, horizon)))
+        if spec.xi.active:
+            s["sigma"] = spec.xi.scale(s["lr"], spec.noise_schedule(i, horizon))
+        if spec.averaging.active:
+            s["average"] = spec.averaging.weight(t, horizon)
         return s
 
     def draw(self) -> Tensor | None:
         """The noise of the next step, or None."""
-        if self.generator is None or not self.spec.noise.active:
+        if self.generator is None or not self.spec.xi.active:
             return None
-        return self.spec.noise.draw(self.vector.theta, self.generator)
+        return self.spec.xi.draw(self.vector.theta, self.generator, self.noise_state)
+
+    def point(self, state: PlayerState, s: Scalars) -> Tensor:
+        """Where the gradient for the next step is taken (d,)."""
+        return self.spec.optimizer.point(state["theta"], state["slots"], s)
 
     def step(self, state: PlayerState, g: Tensor, s: Scalars, xi: Tensor | None) -> PlayerState:
         """The state after one step with gradient `g` (d,): pure, nothing is written."""
-        v, slots = self.spec.optimizer.displacement(state["theta"], g, state["slots"], s)
-        theta = state["theta"] + v
-        if xi is not None:
-            theta = theta + xi * s["sigma"]
-        theta = self.spec.projection(theta)
+        drift = None if xi is None else xi * s["sigma"]
+
+        def project(x: Tensor, slots: Slots) -> Tensor:
+            h = self.spec.optimizer.projection_metric(slots, s) if self.projection.uses_metric else None
+            return self.projection(x, s, h)
+
+        theta, slots = self.spec.optimizer.step(state["theta"], g, state["slots"], s, drift, project)
         average = {}
         if self.spec.averaging.active:
             theta_bar = state["average"]["theta_bar"]
@@ -178,28 +194,56 @@ class Player:
             "slots": slots,
             "average": average,
             "average_buffers": {name: state["buffers"][name] for name in state["average_buffers"]},
+            "game": state["game"],
         }
 
     def step_in_place(self, g: Tensor, s: Scalars, xi: Tensor | None) -> None:
-        """`step` written into the player's own tensors; torch's fused kernel where one fits the slots."""
-        if self._fused is None:
+        """`step` written into the player's own tensors; by the method's engine where it has one."""
+        if self._engine is None:
             overwrite(self.state, self.step(self.state, g, s, xi))
             return
         theta = self.state["theta"]
-        self._fused(g, s["lr"], self.steps + 1)
-        if self.spec.projection.active:
-            theta.copy_(self.spec.projection(theta))
+        self._engine(g, s)
+        if xi is not None:
+            theta.add_(xi * s["sigma"])
+        if self.projection.active:
+            h = self.metric_diagonal(s) if self.projection.uses_metric else None
+            theta.copy_(self.projection(theta, s, h))
         if self.spec.averaging.active:
-            weight = s["average"]
-            self.state["average"]["theta_bar"].lerp_(theta, weight)
+            self.state["average"]["theta_bar"].lerp_(theta, s["average"])
             for name, value in self.state["average_buffers"].items():
                 value.copy_(self.state["buffers"][name])
+
+    def metric_diagonal(self, s: Scalars | None = None) -> Tensor | None:
+        """H of the last step that a projection sees: a scalar () or the diagonal (d,); None for I.
+
+        `s`: the numbers of that step, if the caller has them.
+        """
+        numbers = self.scalars(max(self.steps, 1)) if s is None else s
+        return self.spec.optimizer.projection_metric(self.state["slots"], numbers)
+
+    def snapshot(self) -> Snapshot:
+        """Copies of all that a step writes to, for `put_back`."""
+        parts = {part: {k: v.clone() for k, v in self.state[part].items()} for part in _STEPPED}  # type: ignore[literal-required]
+        engine = {} if self._engine is None else self._engine.state_dict()
+        return Snapshot(self.state["theta"].clone(), parts, engine)
+
+    def put_back(self, taken: Snapshot) -> None:
+        """Undo the steps taken since `snapshot`; buffers (batch-norm statistics) keep what they have seen."""
+        self.state["theta"].copy_(taken.theta)
+        for part, values in taken.parts.items():
+            for key, value in values.items():
+                self.state[part][key].copy_(value)  # type: ignore[literal-required]
+        if self._engine is not None:
+            self._engine.load_state_dict(taken.engine)
 
     def state_dict(self) -> dict[str, Any]:
         """Copies of all tensors, and the step count; a plain tree. The noise's generator is its owner's to save."""
         return {
             "steps": self.steps,
             "theta": self.state["theta"].clone(),
+            "noise": {k: v.clone() for k, v in self.noise_state.items()},
+            "engine": {} if self._engine is None else self._engine.state_dict(),
             **{part: {k: v.clone() for k, v in self.state[part].items()} for part in _PARTS},  # type: ignore[literal-required]
         }
 
@@ -209,8 +253,8 @@ class Player:
         Raises:
             ValueError: if the saved vectors do not fit this player.
         """
-        for part in _PARTS:
-            mine = self.state[part]  # type: ignore[literal-required]
+        for part in (*_PARTS, "noise"):
+            mine = self.noise_state if part == "noise" else self.state[part]  # type: ignore[literal-required]
             if set(mine) != set(saved[part]):
                 raise ValueError(
                     f"{self.name} = saved with {part} {sorted(saved[part])}, configured with {sorted(mine)}: "
@@ -219,10 +263,13 @@ class Player:
             for key, value in saved[part].items():
                 _fit(self.name, mine[key], value)
         _fit(self.name, self.state["theta"], saved["theta"])
+        if self._engine is not None:
+            self._engine.load_state_dict(saved["engine"])
         self.steps = int(saved["steps"])
 
 
-_PARTS = ("buffers", "slots", "average", "average_buffers")
+_PARTS = ("buffers", "slots", "average", "average_buffers", "game")
+_STEPPED = ("slots", "average", "average_buffers")
 
 
 def _fit(name: str, mine: Tensor, saved: Tensor) -> None:

@@ -10,9 +10,11 @@ from typing import Any, Literal
 import torch
 from torch import Tensor
 
-from rlgan.optim.field import EagerField, Losses, NonFinite, Position, PureField, Report
+from rlgan.optim.eager_field import EagerField
+from rlgan.optim.field import Losses, NonFinite, Position, Report
 from rlgan.optim.game import Game, Plan
 from rlgan.optim.player import Player, PlayerState, overwrite
+from rlgan.optim.pure_field import PureField
 
 COMPILE_PAYS_FROM = 30_000
 """Player steps in a run from which a cold compilation (a minute) is earned back."""
@@ -80,6 +82,13 @@ class Update:
         self.pure = PureField(players, losses)
         self.steps = game.steps(self.pure.names)
         self.batches = game.batches(shares_batch)
+        for player in players:
+            if compiled and not player.spec.optimizer.stackable:
+                raise ValueError(
+                    f"compile = true: {player.name}.optimizer is {player.spec.optimizer}, which cannot be compiled; "
+                    "use compile=auto or false, or one of rlgan's own methods"
+                )
+            player.state["game"] = game.init(player.vector.theta)
         device = players[0].vector.theta.device
         self._start = Position({}, None)
         self._finite = torch.ones((), dtype=torch.bool, device=device)
@@ -97,14 +106,21 @@ class Update:
             largest = ", ".join(f"{n} {p.vector.theta.abs().max().item():.3g}" for n, p in self.players.items())
             raise NonFinite(f"{error}; largest parameter: {largest}") from None
 
+    @property
+    def moves(self) -> int:
+        """Moves made so far."""
+        name, n = next(iter(self.steps.items()))
+        return self.players[name].steps // n
+
     def _move(self, batches: Sequence[Any]) -> Report:
+        s = self.game.scalars(self.moves)
         if self.compiled:
             numbers = {
                 name: [player.scalars(player.steps + 1 + i) for i in range(self.steps[name])]
                 for name, player in self.players.items()
             }
             draws = {name: [p.draw() for _ in range(self.steps[name])] for name, p in self.players.items()}
-            packed = [v for steps in numbers.values() for s in steps for v in s.values()]
+            packed = [v for steps in numbers.values() for step in steps for v in step.values()] + list(s.values())
             scalars = torch.tensor(packed, dtype=torch.float64).to(self._finite.device)
             states = {name: p.state for name, p in self.players.items()}
             metrics = self._run(states, self._finite, list(batches), scalars, draws)
@@ -116,7 +132,7 @@ class Update:
                 name: [(p.scalars(p.steps + 1 + i), p.draw()) for i in range(self.steps[name])]
                 for name, p in self.players.items()
             }
-            _, metrics = self.game.move(self.eager, self._start, batches, plan)
+            _, metrics = self.game.move(self.eager, self._start, batches, plan, s)
         for name, n in self.steps.items():
             self.players[name].steps += n
         return metrics
@@ -134,7 +150,8 @@ class Update:
             name: [({key: next(values) for key in self._keys(name)}, draws[name][i]) for i in range(self.steps[name])]
             for name in self.players
         }
-        at, metrics = self.game.move(self.pure, Position(states, finite), batches, plan)
+        s = {key: next(values) for key in self.game.scalars(0)}
+        at, metrics = self.game.move(self.pure, Position(states, finite), batches, plan, s)
         assert at.finite is not None
         with torch.no_grad():
             for name, state in states.items():

@@ -169,6 +169,7 @@ def test_nothing_is_written_when_a_gradient_is_not_finite(game: Game) -> None:
         Position({n: p.state for n, p in update.players.items()}, None),
         [Batch(-torch.ones((), dtype=torch.float64))] * update.batches,
         {n: [(p.scalars(i + 1), None) for i in range(update.steps[n])] for n, p in update.players.items()},
+        game.scalars(0),
     )
     assert pure.finite is not None and not pure.finite
     for name, player in update.players.items():

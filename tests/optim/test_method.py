@@ -7,7 +7,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from rlgan.optim import EMA, Box, Gaussian, Linear, Method, Player, PlayerSpec, adam, heavy_ball, rmsprop, sgd
+from rlgan.optim import EMA, Box, Descent, Gaussian, Linear, Player, PlayerSpec, adam, heavy_ball, rmsprop, sgd
 
 STEPS = 100
 
@@ -23,7 +23,7 @@ class Point(nn.Module):
         return self.x
 
 
-METHODS: dict[str, tuple[Method, Callable[[list[nn.Parameter]], torch.optim.Optimizer]]] = {
+METHODS: dict[str, tuple[Descent, Callable[[list[nn.Parameter]], torch.optim.Optimizer]]] = {
     "sgd": (sgd(0.05), lambda p: torch.optim.SGD(p, 0.05)),
     "sgd+l2": (sgd(0.05, weight_decay=0.1), lambda p: torch.optim.SGD(p, 0.05, weight_decay=0.1)),
     "heavy_ball": (heavy_ball(0.02, 0.9), lambda p: torch.optim.SGD(p, 0.02, momentum=0.9)),
@@ -166,8 +166,9 @@ def test_projection_is_part_of_every_step(name: str) -> None:
 
 def test_box_is_idempotent_and_feasible_to_the_last_bit() -> None:
     x = torch.randn(1000, generator=torch.Generator().manual_seed(0)) * 3
-    y = Box(0.01)(x)
-    assert y.abs().max().item() <= torch.tensor(0.01).item() and torch.equal(Box(0.01)(y), y)
+    box, s = Box(0.01), Box(0.01).scalars(1.0)
+    y = box(x, s)
+    assert y.abs().max().item() <= torch.tensor(0.01).item() and torch.equal(box(y, s), y)
     inside = x.abs() < 0.01
     assert torch.equal(y[inside], x[inside])
 

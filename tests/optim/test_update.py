@@ -1,5 +1,6 @@
 """One definition, two ways to run it: eager modules and the (compiled) pure function of the vectors are held equal."""
 
+from dataclasses import replace
 from typing import NamedTuple
 
 import pytest
@@ -9,23 +10,34 @@ from torch import Tensor, nn
 
 from rlgan.optim import (
     EMA,
+    AcceleGrad,
     Alternating,
     Box,
+    Consensus,
+    Extragradient,
     Game,
     Gaussian,
     Linear,
+    Lookahead,
     Losses,
     Method,
     Metrics,
     Nets,
+    NoNoise,
+    Optimistic,
+    PastExtrapolation,
     Player,
     PlayerSpec,
     Simultaneous,
+    Symplectic,
     Update,
     adam,
+    amsgrad,
     heavy_ball,
+    nesterov,
     resolve_compile,
     rmsprop,
+    rmsprop_nesterov,
     sgd,
 )  # fmt: skip
 
@@ -55,11 +67,20 @@ def network(inputs: int, outputs: int, norm: bool) -> nn.Module:
 
 
 def make(
-    game: Game, method: Method, dtype: torch.dtype, *, compiled: bool = False, norm: bool = True, joint: bool = False
+    game: Game,
+    method: Method,
+    dtype: torch.dtype,
+    *,
+    compiled: bool = False,
+    norm: bool = True,
+    joint: bool = False,
+    noise: bool = True,
 ) -> Update:
     torch.manual_seed(0)
     critic, actor = network(2, 1, False).to(dtype), network(3, 2, norm).to(dtype)
     spec = PlayerSpec(None, method, Linear(0.1, 20), Box(0.8), Gaussian(1e-3), EMA(0.1))
+    if not noise:
+        spec = replace(spec, noise=NoNoise())
     players = [
         Player("critic", critic, spec, 40, torch.Generator().manual_seed(1)),
         Player("actor", actor, PlayerSpec(None, method, averaging=EMA(0.2)), 40),
@@ -106,14 +127,29 @@ CASES = [
     (Alternating(1), rmsprop(0.01), False),
     (Alternating(2), adam(0.01), False),
     (Simultaneous(), adam(0.01), True),
+    (Alternating(2), nesterov(0.02), False),
+    (Simultaneous(), rmsprop_nesterov(0.003), True),
+    (Alternating(2), AcceleGrad(), False),
+    (Simultaneous(), amsgrad(0.01), False),
+    (Extragradient(), adam(0.01), False),
+    (Extragradient(resample=False), adam(0.01), True),
+    (PastExtrapolation(), adam(0.01), False),
+    (Optimistic(), adam(0.01), False),
+    (Lookahead(Alternating(2), k=3), adam(0.01), False),
+    (Lookahead(PastExtrapolation(), k=3), sgd(0.05), True),
+    (Consensus(0.1), adam(0.01), False),
+    (Consensus(0.1), rmsprop(0.01), True),
+    (Symplectic(0.5), adam(0.01), False),
+    (Symplectic(0.5, align=False), sgd(0.05), True),
 ]
 
 
+@pytest.mark.parametrize("noise", [True, False], ids=["noise", "still"])
 @pytest.mark.parametrize(("game", "method", "joint"), CASES)
-def test_eager_and_pure_are_equal(game: Game, method: Method, joint: bool) -> None:
+def test_eager_and_pure_are_equal(game: Game, method: Method, joint: bool, noise: bool) -> None:
     for dtype, tolerance in ((torch.float64, 1e-12), (torch.float32, 5e-6)):
-        eager = make(game, method, dtype, joint=joint)
-        pure = run_pure(make(game, method, dtype, joint=joint))
+        eager = make(game, method, dtype, joint=joint, noise=noise)
+        pure = run_pure(make(game, method, dtype, joint=joint, noise=noise))
         start = eager.state_dict()
         for batch in batches(eager, dtype, 20):
             a, b = eager(batch), pure(batch)
