@@ -130,6 +130,11 @@ class WGAN(Task):
                     f"critic.projection = {critic.projection}: the critic's projection slot is taken, for lipschitz = "
                     f"{lipschitz} is a projection; set critic.projection to none, or use lipschitz=none"
                 )
+            if not critic.optimizer.feasible:
+                raise ValueError(
+                    f"critic.optimizer = {critic.optimizer}: leaves theta itself unprojected, so that lipschitz = "
+                    f"{lipschitz} would not hold; use another method, or lipschitz=gradient_penalty"
+                )
             critic = replace(critic, projection=projection)
         self.settings, self.data, self.lipschitz = settings, data, lipschitz
         self.batch_size, self.latent_dim = batch_size, latent_dim

@@ -1,7 +1,7 @@
 """The optimizer module that both halves share: vectors, the step, the players and their games."""
 
 from rlgan.optim.accelegrad import AcceleGrad
-from rlgan.optim.averaging import EMA, Average, NoAverage, RunEMA
+from rlgan.optim.averaging import EMA, Average, NoAverage, Periodic, RunEMA, Uniform, Weighted
 from rlgan.optim.eager_field import EagerField
 from rlgan.optim.field import Field, Losses, Metrics, Nets, NonFinite, Position, Report
 from rlgan.optim.game import (
@@ -15,9 +15,11 @@ from rlgan.optim.game import (
     Simultaneous,
     Symplectic,
 )
+from rlgan.optim.line_search import LineSearchFailed
 from rlgan.optim.method import Descent, Method
 from rlgan.optim.metric import AMS, RMS, AdaGrad, AdaGradFull, AdaGradNorm, Identity, Metric, VariableMetric
 from rlgan.optim.momentum import GradientEMA, Momentum, NoMomentum, Velocity
+from rlgan.optim.newton import BFGS, LBFGS, ConjugateGradient, FullBatch, Newton, SteepestDescent, Trace
 from rlgan.optim.noise import Gaussian, Langevin, Noise, NoNoise, OrnsteinUhlenbeck, Sphere
 from rlgan.optim.player import Player, PlayerSpec
 from rlgan.optim.presets import (
@@ -38,13 +40,26 @@ from rlgan.optim.presets import (
 )
 from rlgan.optim.projection import Box, NoProjection, Projection
 from rlgan.optim.pure_field import PureField
-from rlgan.optim.schedule import Constant, Linear, Schedule
+from rlgan.optim.schedule import (
+    Constant,
+    CoolDown,
+    Cosine,
+    InverseSqrtHorizon,
+    Linear,
+    Piecewise,
+    Power,
+    Product,
+    Schedule,
+    Warmup,
+)
 from rlgan.optim.update import Update, resolve_compile
 from rlgan.optim.vector import Vector
 
 __all__ = [
     "AMS",
+    "BFGS",
     "EMA",
+    "LBFGS",
     "RMS",
     "AcceleGrad",
     "AdaGrad",
@@ -53,17 +68,23 @@ __all__ = [
     "Alternating",
     "Average",
     "Box",
+    "ConjugateGradient",
     "Consensus",
     "Constant",
+    "CoolDown",
+    "Cosine",
     "Descent",
     "EagerField",
     "Extragradient",
     "Field",
+    "FullBatch",
     "Game",
     "Gaussian",
     "GradientEMA",
     "Identity",
+    "InverseSqrtHorizon",
     "Langevin",
+    "LineSearchFailed",
     "Linear",
     "Lookahead",
     "Losses",
@@ -72,6 +93,7 @@ __all__ = [
     "Metrics",
     "Momentum",
     "Nets",
+    "Newton",
     "NoAverage",
     "NoMomentum",
     "NoNoise",
@@ -81,9 +103,13 @@ __all__ = [
     "Optimistic",
     "OrnsteinUhlenbeck",
     "PastExtrapolation",
+    "Periodic",
+    "Piecewise",
     "Player",
     "PlayerSpec",
     "Position",
+    "Power",
+    "Product",
     "Projection",
     "PureField",
     "Report",
@@ -91,11 +117,16 @@ __all__ = [
     "Schedule",
     "Simultaneous",
     "Sphere",
+    "SteepestDescent",
     "Symplectic",
+    "Trace",
+    "Uniform",
     "Update",
     "VariableMetric",
     "Vector",
     "Velocity",
+    "Warmup",
+    "Weighted",
     "adagrad",
     "adagrad_full",
     "adagrad_norm",

@@ -173,7 +173,8 @@ class AdaGradNorm(Metric):
 class AdaGradFull(Metric):
     """H = delta I + (sum g g^T)^(1/2), the full matrix (Duchi et al. 2011; deck 000, "AdaGrad").
 
-    A step costs an eigendecomposition, d^3, and the state d^2 numbers: for small players.
+    A step costs an eigendecomposition, d^3, and the state d^2 numbers: for small players. m lies in the range of the
+    sum, so eigenvalues that are rounding are left out instead of being divided by delta.
 
     Args:
         delta: added to the diagonal, positive.
@@ -204,8 +205,11 @@ class AdaGradFull(Metric):
         return None
 
     def solve(self, m: Tensor, state: Slots, s: Scalars) -> Tensor:
-        values, vectors = torch.linalg.eigh(state["outer_sum"])
-        return vectors @ ((vectors.T @ m) / (values.clamp(min=0).sqrt() + self.delta))
+        # In double precision: in single, LAPACK gives up on the many equal eigenvalues of a sum of few gradients.
+        values, vectors = torch.linalg.eigh(state["outer_sum"].double())
+        known = values > values[-1] * (len(values) * torch.finfo(m.dtype).eps)
+        inverse = torch.where(known, 1 / (torch.where(known, values, 1.0).sqrt() + self.delta), 0.0)
+        return (vectors @ (inverse * (vectors.T @ m.double()))).to(m.dtype)
 
 
 @dataclass(frozen=True)

@@ -184,16 +184,18 @@ class Player:
             return self.projection(x, s, h)
 
         theta, slots = self.spec.optimizer.step(state["theta"], g, state["slots"], s, drift, project)
-        average = {}
+        average, buffers = {}, {}
         if self.spec.averaging.active:
-            theta_bar = state["average"]["theta_bar"]
-            average = {"theta_bar": theta_bar + (theta - theta_bar) * s["average"]}
+            weight = s["average"]
+            average = {"theta_bar": _toward(state["average"]["theta_bar"], theta, weight)}
+            kept = state["average_buffers"]
+            buffers = {name: _copied(kept[name], state["buffers"][name], weight) for name in kept}
         return {
             "theta": theta,
             "buffers": state["buffers"],
             "slots": slots,
             "average": average,
-            "average_buffers": {name: state["buffers"][name] for name in state["average_buffers"]},
+            "average_buffers": buffers,
             "game": state["game"],
         }
 
@@ -210,9 +212,10 @@ class Player:
             h = self.metric_diagonal(s) if self.projection.uses_metric else None
             theta.copy_(self.projection(theta, s, h))
         if self.spec.averaging.active:
-            self.state["average"]["theta_bar"].lerp_(theta, s["average"])
+            weight = s["average"]
+            self.state["average"]["theta_bar"].lerp_(theta, weight)
             for name, value in self.state["average_buffers"].items():
-                value.copy_(self.state["buffers"][name])
+                value.copy_(_copied(value, self.state["buffers"][name], weight))
 
     def metric_diagonal(self, s: Scalars | None = None) -> Tensor | None:
         """H of the last step that a projection sees: a scalar () or the diagonal (d,); None for I.
@@ -270,6 +273,18 @@ class Player:
 
 _PARTS = ("buffers", "slots", "average", "average_buffers", "game")
 _STEPPED = ("slots", "average", "average_buffers")
+
+
+def _toward(theta_bar: Tensor, theta: Tensor, weight: float | Tensor) -> Tensor:
+    """theta_bar + weight (theta - theta_bar), exactly theta at weight 1."""
+    return torch.lerp(theta_bar, theta, weight.to(theta.dtype) if isinstance(weight, Tensor) else weight)
+
+
+def _copied(old: Tensor, new: Tensor, weight: float | Tensor) -> Tensor:
+    """Buffers are not averaged (a count of batches has no mean): copied whenever the average moves."""
+    if isinstance(weight, Tensor):
+        return torch.where(weight > 0, new, old)
+    return new if weight > 0 else old
 
 
 def _fit(name: str, mine: Tensor, saved: Tensor) -> None:

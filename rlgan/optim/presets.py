@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Literal, TypeAlias
 
 from rlgan.optim.method import Descent
 from rlgan.optim.metric import AMS, RMS, AdaGrad, AdaGradFull, AdaGradNorm, Metric
 from rlgan.optim.momentum import GradientEMA, Velocity
 from rlgan.optim.noise import Langevin, Sphere
+
+ProjectIn: TypeAlias = Literal["own", "euclidean"]
+"""The metric of the projection: the method's own, or the plain one."""
 
 
 def _share(name: str, value: float) -> None:
@@ -42,10 +45,10 @@ def nesterov(lr: float = 1e-2, rho: float = 0.9, weight_decay: float = 0.0) -> D
     return Descent(lr, momentum=Velocity(rho, nesterov=True), weight_decay=weight_decay)
 
 
-def adagrad(lr: float = 1e-2, eps: float = 1e-10, weight_decay: float = 0.0) -> Descent:
+def adagrad(lr: float = 1e-2, eps: float = 1e-10, weight_decay: float = 0.0, project_in: ProjectIn = "own") -> Descent:
     """r <- r + g*g, theta - lr g / (eps + sqrt r) (Duchi et al. 2011; deck 000, "AdaGrad")."""
     _eps(eps)
-    return Descent(lr, metric=AdaGrad(eps), weight_decay=weight_decay)
+    return Descent(lr, metric=AdaGrad(eps), weight_decay=weight_decay, project_in=project_in)
 
 
 def adagrad_norm(lr: float = 1e-1, weight_decay: float = 0.0) -> Descent:
@@ -53,21 +56,30 @@ def adagrad_norm(lr: float = 1e-1, weight_decay: float = 0.0) -> Descent:
     return Descent(lr, metric=AdaGradNorm(), weight_decay=weight_decay)
 
 
-def adagrad_full(lr: float = 1e-2, eps: float = 1e-8, max_size: int = 1000, weight_decay: float = 0.0) -> Descent:
+def adagrad_full(
+    lr: float = 1e-2, eps: float = 1e-8, max_size: int = 1000, weight_decay: float = 0.0, project_in: ProjectIn = "own"
+) -> Descent:
     """G <- G + g g^T, theta - lr (eps I + G^(1/2))^-1 g (Duchi et al. 2011; deck 000), for small players."""
     _eps(eps)
-    return Descent(lr, metric=AdaGradFull(eps, max_size), weight_decay=weight_decay)
+    return Descent(lr, metric=AdaGradFull(eps, max_size), weight_decay=weight_decay, project_in=project_in)
 
 
-def rmsprop(lr: float = 2e-3, decay: float = 0.9, eps: float = 1e-8, weight_decay: float = 0.0) -> Descent:
+def rmsprop(
+    lr: float = 2e-3, decay: float = 0.9, eps: float = 1e-8, weight_decay: float = 0.0, project_in: ProjectIn = "own"
+) -> Descent:
     """r <- decay r + (1 - decay) g*g, theta - lr g / (eps + sqrt r) (Tieleman & Hinton 2012; deck 000, "RMSProp")."""
     _share("decay", decay)
     _eps(eps)
-    return Descent(lr, metric=RMS(decay, eps, bias_correction=False), weight_decay=weight_decay)
+    return Descent(lr, metric=RMS(decay, eps, bias_correction=False), weight_decay=weight_decay, project_in=project_in)
 
 
 def rmsprop_nesterov(
-    lr: float = 1e-3, decay: float = 0.9, rho: float = 0.9, eps: float = 1e-8, weight_decay: float = 0.0
+    lr: float = 1e-3,
+    decay: float = 0.9,
+    rho: float = 0.9,
+    eps: float = 1e-8,
+    weight_decay: float = 0.0,
+    project_in: ProjectIn = "own",
 ) -> Descent:
     """g at theta + rho v, r <- decay r + (1 - decay) g*g, v <- rho v - lr g / (eps + sqrt r), theta + v (deck 000).
 
@@ -76,11 +88,16 @@ def rmsprop_nesterov(
     _share("decay", decay)
     _eps(eps)
     metric = RMS(decay, eps, bias_correction=False)
-    return Descent(lr, Velocity(rho, nesterov=True), metric, weight_decay=weight_decay)
+    return Descent(lr, Velocity(rho, nesterov=True), metric, weight_decay=weight_decay, project_in=project_in)
 
 
 def adam(
-    lr: float = 1e-3, beta1: float = 0.9, beta2: float = 0.999, eps: float = 1e-8, weight_decay: float = 0.0
+    lr: float = 1e-3,
+    beta1: float = 0.9,
+    beta2: float = 0.999,
+    eps: float = 1e-8,
+    weight_decay: float = 0.0,
+    project_in: ProjectIn = "own",
 ) -> Descent:
     """theta - lr m^ / (eps + sqrt v^), m^ and v^ bias-corrected EMAs of g and g*g, t = 1, 2, ... (Kingma & Ba 2015).
 
@@ -89,18 +106,25 @@ def adam(
     _share("beta1", beta1)
     _share("beta2", beta2)
     _eps(eps)
-    return Descent(lr, GradientEMA(beta1), RMS(beta2, eps, bias_correction=True), weight_decay=weight_decay)
+    return Descent(
+        lr, GradientEMA(beta1), RMS(beta2, eps, bias_correction=True), weight_decay=weight_decay, project_in=project_in
+    )
 
 
 def adamw(
-    lr: float = 1e-3, beta1: float = 0.9, beta2: float = 0.999, eps: float = 1e-8, weight_decay: float = 1e-2
+    lr: float = 1e-3,
+    beta1: float = 0.9,
+    beta2: float = 0.999,
+    eps: float = 1e-8,
+    weight_decay: float = 1e-2,
+    project_in: ProjectIn = "own",
 ) -> Descent:
     """Adam, and lr weight_decay theta taken off theta besides (Loshchilov & Hutter 2019)."""
     _share("beta1", beta1)
     _share("beta2", beta2)
     _eps(eps)
     metric = RMS(beta2, eps, bias_correction=True)
-    return Descent(lr, GradientEMA(beta1), metric, weight_decay=weight_decay, decoupled=True)
+    return Descent(lr, GradientEMA(beta1), metric, weight_decay=weight_decay, decoupled=True, project_in=project_in)
 
 
 def amsgrad(
@@ -111,6 +135,7 @@ def amsgrad(
     eps: float = 1e-8,
     order: Literal["slide", "torch"] = "slide",
     weight_decay: float = 0.0,
+    project_in: ProjectIn = "own",
 ) -> Descent:
     """m and v EMAs of g and g*g, v^ <- max(v^, v), theta <- P_K^H(theta - lr m / H) (Reddi et al. 2018; deck 002).
 
@@ -121,10 +146,18 @@ def amsgrad(
     _share("beta2", beta2)
     if order == "torch":
         _eps(eps)
-        return Descent(lr, GradientEMA(beta1), AMS(beta2, eps, 0.0, bias_correction=True), weight_decay=weight_decay)
+        return Descent(
+            lr,
+            GradientEMA(beta1),
+            AMS(beta2, eps, 0.0, bias_correction=True),
+            weight_decay=weight_decay,
+            project_in=project_in,
+        )
     _positive("initial", initial, "it keeps the first step from 0/0", "1e-8")
     metric = AMS(beta2, 0.0, initial, bias_correction=False)
-    return Descent(lr, GradientEMA(beta1, bias_correction=False), metric, weight_decay=weight_decay)
+    return Descent(
+        lr, GradientEMA(beta1, bias_correction=False), metric, weight_decay=weight_decay, project_in=project_in
+    )
 
 
 def perturbed_sgd(lr: float = 1e-2, sigma: float = 1.0, weight_decay: float = 0.0) -> Descent:
@@ -137,6 +170,8 @@ def sgld(lr: float = 1e-3, temperature: float = 1.0, weight_decay: float = 0.0) 
     return Descent(lr, noise=Langevin(temperature), weight_decay=weight_decay)
 
 
-def variable_metric(metric: Metric, lr: float = 1e-2, rho: float = 0.0, weight_decay: float = 0.0) -> Descent:
+def variable_metric(
+    metric: Metric, lr: float = 1e-2, rho: float = 0.0, weight_decay: float = 0.0, project_in: ProjectIn = "own"
+) -> Descent:
     """theta + lr d, d = -H^-1 g, with any metric, also one of your own (a subclass of `Metric`), and heavy ball."""
-    return Descent(lr, momentum=Velocity(rho), metric=metric, weight_decay=weight_decay)
+    return Descent(lr, momentum=Velocity(rho), metric=metric, weight_decay=weight_decay, project_in=project_in)

@@ -89,7 +89,7 @@ class Trainer(Task):
         with gens.init("actor"):
             actor_module = agent.actor(actor.network, obs_dim, action_dim).to(device, dtype)
         steps = game.steps(("critic", "actor"))
-        moves = int(max(settings.steps - self.learning_starts, 0) * updates_per_step) // steps["critic"]
+        moves = max(int(max(settings.steps - self.learning_starts, 0) * updates_per_step) // steps["critic"], 1)
         self.critic = Player(
             "critic", critic_module, critic, moves * steps["critic"], gens.torch("noise/critic", device)
         )
