@@ -19,6 +19,7 @@ from rlgan.gan.losses import wasserstein_generator_loss, wasserstein_value
 from rlgan.gan.metrics import COVERAGE_SAMPLES, critic_lipschitz, probe_points, wasserstein_primal
 from rlgan.gan.pictures import image_grid, plane
 from rlgan.optim import Game, Losses, Metrics, Nets, NonFinite, Player, PlayerSpec, Update, resolve_compile
+from rlgan.optim.landscape import Landscape, survey
 from rlgan.runs.errors import Diverged
 from rlgan.runs.seeding import Generators
 from rlgan.runs.settings import Settings
@@ -28,6 +29,7 @@ if TYPE_CHECKING:
     from rlgan.runs.task import Picture
 
 PRIMAL_SAMPLES = 1024
+CURVATURE_SAMPLES = 1024
 
 
 @contextmanager
@@ -186,7 +188,7 @@ class WGAN(Task):
     def advance(self) -> None:
         batches = [self.batch(self.generators) for _ in range(self.update.batches)]
         try:
-            self._last = self.update(batches)
+            self._last = self.update(batches, watch=self.settings.logs(self.steps_done, self.steps_done + 1))
         except NonFinite as error:
             raise Diverged(
                 f"step {self.steps_done + 1}: {error}. Nothing of the update at fault was written. Try a lower "
@@ -233,6 +235,11 @@ class WGAN(Task):
         with evaluating(self.critic.module) as critic:
             picture = plane(x_real, x_fake, critic, step=self.steps_done, w1=self._primal, title="generator")
         return {"samples/generator": picture}
+
+    def curvature(self) -> dict[str, Landscape]:
+        batch = self.batch(Generators(self.generators.seed("curvature")), CURVATURE_SAMPLES)
+        field = self.update.pure
+        return {name: survey(field, name, batch, CURVATURE_SAMPLES) for name in field.names}
 
     def notes(self) -> list[str]:
         return [f"{'compiled' if self.compiled else 'eager'} update: {self._why}", self._scale()]

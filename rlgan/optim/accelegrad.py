@@ -78,5 +78,8 @@ class AcceleGrad(Method):
     def diagonal(self, state: Slots, s: Scalars) -> Tensor:
         return s["lr"] / self._eta(state["sum_square"], s)
 
+    def projected(self, theta: Tensor, state: Slots) -> Tensor:
+        return state["z"]
+
     def projection_metric(self, state: Slots, s: Scalars) -> None:
         return None

@@ -81,6 +81,11 @@ class Method(ABC):
     def kind(self) -> Kind:
         """The form of the metric that `step` projects in."""
 
+    @property
+    def metric_kind(self) -> Kind:
+        """The form of the metric H itself."""
+        return self.kind
+
     @abstractmethod
     def diagonal(self, state: Slots, s: Scalars) -> Tensor | None:
         """H, if it is a scalar () or a diagonal (d,); None for H = I or a full matrix."""
@@ -88,6 +93,10 @@ class Method(ABC):
     def projection_metric(self, state: Slots, s: Scalars) -> Tensor | None:
         """The metric that `step` is projected in, in the same form."""
         return self.diagonal(state, s)
+
+    def projected(self, theta: Tensor, state: Slots) -> Tensor:
+        """The point (d,) that `step` has projected."""
+        return theta
 
     def frame(self, t: int, momentum: Factor) -> Frame | None:
         """alpha and beta of the uniform frame at step `t`, where the method has one."""
@@ -135,6 +144,10 @@ class Descent(Method):
     @property
     def kind(self) -> Kind:
         return "scalar" if self.project_in == "euclidean" else self.metric.kind
+
+    @property
+    def metric_kind(self) -> Kind:
+        return self.metric.kind
 
     def init(self, theta: Tensor) -> Slots:
         return {**self.momentum.init(theta), **self.metric.init(theta)}

@@ -121,7 +121,7 @@ class Player:
         self.projection = spec.projection.fit(self.vector.shapes)
         # By itself where nothing is scheduled: what is constant need not be computed anew.
         constant = isinstance(spec.momentum_schedule, Constant)
-        self._momentum: Factor = unscheduled if constant else functools.partial(spec.momentum_schedule, horizon=horizon)
+        self.momentum: Factor = unscheduled if constant else functools.partial(spec.momentum_schedule, horizon=horizon)
         theta = self.vector.theta
         # From the first move on no other player sees a point outside of K.
         theta.copy_(self.projection(theta, self.projection.scalars(spec.projection_schedule(0, horizon))))
@@ -141,7 +141,7 @@ class Player:
             self.state["average"] = {"theta_bar": theta_bar}
             self.state["average_buffers"] = {name: b.clone() for name, b in self.vector.buffers().items()}
             share_buffers(self._average_module, self.state["average_buffers"])
-        self._engine = spec.optimizer.engine(self.vector, self.state["slots"], self._momentum)
+        self._engine = spec.optimizer.engine(self.vector, self.state["slots"], self.momentum)
 
     @property
     def module(self) -> nn.Module:
@@ -156,7 +156,7 @@ class Player:
     def scalars(self, t: int) -> dict[str, float]:
         """The numbers that step `t` (1, 2, ...) needs, in Python doubles."""
         spec, i, horizon = self.spec, t - 1, self.horizon
-        s = spec.optimizer.scalars(t, spec.schedule(i, horizon), self._momentum)
+        s = spec.optimizer.scalars(t, spec.schedule(i, horizon), self.momentum)
         if self.projection.active:
             s.update(self.projection.scalars(spec.projection_schedule(i, horizon)))
         if spec.xi.active:

@@ -13,6 +13,7 @@ from torch import Tensor
 from rlgan.optim.eager_field import EagerField
 from rlgan.optim.field import Losses, NonFinite, Position, Report
 from rlgan.optim.game import Game, Plan
+from rlgan.optim.introspection import before, introspect
 from rlgan.optim.player import Player, PlayerState, overwrite
 from rlgan.optim.pure_field import PureField
 
@@ -94,17 +95,23 @@ class Update:
         self._finite = torch.ones((), dtype=torch.bool, device=device)
         self._run = _compile(self._pure_move, device) if compiled else self._pure_move
 
-    def __call__(self, batches: Sequence[Any]) -> Report:
+    def __call__(self, batches: Sequence[Any], watch: bool = False) -> Report:
         """One move on `batches` (a list of `self.batches` minibatches); metrics are detached and not synchronised.
+
+        `watch` adds what rlgan.optim.introspection reads off the players.
 
         Raises:
             NonFinite: before a step, if a loss or gradient is NaN or infinite; nothing of that step is written.
         """
+        earlier = {name: before(p) for name, p in self.players.items()} if watch else {}
         try:
-            return self._move(batches)
+            metrics, noise = self._move(batches)
         except NonFinite as error:
             largest = ", ".join(f"{n} {p.vector.theta.abs().max().item():.3g}" for n, p in self.players.items())
             raise NonFinite(f"{error}; largest parameter: {largest}") from None
+        for name, then in earlier.items():
+            metrics.update(introspect(self.players[name], then, noise[name]))
+        return metrics
 
     @property
     def moves(self) -> int:
@@ -112,7 +119,8 @@ class Update:
         name, n = next(iter(self.steps.items()))
         return self.players[name].steps // n
 
-    def _move(self, batches: Sequence[Any]) -> Report:
+    def _move(self, batches: Sequence[Any]) -> tuple[Report, dict[str, Tensor | None]]:
+        """Metrics, and every player's last noise."""
         s = self.game.scalars(self.moves)
         if self.compiled:
             numbers = {
@@ -132,10 +140,11 @@ class Update:
                 name: [(p.scalars(p.steps + 1 + i), p.draw()) for i in range(self.steps[name])]
                 for name, p in self.players.items()
             }
+            draws = {name: [xi for _, xi in steps] for name, steps in plan.items()}
             _, metrics = self.game.move(self.eager, self._start, batches, plan, s)
         for name, n in self.steps.items():
             self.players[name].steps += n
-        return metrics
+        return metrics, {name: own[-1] for name, own in draws.items()}
 
     def _pure_move(
         self,

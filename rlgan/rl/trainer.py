@@ -9,12 +9,13 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal
 from torch import Tensor
 
 from rlgan.optim import Game, NonFinite, Player, PlayerSpec, Update, resolve_compile
+from rlgan.optim.landscape import Landscape, survey
 from rlgan.rl import evaluation, pictures
 from rlgan.rl.agent import Agent
 from rlgan.rl.envs import Environment
 from rlgan.rl.exploration import Exploration
 from rlgan.rl.replay import Replay
-from rlgan.runs.errors import Diverged
+from rlgan.runs.errors import ConfigError, Diverged
 from rlgan.runs.seeding import Generators
 from rlgan.runs.settings import Settings
 from rlgan.runs.task import Task
@@ -22,6 +23,8 @@ from rlgan.runs.task import Task
 if TYPE_CHECKING:
     from rlgan.runs.task import Picture
 
+CURVATURE_SAMPLES = 1024
+"""Transitions on which the loss surfaces are measured."""
 RECENT_EPISODES = 10
 """`return/train` is the mean of this many episodes, the last ones to end."""
 
@@ -104,6 +107,7 @@ class Trainer(Task):
         )
         self._credit = 0.0
         self._moves = 0
+        self._watch = False  # a log is due whose move has not come yet
         self._returns: deque[float] = deque(maxlen=RECENT_EPISODES)
         self._last: Mapping[str, Tensor | float] = {}
 
@@ -112,13 +116,15 @@ class Trainer(Task):
         count = 0
         while not count:  # a step in which every environment resets is no step
             count = self._collect()
+        self._watch |= self.settings.logs(self.steps_done, self.steps_done + count)
         self.steps_done += count
         if self.steps_done > self.learning_starts:
             self._credit += self.updates_per_step * min(count, self.steps_done - self.learning_starts)
             # Ten times 0.1 is a little less than 1 in floating point.
             while self._credit > self._critic_steps - 1e-9:
                 self._credit -= self._critic_steps
-                self._learn()
+                # The last move before a log is the one that is looked at.
+                self._learn(self._watch and self._credit <= self._critic_steps - 1e-9)
 
     def _collect(self) -> int:
         """Act, step, store; the number of transitions."""
@@ -133,17 +139,18 @@ class Trainer(Task):
             self._returns.append(episode.total)
         return count
 
-    def _learn(self) -> None:
+    def _learn(self, watch: bool) -> None:
         generator = self.generators.torch("replay", self.settings.torch_device)
         batches = [sampler(generator) for sampler in self._samplers]
         try:
-            self._last = self.update(batches)
+            self._last = {**self._last, **self.update(batches, watch)}
         except NonFinite as error:
             raise Diverged(
                 f"step {self.steps_done}, update {self._moves + 1}: {error}. Nothing of this step was written. Try a "
                 "lower critic.optimizer.lr, or look at the scale of the rewards"
             ) from error
         self._moves += 1
+        self._watch &= not watch
         every = self.explorer.adapt_every
         if every is not None and self._moves % every == 0:
             self.explorer.adapt(batches[-1].obs)
@@ -163,6 +170,21 @@ class Trainer(Task):
         trace = evaluation.record(self.actor.module, self.critic.module, self.env, seed)
         return {"evaluation/episode": pictures.episode(trace, self.agent.discount, self.env.id, self.steps_done)}
 
+    def curvature(self) -> dict[str, Landscape]:
+        """On a batch from the replay: all of it while it holds fewer than `CURVATURE_SAMPLES` transitions."""
+        if len(self.replay) == 0:
+            raise ConfigError("curvature = true: the replay of this checkpoint is empty; choose a later checkpoint")
+        held = min(len(self.replay), CURVATURE_SAMPLES)
+        notes: tuple[str, ...] = ()
+        if held < CURVATURE_SAMPLES:
+            batch = self.replay.split(self.replay.rows[:held])
+            notes = (f"curvature on all {held} transitions of the replay, which holds fewer than {CURVATURE_SAMPLES}",)
+        else:
+            generator = Generators(self.generators.seed("curvature")).torch("replay")
+            batch = self.replay.sample(held, generator)
+        field = self.update.pure
+        return {name: survey(field, name, batch, held, notes=notes) for name in field.names}
+
     def notes(self) -> list[str]:
         how = f"{'compiled' if self.compiled else 'eager'} update: {self._why}"
         return [how, *self.envs.notes(), *self.explorer.notes()]
@@ -177,6 +199,7 @@ class Trainer(Task):
             "environments": self.envs.state_dict(),
             "credit": self._credit,
             "moves": self._moves,
+            "watch": self._watch,
             "returns": list(self._returns),
             "last": {k: float(v) for k, v in self._last.items()},
         }
@@ -188,6 +211,7 @@ class Trainer(Task):
         self.envs.load_state_dict(state["environments"])
         self.explorer.load_state_dict(state["explorer"])
         self._credit, self._moves, self._last = state["credit"], state["moves"], state["last"]
+        self._watch = state["watch"]
         self._returns = deque(state["returns"], maxlen=RECENT_EPISODES)
         self.generators.load_state_dict(state["generators"])
 

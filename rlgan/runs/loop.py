@@ -23,7 +23,7 @@ from rlgan.runs.directory import RunDirectory
 from rlgan.runs.errors import Diverged
 from rlgan.runs.logger import Logger
 from rlgan.runs.progress import Progress
-from rlgan.runs.settings import Settings
+from rlgan.runs.settings import Settings, crossed
 from rlgan.runs.task import Task
 
 _SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGUSR2)
@@ -185,7 +185,7 @@ class Run:
             Diverged: something is not finite; the last good checkpoint stands.
         """
         task, settings = self.task, self.settings
-        log_every, eval_every, save_every = settings.log_every, settings.eval_every, settings.checkpoint_every
+        eval_every, save_every = settings.eval_every, settings.checkpoint_every
         step = task.steps_done
         while step < settings.steps:
             former = step
@@ -195,13 +195,13 @@ class Run:
                 raise RuntimeError(f"{type(task).__name__}.advance made no step at {step}")
             self.progress.update(step)
             end = step >= settings.steps
-            if end or _crossed(log_every, former, step):
+            if settings.logs(former, step):
                 self.log()
             evaluation: dict[str, float] = {}
-            if end or _crossed(eval_every, former, step):
+            if end or crossed(eval_every, former, step):
                 evaluation = self.evaluate()
             better = bool(save_every and evaluation) and self.checkpoints.would_be_best(evaluation)
-            if end or better or _crossed(save_every, former, step):
+            if end or better or crossed(save_every, former, step):
                 self.save(evaluation)
             if stop.number is not None and not end:
                 if self._saved_at != step:
@@ -329,7 +329,3 @@ def set_global_random_state(state: Mapping[str, Any]) -> None:
     np.random.set_state((kind, keys.numpy().astype(np.uint32), position, has_gauss, cached))
     if "cuda" in state and torch.cuda.device_count() == len(state["cuda"]):
         torch.cuda.set_rng_state_all(state["cuda"])
-
-
-def _crossed(every: int, former: int, step: int) -> bool:
-    return every > 0 and step // every > former // every

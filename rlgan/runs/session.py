@@ -196,7 +196,8 @@ def _run(
         return Outcome(1, "failed", str(run.path), f"{type(error).__name__}: {error}")
     finally:
         run.release()
-    print(table(summary))
+    # What the methods are doing is for TensorBoard's curves and summary.json.
+    print(table({tag: value for tag, value in summary.items() if not tag.startswith("optim/")}))
     print(f"tensorboard --logdir {shown}", flush=True)
     return Outcome(0, "finished", str(run.path))
 

@@ -85,6 +85,10 @@ class Settings:
             count = torch.cuda.device_count()
             raise ValueError(f"device = {self.device}: this machine has {count} CUDA device(s); use device=cpu or auto")
 
+    def logs(self, former: int, step: int) -> bool:
+        """Whether training scalars are logged when the steps done go from `former` to `step`."""
+        return step >= self.steps or crossed(self.log_every, former, step)
+
     @property
     def torch_device(self) -> torch.device:
         """The device, `auto` resolved."""
@@ -100,3 +104,8 @@ class Settings:
         import torch
 
         return torch.float64 if self.precision == "float64" else torch.float32
+
+
+def crossed(every: int, former: int, step: int) -> bool:
+    """Whether a multiple of `every` lies in (former, step]; never for 0."""
+    return every > 0 and step // every > former // every

@@ -151,9 +151,9 @@ def test_exploration_perturbs_copies_and_never_the_vector_that_is_trained(num_en
     assert copies.vectors.untyped_storage().data_ptr() != task.actor.vector.theta.untyped_storage().data_ptr()
     learn, explored = task._learn, []
 
-    def learning() -> None:
+    def learning(watch: bool) -> None:
         explored.append(task.actor.vector.theta.clone())
-        learn()
+        learn(watch)
         explored.append(task.actor.vector.theta.clone())
 
     task._learn = learning  # type: ignore[method-assign]
