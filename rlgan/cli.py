@@ -23,7 +23,7 @@ HELP = """\
 rlgan {version}: train a WGAN or a deterministic policy gradient agent.
 
 Usage: rlgan [key=value ...]          train
-       rlgan evaluate RUN             measure a checkpoint of a run
+       rlgan evaluate RUN             measure a checkpoint of a run (curvature=true: its players' loss surfaces too)
 
 Eight commands worth copying:
   rlgan                                                        a WGAN on the ring of 8 Gaussians
@@ -211,7 +211,7 @@ def _verdict(outcomes: list[dict[str, Any]], many: bool) -> int:
 
 
 def evaluate(arguments: Sequence[str]) -> int:
-    """`evaluate RUN [checkpoint=best|last|<step>] [key=value ...]`; returns the exit code."""
+    """`evaluate RUN [checkpoint=best|last|<step>] [curvature=true] [key=value ...]`; returns the exit code."""
     from rlgan.runs.compose import changes, parse
 
     words = [word for word in arguments if "=" not in word]
@@ -221,21 +221,36 @@ def evaluate(arguments: Sequence[str]) -> int:
 
     path = Path(words[0])
     read_config(path)
-    which = "best"
+    which, curvature = "best", False
     rest: list[str] = []
     for item in arguments:
         if item.startswith("checkpoint="):
             which = str(parse(item).value())
+        elif item.startswith("curvature="):
+            curvature = _switch(item)
         elif item not in words:
             rest.append(item)
     starts = read_starts(path)
     values = changes(rest, starts[0]["choices"] if starts else {})
     from rlgan.runs.evaluation import evaluate_run
-    from rlgan.runs.progress import table
+    from rlgan.runs.progress import columns, table
 
-    result = evaluate_run(path, which, values)
-    print(table(result))
+    result = evaluate_run(path, which, values, curvature)
+    print(table(result.metrics))
+    if result.curvature:
+        print(columns(result.curvature))
+    for note in result.notes:
+        print(f"note: {note}", file=sys.stderr)
     return 0
+
+
+def _switch(item: str) -> bool:
+    from rlgan.runs.compose import parse
+
+    value = parse(item).value()
+    if not isinstance(value, bool):
+        raise ConfigError(f"{item.replace('=', ' = ', 1)}: is a switch; use true or false")
+    return value
 
 
 def evaluate_main() -> None:

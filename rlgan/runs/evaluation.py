@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Mapping
+from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
 from typing import Any
@@ -13,11 +14,30 @@ import torch
 from rlgan.runs.checkpoint import Checkpoints
 from rlgan.runs.config import build_settings, build_task
 from rlgan.runs.directory import write_atomically, write_json
+from rlgan.runs.errors import ConfigError
+from rlgan.runs.landscape import draw
 from rlgan.runs.logger import picture_name, rasterise
 from rlgan.runs.session import put, stored_config
 
 
-def evaluate_run(path: Path, which: str = "best", changes: Mapping[str, Any] | None = None) -> dict[str, float]:
+@dataclass(frozen=True)
+class Evaluation:
+    """What was measured of a checkpoint.
+
+    Args:
+        metrics: `step` and the task's evaluation.
+        curvature: of each player, if it was asked for: numbers by tag, and `kind`, the classification of its point.
+        notes: what a reader of these numbers has to know, one sentence each.
+    """
+
+    metrics: dict[str, float]
+    curvature: dict[str, dict[str, float | str]] = field(default_factory=dict)
+    notes: tuple[str, ...] = ()
+
+
+def evaluate_run(
+    path: Path, which: str = "best", changes: Mapping[str, Any] | None = None, curvature: bool = False
+) -> Evaluation:
     """Evaluate a checkpoint; writes RUN/evaluation.json and RUN/evaluation/<tag>.png, and changes nothing else.
 
     A run that is still being trained may be evaluated.
@@ -26,10 +46,11 @@ def evaluate_run(path: Path, which: str = "best", changes: Mapping[str, Any] | N
         path: the run.
         which: `best`, `last` or a step.
         changes: values by dotted key that replace stored ones.
+        curvature: measure the loss surface of each player as well, and draw RUN/evaluation/curvature_<player>.png.
 
     Raises:
         RunError: this is no run, or it has no such checkpoint.
-        ConfigError: a value cannot be used.
+        ConfigError: a value cannot be used, or the curvature of a task is asked for that has none.
     """
     config = stored_config(path)
     for key, value in (changes or {}).items():
@@ -40,17 +61,31 @@ def evaluate_run(path: Path, which: str = "best", changes: Mapping[str, Any] | N
         torch.set_num_threads(settings.threads)
         checkpoint = Checkpoints(path / "checkpoints", best=task.best).choose(which)
         checkpoint.restore(task)
+        landscapes = task.curvature() if curvature else {}
+        if curvature and not landscapes:
+            raise ConfigError(
+                f"curvature = true: the task {type(task).__name__} has no players' losses to look at; leave it out, or "
+                "give the task a method `curvature` (see rlgan.runs.task)"
+            )
         metrics = {tag: float(value) for tag, value in task.evaluate().items()}
         pictures = task.pictures()
     finally:
         task.close()
-    result: dict[str, float] = {"step": checkpoint.manifest.step, **metrics}
-    record = {
+    step = checkpoint.manifest.step
+    pictures = {**pictures, **{f"curvature_{name}": draw(found, name, step) for name, found in landscapes.items()}}
+    result = Evaluation(
+        {"step": step, **metrics},
+        {name: {"kind": found.kind, **found.numbers} for name, found in landscapes.items()},
+        tuple(dict.fromkeys(note for found in landscapes.values() for note in found.notes)),
+    )
+    record: dict[str, Any] = {
         "checkpoint": checkpoint.manifest.file,
         "evaluated": datetime.now().astimezone().isoformat(timespec="seconds"),
         "changes": dict(changes or {}),
-        "metrics": result,
+        "metrics": result.metrics,
     }
+    if curvature:
+        record["curvature"] = result.curvature
     write_json(path / "evaluation.json", record)
     for tag, picture in pictures.items():
         folder = path / "evaluation"

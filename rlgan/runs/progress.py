@@ -80,5 +80,19 @@ def table(metrics: Mapping[str, float]) -> str:
     return "\n".join(f"  {tag:<{width}}  {_number(value):>12}" for tag, value in rows)
 
 
+def columns(found: Mapping[str, Mapping[str, float | str]]) -> str:
+    """Tags down, names across: a column for each entry of `found`; what one lacks is left blank."""
+    tags = list(dict.fromkeys(tag for values in found.values() for tag in values))
+    rows = [["", *found]]
+    for tag in tags:
+        cells = [values.get(tag, "") for values in found.values()]
+        rows.append([tag, *(cell if isinstance(cell, str) else _number(cell) for cell in cells)])
+    widths = [max(len(row[i]) for row in rows) for i in range(len(rows[0]))]
+    return "\n".join(
+        "  " + "  ".join([row[0].ljust(widths[0]), *(c.rjust(w) for c, w in zip(row[1:], widths[1:], strict=True))])
+        for row in rows
+    )
+
+
 def _number(value: float) -> str:
     return f"{int(value)}" if float(value).is_integer() and abs(value) < 1e15 else f"{value:.5g}"

@@ -12,6 +12,8 @@ if TYPE_CHECKING:
     import numpy as np
     from matplotlib.figure import Figure
 
+    from rlgan.runs.landscape import Landscape
+
 Picture: TypeAlias = "Figure | np.ndarray"
 
 
@@ -62,6 +64,13 @@ class Task(ABC):
 
     def pictures(self) -> dict[str, Picture]:
         """Pictures of the present state: matplotlib figures or uint8 arrays (height, width, channels), under tags."""
+        return {}
+
+    def curvature(self) -> Mapping[str, Landscape]:
+        """The loss surface of each player at the present state, under their names; for `evaluate RUN curvature=true`.
+
+        On a large batch that is the same at every call. Neither uses nor moves any generator of training.
+        """
         return {}
 
     @abstractmethod
