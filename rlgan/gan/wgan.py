@@ -163,7 +163,9 @@ class WGAN(Task):
             settings.steps * steps["generator"],
             self.generators.torch("noise/generator", device),
         )
-        self.compiled, self._why = resolve_compile(settings.compile, settings.steps * sum(steps.values()), device)
+        self.compiled, self._why = resolve_compile(
+            settings.compile, settings.steps * sum(steps.values()), device, (critic.optimizer, generator.optimizer)
+        )
         self.update = Update(
             (self.critic, self.generator), WassersteinGame(lipschitz).losses(), game, compiled=self.compiled
         )

@@ -4,6 +4,7 @@ from rlgan.optim.accelegrad import AcceleGrad
 from rlgan.optim.averaging import EMA, Average, NoAverage, Periodic, RunEMA, Uniform, Weighted
 from rlgan.optim.eager_field import EagerField
 from rlgan.optim.field import Field, Losses, Metrics, Nets, NonFinite, Position, Report
+from rlgan.optim.from_torch import TorchMethod, from_torch
 from rlgan.optim.game import (
     Alternating,
     Consensus,
@@ -119,6 +120,7 @@ __all__ = [
     "Sphere",
     "SteepestDescent",
     "Symplectic",
+    "TorchMethod",
     "Trace",
     "Uniform",
     "Update",
@@ -133,6 +135,7 @@ __all__ = [
     "adam",
     "adamw",
     "amsgrad",
+    "from_torch",
     "heavy_ball",
     "nesterov",
     "perturbed_sgd",

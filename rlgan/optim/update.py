@@ -14,6 +14,7 @@ from rlgan.optim.eager_field import EagerField
 from rlgan.optim.field import Losses, NonFinite, Position, Report
 from rlgan.optim.game import Game, Plan
 from rlgan.optim.introspection import before, introspect
+from rlgan.optim.method import Method
 from rlgan.optim.player import Player, PlayerState, overwrite
 from rlgan.optim.pure_field import PureField
 
@@ -21,12 +22,15 @@ COMPILE_PAYS_FROM = 30_000
 """Player steps in a run from which a cold compilation (a minute) is earned back."""
 
 
-def resolve_compile(requested: bool | Literal["auto"], planned_steps: int, device: torch.device) -> tuple[bool, str]:
+def resolve_compile(
+    requested: bool | Literal["auto"], planned_steps: int, device: torch.device, methods: Sequence[Method] = ()
+) -> tuple[bool, str]:
     """Whether to compile, and why in one line.
 
     Args:
         requested: what the user asked for.
         planned_steps: steps that all players together will take in the run.
+        methods: the players'; one that cannot be compiled has the update run eagerly.
 
     Raises:
         ValueError: if compilation is demanded on a CPU without a C++ compiler.
@@ -36,6 +40,9 @@ def resolve_compile(requested: bool | Literal["auto"], planned_steps: int, devic
         raise ValueError("compile = true: no C++ compiler found; install g++, or use compile=auto to run eagerly")
     if requested != "auto":
         return requested, "as asked"
+    eager = [method for method in methods if not method.stackable]
+    if eager:
+        return False, f"{eager[0]} cannot be compiled"
     if not compiler:
         return False, "no C++ compiler found, so the update runs eagerly"
     if planned_steps < COMPILE_PAYS_FROM:

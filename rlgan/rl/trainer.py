@@ -97,7 +97,9 @@ class Trainer(Task):
             "critic", critic_module, critic, moves * steps["critic"], gens.torch("noise/critic", device)
         )
         self.actor = Player("actor", actor_module, actor, moves * steps["actor"], gens.torch("noise/actor", device))
-        self.compiled, self._why = resolve_compile(settings.compile, moves * sum(steps.values()), device)
+        self.compiled, self._why = resolve_compile(
+            settings.compile, moves * sum(steps.values()), device, (critic.optimizer, actor.optimizer)
+        )
         self.update = Update((self.critic, self.actor), agent.losses(), game, compiled=self.compiled, shares_batch=True)
         self._critic_steps = steps["critic"]
         self.replay = Replay(capacity, obs_dim, action_dim, dtype, device)
