@@ -39,7 +39,7 @@ from rlgan.optim.presets import (
     sgld,
     variable_metric,
 )
-from rlgan.optim.projection import Box, NoProjection, Projection
+from rlgan.optim.projection import Ball, Box, NoProjection, Projection, Simplex, SpectralBall
 from rlgan.optim.pure_field import PureField
 from rlgan.optim.schedule import (
     Constant,
@@ -68,6 +68,7 @@ __all__ = [
     "AdaGradNorm",
     "Alternating",
     "Average",
+    "Ball",
     "Box",
     "ConjugateGradient",
     "Consensus",
@@ -116,7 +117,9 @@ __all__ = [
     "Report",
     "RunEMA",
     "Schedule",
+    "Simplex",
     "Simultaneous",
+    "SpectralBall",
     "Sphere",
     "SteepestDescent",
     "Symplectic",

@@ -7,7 +7,23 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from rlgan.optim import EMA, Box, Descent, Gaussian, Linear, Player, PlayerSpec, adam, heavy_ball, rmsprop, sgd
+from rlgan.optim import (
+    EMA,
+    Box,
+    Descent,
+    Gaussian,
+    Linear,
+    Player,
+    PlayerSpec,
+    adagrad,
+    adam,
+    adamw,
+    amsgrad,
+    heavy_ball,
+    rmsprop,
+    sgd,
+)  # fmt: skip
+
 
 STEPS = 100
 
@@ -36,6 +52,13 @@ METHODS: dict[str, tuple[Descent, Callable[[list[nn.Parameter]], torch.optim.Opt
     "adam+l2": (
         adam(0.01, 0.9, 0.99, 1e-8, 0.1),
         lambda p: torch.optim.Adam(p, 0.01, (0.9, 0.99), 1e-8, weight_decay=0.1),
+    ),
+    "adagrad": (adagrad(0.1), lambda p: torch.optim.Adagrad(p, 0.1, eps=1e-10)),
+    "adagrad+l2": (adagrad(0.1, weight_decay=0.1), lambda p: torch.optim.Adagrad(p, 0.1, eps=1e-10, weight_decay=0.1)),
+    "adamw": (adamw(0.01, 0.9, 0.99), lambda p: torch.optim.AdamW(p, 0.01, (0.9, 0.99))),
+    "amsgrad, torch's order": (
+        amsgrad(0.01, 0.9, 0.99, order="torch"),
+        lambda p: torch.optim.Adam(p, 0.01, (0.9, 0.99), amsgrad=True),
     ),
     "adam beta1=0": (adam(0.01, 0.0, 0.99), lambda p: torch.optim.Adam(p, 0.01, (0.0, 0.99))),
 }
