@@ -76,7 +76,8 @@ class Gaussian(Noise):
 class Sphere(Noise):
     """lr sigma xi with xi uniform on the unit sphere of R^d, d over ALL parameters: it goes with the gradient.
 
-    theta - lr (g + sigma xi) is perturbed SGD (Ge et al. 2015; deck 000). After the metric, if the method has one.
+    theta - lr (g + sigma xi) is perturbed SGD (Ge et al. 2015; deck 000); xi enters with a plus, for the sphere is
+    symmetric. After the metric, if the method has one.
 
     Args:
         sigma: radius of the sphere in units of the gradient, positive.
