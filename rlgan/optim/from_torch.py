@@ -183,6 +183,8 @@ class TorchEngine(Engine):
         for group in self._optimizer.param_groups:
             group["lr"] = s["lr"]
         self._optimizer.step()
+        # A fused kernel does not tell autograd, which could then not notice a write between forward and backward.
+        torch.autograd.graph.increment_version(vector.theta)
 
     def state_dict(self) -> dict[str, Any]:
         return {"optimizer": _name(type(self._optimizer)), "state": _copy(self._optimizer.state_dict())}

@@ -369,3 +369,13 @@ def test_both_tasks_train_and_resume_bit_exactly(name: str) -> None:
     assert critic["engine"]["optimizer"] == "torch.optim.AdamW"
     for task in (whole, first, second):
         task.close()
+
+
+@pytest.mark.parametrize("fused", [False, True])
+def test_autograd_notices_a_step_between_forward_and_backward(fused: bool) -> None:
+    """torch's fused kernels do not count as writes; the gradient would be wrong in silence."""
+    p = player(from_torch("Adam", {"fused": fused}))
+    value = loss(p.module, 0)
+    p.step_in_place(torch.ones_like(p.vector.theta), p.scalars(1), None)
+    with pytest.raises(RuntimeError, match="modified by an inplace operation"):
+        value.backward()
