@@ -8,6 +8,7 @@ from __future__ import annotations
 import json
 import os
 import sys
+import textwrap
 import traceback
 from collections.abc import Sequence
 from pathlib import Path
@@ -92,7 +93,12 @@ def _help() -> int:
 
     found = options()
     width = max(map(len, found), default=0)
-    groups = "\n".join(f"  {group:<{width}}  {', '.join(names)}" for group, names in found.items())
+    groups = "\n".join(
+        textwrap.fill(
+            ", ".join(names), 118, initial_indent=f"  {group:<{width}}  ", subsequent_indent=" " * (width + 4)
+        )
+        for group, names in found.items()
+    )
     print(HELP.format(version=rlgan.__version__, groups=groups), end="")
     return 0
 

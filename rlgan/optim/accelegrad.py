@@ -66,7 +66,8 @@ class AcceleGrad(Method):
     def step(
         self, theta: Tensor, g: Tensor, state: Slots, s: Scalars, drift: Tensor | None, project: Project
     ) -> tuple[Tensor, Slots]:
-        total = state["sum_square"] + torch.dot(g, g) * s["a"] ** 2
+        # A number () times the double `a` is a double; a vector would not be.
+        total = state["sum_square"] + (torch.dot(g, g) * s["a"] ** 2).to(g.dtype)
         eta = self._eta(total, s)
         z = project(state["z"] - g * (eta * s["a"]), {})
         y = self.point(theta, state, s) - g * eta

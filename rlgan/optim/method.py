@@ -228,3 +228,6 @@ class FusedAdam(Engine):
     def __call__(self, g: Tensor, s: Scalars) -> None:
         self._count.fill_(s["t"])
         self._kernel(self._theta, [g], self._mean, self._square, [], [self._count], lr=s["lr"], **self._constants)
+        # The kernel does not tell autograd, which would then take a gradient through a write between a forward and its
+        # backward pass in silence.
+        torch.autograd.graph.increment_version(self._theta[0])

@@ -268,6 +268,11 @@ class Player:
         _fit(self.name, self.state["theta"], saved["theta"])
         if self._engine is not None:
             self._engine.load_state_dict(saved["engine"])
+        elif saved["engine"]:
+            raise ValueError(
+                f"{self.name}.optimizer = saved with the state of a torch.optim class, configured with "
+                f"{self.spec.optimizer}: resume with the configuration of the run"
+            )
         self.steps = int(saved["steps"])
 
 

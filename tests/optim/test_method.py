@@ -24,7 +24,6 @@ from rlgan.optim import (
     sgd,
 )  # fmt: skip
 
-
 STEPS = 100
 
 
