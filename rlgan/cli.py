@@ -93,10 +93,9 @@ def _help() -> int:
 
     found = options()
     width = max(map(len, found), default=0)
+    indent = " " * (width + 4)
     groups = "\n".join(
-        textwrap.fill(
-            ", ".join(names), 118, initial_indent=f"  {group:<{width}}  ", subsequent_indent=" " * (width + 4)
-        )
+        textwrap.fill(", ".join(names), 118, initial_indent=f"  {group:<{width}}  ", subsequent_indent=indent)
         for group, names in found.items()
     )
     print(HELP.format(version=rlgan.__version__, groups=groups), end="")

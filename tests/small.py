@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import io
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -75,13 +75,18 @@ def train(*arguments: str) -> Path:
     return Path(next(item for item in reversed(arguments) if item.startswith("run_dir=")).partition("=")[2])
 
 
-def build(*arguments: str) -> Task:
-    """The task that `rlgan ...` would train."""
+def builder(*arguments: str) -> Callable[[], Task]:
+    """What builds the task that `rlgan ...` would train, anew at every call."""
     with initialize_config_dir(str(conf_directory()), version_base="1.3"):
         config = compose(ROOT, overrides=list(arguments))
     OmegaConf.set_struct(config, False)
     values = plain(config)
-    return build_task(values, build_settings(values))
+    return lambda: build_task(values, build_settings(values))
+
+
+def build(*arguments: str) -> Task:
+    """The task that `rlgan ...` would train."""
+    return builder(*arguments)()
 
 
 def untimed(line: Mapping[str, Any]) -> dict[str, Any]:

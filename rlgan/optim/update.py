@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import shutil
 from collections.abc import Callable, Sequence
-from typing import Any, Literal
+from typing import Any, Literal, TypeVar
 
 import torch
 from torch import Tensor
@@ -17,6 +17,8 @@ from rlgan.optim.introspection import before, introspect
 from rlgan.optim.method import Method
 from rlgan.optim.player import Player, PlayerState, overwrite
 from rlgan.optim.pure_field import PureField
+
+T = TypeVar("T")
 
 COMPILE_PAYS_FROM = 30_000
 """Player steps in a run from which a cold compilation (a minute) is earned back."""
@@ -50,7 +52,7 @@ def resolve_compile(
     return True, f"{planned_steps} planned steps pay for a compilation"
 
 
-def _compile(function: Callable[..., Report], device: torch.device) -> Callable[..., Report]:
+def one_graph(function: Callable[..., T], device: torch.device) -> Callable[..., T]:
     """One graph for one update; calls check the shapes of its tensors and nothing else.
 
     The players, losses and game of an update never change, so guards on them (100 us and more a call, a seventh of a
@@ -58,14 +60,14 @@ def _compile(function: Callable[..., Report], device: torch.device) -> Callable[
     one never runs the graph of another.
     """
 
-    def run(*args: Any) -> Report:
+    def run(*args: Any) -> T:
         return function(*args)
 
     run.__code__ = run.__code__.replace()
     options: dict[str, Any] = {"guard_filter_fn": lambda guards: [g.guard_type == "TENSOR_MATCH" for g in guards]}
     if device.type == "cpu":
         options["cpp_wrapper"] = True  # calls the kernels from C++, a fifth faster at 2x64
-    compiled: Callable[..., Report] = torch.compile(run, fullgraph=True, dynamic=False, options=options)
+    compiled: Callable[..., T] = torch.compile(run, fullgraph=True, dynamic=False, options=options)
     return compiled
 
 
@@ -100,7 +102,7 @@ class Update:
         device = players[0].vector.theta.device
         self._start = Position({}, None)
         self._finite = torch.ones((), dtype=torch.bool, device=device)
-        self._run = _compile(self._pure_move, device) if compiled else self._pure_move
+        self._run = one_graph(self._pure_move, device) if compiled else self._pure_move
 
     def __call__(self, batches: Sequence[Any], watch: bool = False) -> Report:
         """One move on `batches` (a list of `self.batches` minibatches); metrics are detached and not synchronised.

@@ -111,7 +111,10 @@ def test_a_move_of_every_game_compiles_and_stacks(game: Game) -> None:
 
 @pytest.mark.parametrize("dtype", [torch.float64, torch.float32], ids=["float64", "float32"])
 def test_the_step_of_every_method_compiles_and_stacks(dtype: torch.dtype) -> None:
-    """All of them in one graph (in float64 uncompiled, which is quicker); numbers come in as 0-d float64 tensors, and nothing is promoted by them."""
+    """All of them in one graph (in float64 uncompiled, which is quicker).
+
+    Numbers come in as 0-d float64 tensors, and nothing is promoted by them.
+    """
     tolerance = 1e-12 if dtype == torch.float64 else 1e-5
     start = torch.tensor([-0.5, 0.3, 0.8, -0.2], dtype=dtype)
     players = {}
