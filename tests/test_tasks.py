@@ -42,6 +42,12 @@ def test_the_tags_of_both_tasks() -> None:
     length = {"wgan": "steps=5", "ddpg": "steps=205"}  # an episode and more
     found = {task: set(summary(train(*TASKS[task], length[task], f"run_dir={task}"))) for task in TASKS}
     common = {"step", "critic/loss", "critic/grad_norm"}
+    for task, tags in found.items():
+        methods = {tag for tag in tags if tag.startswith("optim/")}
+        tags -= methods
+        every = {"update_norm", "effective_momentum", "effective_lr", "effective_lr_p10", "effective_lr_p90"}
+        clipped = {"optim/critic/projected_fraction"} if task == "wgan" else set()
+        assert methods == clipped | {f"optim/{player}/{tag}" for player in ("critic", OTHER[task]) for tag in every}
     assert found["wgan"] == common | {
         "generator/loss", "generator/grad_norm", "wasserstein/dual", "wasserstein/primal", "critic/lipschitz",
         "modes/covered", "modes/high_quality", "modes/smallest_share",
@@ -114,15 +120,15 @@ def test_one_yaml_of_a_method_trains_both_tasks(task: str, tmp_path: Path, monke
 
 METHOD = """
 from dataclasses import dataclass
-from rlgan.optim import Identity, Method
+from rlgan.optim import Descent, Identity
 
 @dataclass(frozen=True)
 class Signs(Identity):
     def solve(self, m, state, s):
         return m.sign()
 
-def sign_descent(lr: float = 1e-3) -> Method:
-    return Method(lr, metric=Signs())
+def sign_descent(lr: float = 1e-3) -> Descent:
+    return Descent(lr, metric=Signs())
 """
 
 

@@ -192,7 +192,7 @@ def test_amsgrad_converges_where_adam_does_not() -> None:
             in_place(p, double(slope))
         found[name] = (p.state["theta"].item(), regret / steps)
     assert found["adam"] == pytest.approx((1.0, 0.655), abs=1e-3)
-    assert found["amsgrad"] == pytest.approx((-0.9991, 0.0325), abs=5e-4)
+    assert found["amsgrad"] == pytest.approx((-0.9991, 0.032), abs=3e-4)
 
 
 def test_amsgrads_denominator_never_shrinks_and_torchs_can() -> None:
