@@ -4,11 +4,10 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-import torch
 from torch import Tensor
 
 from rlgan.optim.method import Method, Project
-from rlgan.optim.metric import Kind, Scalars, Slots
+from rlgan.optim.metric import Kind, Scalars, Slots, sum_of_squares
 from rlgan.optim.momentum import Factor
 from rlgan.optim.noise import Noise, NoNoise
 
@@ -67,7 +66,7 @@ class AcceleGrad(Method):
         self, theta: Tensor, g: Tensor, state: Slots, s: Scalars, drift: Tensor | None, project: Project
     ) -> tuple[Tensor, Slots]:
         # A number () times the double `a` is a double; a vector would not be.
-        total = state["sum_square"] + (torch.dot(g, g) * s["a"] ** 2).to(g.dtype)
+        total = state["sum_square"] + (sum_of_squares(g) * s["a"] ** 2).to(g.dtype)
         eta = self._eta(total, s)
         z = project(state["z"] - g * (eta * s["a"]), {})
         y = self.point(theta, state, s) - g * eta

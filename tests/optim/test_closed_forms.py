@@ -35,6 +35,7 @@ from rlgan.optim import (
     sgd,
     variable_metric,
 )  # fmt: skip
+from rlgan.optim.metric import sum_of_squares
 from rlgan.optim.schedule import Constant
 from tests.optim.test_method import Point, gradient, in_place, start
 
@@ -134,6 +135,12 @@ def test_adagrad_norm_has_one_norm_over_all_parameters() -> None:
         x = x - 0.3 * g / math.sqrt(total)
         in_place(p, gradient(p.state["theta"]))
         torch.testing.assert_close(p.state["theta"], x, rtol=1e-12, atol=1e-13)
+
+
+@pytest.mark.parametrize("d", [0, 5, 2**20 - 1, 2**20, 2**20 + 13])
+def test_a_sum_of_squares_is_accurate_at_any_size(d: int) -> None:
+    g = torch.randn(d, generator=torch.Generator().manual_seed(0))
+    assert float(sum_of_squares(g)) == pytest.approx(float(g.double().square().sum()), rel=2e-5)
 
 
 def test_full_matrix_adagrad_equals_the_matrix_root_and_turns_with_the_coordinates() -> None:
