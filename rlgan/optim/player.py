@@ -258,17 +258,19 @@ class Player:
         """
         for part in (*_PARTS, "noise"):
             mine = self.noise_state if part == "noise" else self.state[part]  # type: ignore[literal-required]
-            if set(mine) != set(saved[part]):
+            theirs = saved.get(part, {})  # what a run of an earlier version did not have yet
+            if set(mine) != set(theirs):
                 raise ValueError(
-                    f"{self.name} = saved with {part} {sorted(saved[part])}, configured with {sorted(mine)}: "
+                    f"{self.name} = saved with {part} {sorted(theirs)}, configured with {sorted(mine)}: "
                     "resume with the configuration of the run"
                 )
-            for key, value in saved[part].items():
+            for key, value in theirs.items():
                 _fit(self.name, mine[key], value)
         _fit(self.name, self.state["theta"], saved["theta"])
+        engine = saved.get("engine", {})
         if self._engine is not None:
-            self._engine.load_state_dict(saved["engine"])
-        elif saved["engine"]:
+            self._engine.load_state_dict(engine)
+        elif engine:
             raise ValueError(
                 f"{self.name}.optimizer = saved with the state of a torch.optim class, configured with "
                 f"{self.spec.optimizer}: resume with the configuration of the run"

@@ -213,7 +213,7 @@ class Trainer(Task):
         self.envs.load_state_dict(state["environments"])
         self.explorer.load_state_dict(state["explorer"])
         self._credit, self._moves, self._last = state["credit"], state["moves"], state["last"]
-        self._watch = state["watch"]
+        self._watch = state.get("watch", False)
         self._returns = deque(state["returns"], maxlen=RECENT_EPISODES)
         self.generators.load_state_dict(state["generators"])
 
