@@ -340,6 +340,43 @@ def test_a_bad_point_ahead_leaves_no_trace() -> None:
         assert torch.equal(after[name]["average"]["theta_bar"], before[name]["average"]["theta_bar"])
 
 
+@pytest.mark.parametrize("game", [Simultaneous(), Alternating(1)], ids=["simultaneous", "alternating"])
+def test_nesterov_in_a_game_looks_ahead_with_the_players_that_move(game: Game) -> None:
+    """Simultaneous: v at (x + rho v_x, y + rho v_y). Alternating: only the mover stands ahead."""
+    h, rho = 0.1, 0.6
+    update = make(game, bilinear("critic"), PlayerSpec(None, nesterov(h, rho)))
+    x, y, vx, vy = 1.0, 1.0, 0.0, 0.0
+    for _ in range(40):
+        update([ONE] * update.batches)
+        if isinstance(game, Simultaneous):
+            vx, vy = rho * vx - h * (y + rho * vy), rho * vy + h * (x + rho * vx)
+            x, y = x + vx, y + vy
+        else:
+            vy = rho * vy + h * x
+            y = y + vy
+            vx = rho * vx - h * y
+            x = x + vx
+        assert where(update) == pytest.approx((x, y), rel=1e-12)
+
+
+def test_a_gradient_ahead_needs_the_numbers_of_the_step() -> None:
+    update = make(Simultaneous(), bilinear("critic"), PlayerSpec(None, nesterov(0.1)))
+    with pytest.raises(ValueError, match="takes its gradient at a look-ahead point, and got none"):
+        update.eager.gradients(Position({}, None), ONE, ("critic",))
+
+
+def test_each_player_keeps_its_own_projection() -> None:
+    """And not the last one's, as a closure bound too late would have it."""
+    radii = {"critic": 0.25, "generator": 0.75}
+    players = [Player(n, Scalar(1.0), PlayerSpec(None, sgd(5.0), projection=Box(r))) for n, r in radii.items()]
+    update = Update(players, bilinear("critic"), Simultaneous())
+    largest = dict.fromkeys(radii, 0.0)
+    for _ in range(20):
+        update([ONE])
+        largest = {n: max(largest[n], abs(p.vector.theta.item())) for n, p in update.players.items()}
+    assert largest == radii
+
+
 # --- Dirac-GAN (Mescheder et al. 2018) by every order, against loops of a few lines ---------------------------------
 
 #: Each game's gradients (of the generator theta, which descends, and of the critic psi, which ascends) at (theta, psi).
