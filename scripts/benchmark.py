@@ -1,4 +1,4 @@
-"""Measure: `python scripts/benchmark.py update` or `optim`. Ratios of variants run side by side in one process.
+"""Measure: `python scripts/benchmark.py update`, `optim` or `seeds`. Ratios of variants run side by side in one process.
 
 Absolute times drift with the machine; so the variants take turns in short blocks (A B C A B C ...), and what is
 printed for each is the median time of a call, and over the blocks the median and least ratio to the first variant.
@@ -30,6 +30,7 @@ from rlgan.optim import (
     Method,
     Player,
     PlayerSpec,
+    Stack,
     Update,
     adagrad,
     adagrad_norm,
@@ -140,14 +141,26 @@ def plain_update(obs_dim: int, action_dim: int, width: int, batch: Transition) -
 
 def our_update(obs_dim: int, action_dim: int, width: int, batch: Transition, compiled: bool) -> Variant:
     """The same update by rlgan.optim."""
+    update = make_update(obs_dim, action_dim, width, compiled)
+    return lambda: update([batch])
+
+
+def make_update(obs_dim: int, action_dim: int, width: int, compiled: bool) -> Update:
+    """DDPG's critic and actor as a game."""
     agent, network = DDPG(0.98), MLPSpec(hidden=(width, width))
     spec = PlayerSpec(network, adam(1e-3), averaging=EMA(0.005))
     players = [
         Player("critic", agent.critic(network, obs_dim, action_dim), spec),
         Player("actor", agent.actor(network, obs_dim, action_dim), spec),
     ]
-    update = Update(players, agent.losses(), Alternating(1), compiled=compiled, shares_batch=True)
-    return lambda: update([batch])
+    return Update(players, agent.losses(), Alternating(1), compiled=compiled, shares_batch=True)
+
+
+def stacked_update(obs_dim: int, action_dim: int, width: int, batch: Transition, seeds: int) -> Variant:
+    """As many of them, each on a minibatch of its own, as one compiled graph."""
+    stack = Stack([make_update(obs_dim, action_dim, width, compiled=False) for _ in range(seeds)], compiled=True)
+    batches = [[Transition(*(part.clone() for part in batch))] for _ in range(seeds)]
+    return lambda: stack(batches)
 
 
 def matrix_products(obs_dim: int, action_dim: int, width: int, batch_size: int) -> Variant:
@@ -184,19 +197,44 @@ def matrix_products(obs_dim: int, action_dim: int, width: int, batch_size: int) 
     return run
 
 
+def transitions(batch_size: int, obs_dim: int, action_dim: int) -> Transition:
+    """A minibatch."""
+    torch.manual_seed(0)
+    return Transition(
+        torch.randn(batch_size, obs_dim),
+        torch.rand(batch_size, action_dim) * 2 - 1,
+        torch.randn(batch_size),
+        (torch.rand(batch_size) < 0.01).float(),
+        torch.randn(batch_size, obs_dim),
+    )
+
+
+def seeds(blocks: int) -> dict[str, list[dict[str, float | str]]]:
+    """The cost of an update PER SEED, by the number of seeds that are stacked."""
+    obs_dim, action_dim = 3, 1
+    results = {}
+    for width, batch_size in ((64, 64), (256, 256)):
+        batch = transitions(batch_size, obs_dim, action_dim)
+        counts = (1, 4, 16, 64)
+        variants = {
+            "nn.Module + torch.optim.Adam": plain_update(obs_dim, action_dim, width, batch),
+            "rlgan, compiled, by itself": our_update(obs_dim, action_dim, width, batch, compiled=True),
+            **{f"rlgan, {n} stacked": stacked_update(obs_dim, action_dim, width, batch, n) for n in counts},
+        }
+        measured = interleave(variants, blocks, 3)
+        each = {name: int(name.split()[1]) if name.endswith("stacked") else 1 for name in measured}
+        per_seed = {name: [t / each[name] for t in own] for name, own in measured.items()}
+        title = f"DDPG update, 2x{width}, batch {batch_size}, time per seed"
+        results[title] = table(title, per_seed)
+    return results
+
+
 def update(blocks: int) -> dict[str, list[dict[str, float | str]]]:
     """The DDPG update, critic and actor and their averages, on Pendulum's shapes."""
     obs_dim, action_dim = 3, 1
     results = {}
     for width, batch_size in ((256, 256), (64, 64)):
-        torch.manual_seed(0)
-        batch = Transition(
-            torch.randn(batch_size, obs_dim),
-            torch.rand(batch_size, action_dim) * 2 - 1,
-            torch.randn(batch_size),
-            (torch.rand(batch_size) < 0.01).float(),
-            torch.randn(batch_size, obs_dim),
-        )
+        batch = transitions(batch_size, obs_dim, action_dim)
         variants = {
             "nn.Module + torch.optim.Adam": plain_update(obs_dim, action_dim, width, batch),
             "rlgan, eager": our_update(obs_dim, action_dim, width, batch, compiled=False),
@@ -349,7 +387,7 @@ def optim(blocks: int) -> dict[str, list[dict[str, float | str]]]:
     return results
 
 
-BENCHMARKS = {"update": update, "optim": optim}
+BENCHMARKS = {"update": update, "optim": optim, "seeds": seeds}
 
 
 def main() -> None:

@@ -53,6 +53,7 @@ from rlgan.optim.schedule import (
     Schedule,
     Warmup,
 )
+from rlgan.optim.stack import Stack
 from rlgan.optim.update import Update, resolve_compile
 from rlgan.optim.vector import Vector
 
@@ -121,6 +122,7 @@ __all__ = [
     "Simultaneous",
     "SpectralBall",
     "Sphere",
+    "Stack",
     "SteepestDescent",
     "Symplectic",
     "TorchMethod",

@@ -46,6 +46,10 @@ class EagerField(Field):
             self._nets[training] = self._nets_type(**own, average=self._average_type(**average))
         return self._nets[training]
 
+    def forget(self) -> None:
+        """Bind the networks anew; their parameters are no longer the tensors that they were."""
+        self._nets.clear()
+
     def state(self, at: Position, name: str) -> PlayerState:
         return self.players[name].state
 

@@ -134,14 +134,29 @@ class Player:
             "game": {},
         }
         self.noise_state = spec.xi.init(theta)
-        self._average_module: nn.Module | None = None
         if spec.averaging.active:
-            theta_bar = theta.clone()
-            self._average_module = self.vector.bound_to(theta_bar).eval()
-            self.state["average"] = {"theta_bar": theta_bar}
+            self.state["average"] = {"theta_bar": theta.clone()}
             self.state["average_buffers"] = {name: b.clone() for name, b in self.vector.buffers().items()}
+        self._bind()
+
+    def _bind(self) -> None:
+        """Make what works on the state's own tensors."""
+        self._average_module: nn.Module | None = None
+        if self.state["average"]:
+            self._average_module = self.vector.bound_to(self.state["average"]["theta_bar"]).eval()
             share_buffers(self._average_module, self.state["average_buffers"])
-        self._engine = spec.optimizer.engine(self.vector, self.state["slots"], self.momentum)
+        self._engine = self.spec.optimizer.engine(self.vector, self.state["slots"], self.momentum)
+
+    def rehome(self, state: PlayerState) -> None:
+        """Move into memory given from outside: `state` has the shapes of the player's own, and takes its values.
+
+        The module stays the same object; its parameters and buffers, and the averaged module, are made anew.
+        """
+        overwrite(state, self.state)
+        share_buffers(self.vector.module, state["buffers"])
+        self.vector.rehome(state["theta"])
+        self.state = {**state, "theta": self.vector.theta}
+        self._bind()
 
     @property
     def module(self) -> nn.Module:
@@ -310,4 +325,8 @@ def overwrite(old: PlayerState, new: PlayerState) -> None:
         mine, fresh = old[part], new[part]  # type: ignore[literal-required]
         for key, value in fresh.items():
             if mine[key] is not value:
-                mine[key].copy_(value)
+                # A number () is written as a vector (1,): torch 2.13 compiles a write to a 0-d float64 into nothing.
+                if value.ndim:
+                    mine[key].copy_(value)
+                else:
+                    mine[key].view(1).copy_(value.view(1))

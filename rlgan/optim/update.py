@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import shutil
 from collections.abc import Callable, Sequence
-from typing import Any, Literal, TypeVar
+from typing import Any, Literal, TypeAlias, TypeVar
 
 import torch
 from torch import Tensor
@@ -19,6 +19,8 @@ from rlgan.optim.player import Player, PlayerState, overwrite
 from rlgan.optim.pure_field import PureField
 
 T = TypeVar("T")
+Draws: TypeAlias = dict[str, list[Tensor | None]]
+"""Every player's noise, for each of its steps in a move."""
 
 COMPILE_PAYS_FROM = 30_000
 """Player steps in a run from which a cold compilation (a minute) is earned back."""
@@ -130,15 +132,9 @@ class Update:
 
     def _move(self, batches: Sequence[Any]) -> tuple[Report, dict[str, Tensor | None]]:
         """Metrics, and every player's last noise."""
-        s = self.game.scalars(self.moves)
         if self.compiled:
-            numbers = {
-                name: [player.scalars(player.steps + 1 + i) for i in range(self.steps[name])]
-                for name, player in self.players.items()
-            }
-            draws = {name: [p.draw() for _ in range(self.steps[name])] for name, p in self.players.items()}
-            packed = [v for steps in numbers.values() for step in steps for v in step.values()] + list(s.values())
-            scalars = torch.tensor(packed, dtype=torch.float64).to(self._finite.device)
+            draws = self.draws()
+            scalars = torch.tensor(self.numbers(), dtype=torch.float64).to(self._finite.device)
             states = {name: p.state for name, p in self.players.items()}
             metrics = self._run(states, self._finite, list(batches), scalars, draws)
             if not metrics.pop("finite"):
@@ -150,10 +146,49 @@ class Update:
                 for name, p in self.players.items()
             }
             draws = {name: [xi for _, xi in steps] for name, steps in plan.items()}
-            _, metrics = self.game.move(self.eager, self._start, batches, plan, s)
+            _, metrics = self.game.move(self.eager, self._start, batches, plan, self.game.scalars(self.moves))
+        self.count()
+        return metrics, {name: own[-1] for name, own in draws.items()}
+
+    def count(self) -> None:
+        """Note that a move has been made."""
         for name, n in self.steps.items():
             self.players[name].steps += n
-        return metrics, {name: own[-1] for name, own in draws.items()}
+
+    def numbers(self) -> list[float]:
+        """All numbers that the next move needs, in the order in which `pure_move` takes them."""
+        steps = [p.scalars(p.steps + 1 + i) for n, p in self.players.items() for i in range(self.steps[n])]
+        return [v for s in (*steps, self.game.scalars(self.moves)) for v in s.values()]
+
+    def draws(self) -> Draws:
+        """The noise of the next move."""
+        return {name: [p.draw() for _ in range(self.steps[name])] for name, p in self.players.items()}
+
+    def pure_move(
+        self, states: dict[str, PlayerState], finite: Tensor, batches: list[Any], scalars: Tensor, draws: Draws
+    ) -> tuple[Position, Report]:
+        """One move as a function of everything that it depends on; nothing is written.
+
+        Args:
+            states: of every player.
+            finite: () bool; where it is False no step is taken.
+            batches: `self.batches` minibatches.
+            scalars: `numbers()`, float64.
+            draws: `draws()`.
+        """
+        values = iter(scalars.unbind())
+        plan: Plan = {
+            name: [({key: next(values) for key in self._keys(name)}, draws[name][i]) for i in range(self.steps[name])]
+            for name in self.players
+        }
+        s = {key: next(values) for key in self.game.scalars(0)}
+        return self.game.move(self.pure, Position(states, finite), batches, plan, s)
+
+    def rehome(self, states: dict[str, PlayerState]) -> None:
+        """Move all players into memory given from outside (see `Player.rehome`)."""
+        for name, state in states.items():
+            self.players[name].rehome(state)
+        self.eager.forget()
 
     def _pure_move(
         self,
@@ -161,15 +196,9 @@ class Update:
         finite: Tensor,
         batches: list[Any],
         scalars: Tensor,
-        draws: dict[str, list[Tensor | None]],
+        draws: Draws,
     ) -> Report:
-        values = iter(scalars.unbind())
-        plan: Plan = {
-            name: [({key: next(values) for key in self._keys(name)}, draws[name][i]) for i in range(self.steps[name])]
-            for name in self.players
-        }
-        s = {key: next(values) for key in self.game.scalars(0)}
-        at, metrics = self.game.move(self.pure, Position(states, finite), batches, plan, s)
+        at, metrics = self.pure_move(states, finite, batches, scalars, draws)
         assert at.finite is not None
         with torch.no_grad():
             for name, state in states.items():

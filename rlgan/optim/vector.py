@@ -35,7 +35,7 @@ class Vector:
         self.module = module
         self._ravel()
 
-    def _ravel(self) -> None:
+    def _ravel(self, into: Tensor | None = None) -> None:
         trainable = {name: p for name, p in self.module.named_parameters() if p.requires_grad}
         if not trainable:
             raise ValueError(f"module = {type(self.module).__name__}: has no trainable parameter to optimise")
@@ -47,7 +47,7 @@ class Vector:
         self.names = tuple(trainable)
         self.shapes = tuple(p.shape for p in trainable.values())
         self.sizes = tuple(p.numel() for p in trainable.values())
-        self.theta = torch.cat([p.detach().reshape(-1) for p in trainable.values()])
+        self.theta = torch.cat([p.detach().reshape(-1) for p in trainable.values()], out=into)
         self.grad = torch.zeros_like(self.theta)
         views = dict(zip(trainable.values(), self._views(self.theta), strict=True))
         self.gradients = self._views(self.grad)
@@ -96,6 +96,10 @@ class Vector:
             name in current and current[name].data_ptr() == view.data_ptr() and current[name].shape == view.shape
             for name, view in self.split(self.theta).items()
         )
+
+    def rehome(self, theta: Tensor) -> None:
+        """Copy the parameters into `theta` (d,), memory given from outside, and make them views of it."""
+        self._ravel(theta)
 
     def to(self, *args: Any, **kwargs: Any) -> Vector:
         """Move or cast like ``nn.Module.to`` and ravel anew; ``theta`` is a new tensor afterwards. Returns self."""

@@ -28,9 +28,11 @@ from rlgan.optim import (
     PastExtrapolation,
     Player,
     PlayerSpec,
+    Report,
     Simultaneous,
     Symplectic,
     Update,
+    adagrad_norm,
     adam,
     amsgrad,
     heavy_ball,
@@ -40,6 +42,8 @@ from rlgan.optim import (
     rmsprop_nesterov,
     sgd,
 )  # fmt: skip
+from rlgan.optim.player import PlayerState, overwrite
+from rlgan.optim.update import one_graph
 
 
 class Batch(NamedTuple):
@@ -221,3 +225,32 @@ def test_auto_compiles_long_runs_where_there_is_a_compiler(monkeypatch: pytest.M
     assert not compiled and "compiler" in why
     with pytest.raises(ValueError, match="compile = true: no C\\+\\+ compiler"):
         resolve_compile(True, 1, cpu)
+
+
+@pytest.mark.parametrize("method", [adagrad_norm(0.1), AcceleGrad()], ids=["adagrad_norm", "accelegrad"])
+def test_a_number_in_a_methods_state_is_written_by_the_compiled_step(method: Method) -> None:
+    """torch 2.13 drops writes to 0-d float64 tensors in a graph; AdaGrad's sum would stay 0 in silence."""
+
+    def player() -> Player:
+        module = nn.Linear(3, 1).double()
+        with torch.no_grad():
+            module.weight.fill_(0.5)
+            module.bias.fill_(-0.5)
+        return Player("p", module, PlayerSpec(None, method), 10)
+
+    eager, compiled = player(), player()
+    keys = tuple(compiled.scalars(1))
+
+    def step(state: PlayerState, g: Tensor, numbers: Tensor) -> Report:
+        new = compiled.step(state, g, dict(zip(keys, numbers.unbind(), strict=True)), None)
+        with torch.no_grad():
+            overwrite(state, new)
+        return {}
+
+    run = one_graph(step, torch.device("cpu"))
+    for t in range(1, 6):
+        g = torch.linspace(0.1, 1.0, 4, dtype=torch.float64) * t
+        eager.step_in_place(g, eager.scalars(t), None)
+        run(compiled.state, g, torch.tensor(list(compiled.scalars(t).values()), dtype=torch.float64))
+        assert float(compiled.state["slots"]["sum_square"]) > 0
+        torch.testing.assert_close(compiled.state["theta"], eager.state["theta"], rtol=1e-12, atol=1e-13)
