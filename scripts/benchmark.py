@@ -1,4 +1,4 @@
-"""Measure: `python scripts/benchmark.py update`, `optim` or `seeds`. Ratios of variants run side by side in one process.
+"""Measure: `python scripts/benchmark.py update`, `optim` or `seeds`: variants run side by side in one process.
 
 Absolute times drift with the machine; so the variants take turns in short blocks (A B C A B C ...), and what is
 printed for each is the median time of a call, and over the blocks the median and least ratio to the first variant.

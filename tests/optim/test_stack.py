@@ -140,10 +140,11 @@ def test_updates_that_differ_or_cannot_be_stacked_are_refused() -> None:
         Stack([make(Simultaneous(), from_torch("AdamW"), torch.float64)])
 
 
-@pytest.mark.parametrize(
-    "method", [adagrad_norm(0.1), nesterov(0.02), sgd(0.05)], ids=["adagrad_norm", "nesterov", "sgd"]
-)
-def test_methods_with_numbers_and_look_aheads_stack(method) -> None:  # type: ignore[no-untyped-def]
+METHODS = {"adagrad_norm": adagrad_norm(0.1), "nesterov": nesterov(0.02), "sgd": sgd(0.05)}
+
+
+@pytest.mark.parametrize("name", METHODS)
+def test_methods_with_numbers_and_look_aheads_stack(name: str) -> None:
     """A number () of the state becomes a vector over seeds, and must stay one number for each."""
     method = METHODS[name]
     single, stacked = ([make(Alternating(1), method, torch.float64) for _ in range(SEEDS)] for _ in range(2))
