@@ -5,6 +5,7 @@ torch is imported by the job and never above it, so that tab completion and --he
 
 from __future__ import annotations
 
+import difflib
 import json
 import os
 import sys
@@ -34,7 +35,7 @@ Eight commands worth copying:
   rlgan task=ddpg game=simultaneous steps=20000 name=both
   rlgan -m seed=1,2,3 task=wgan,ddpg                           every combination, one run each
   rlgan resume=RUN steps=20000                                 go on with a run, or train it longer
-  rlgan evaluate RUN checkpoint=best                           measure it again
+  rlgan evaluate RUN checkpoint=last curvature=true            measure a checkpoint: best (the default), last or a step
 
 Every run:
   steps seed device precision compile threads log_every eval_every checkpoint_every keep_last
@@ -235,12 +236,17 @@ def evaluate(arguments: Sequence[str]) -> int:
             curvature = _switch(item)
         elif item not in words:
             rest.append(item)
+    for item in rest:
+        key = item.split("=")[0]
+        if close := difflib.get_close_matches(key, ["checkpoint", "curvature"], n=1, cutoff=0.75):
+            raise ConfigError(f"{item.replace('=', ' = ', 1)}: there is no such key; did you mean {close[0]}?")
     starts = read_starts(path)
     values = changes(rest, starts[0]["choices"] if starts else {})
     from rlgan.runs.evaluation import evaluate_run
     from rlgan.runs.progress import columns, table
 
     result = evaluate_run(path, which, values, curvature)
+    print(f"checkpoint: {which}, step {result.metrics['step']:.0f}", file=sys.stderr)
     print(table(result.metrics))
     if result.curvature:
         print(columns(result.curvature))

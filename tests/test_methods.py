@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import copy
+from pathlib import Path
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from rlgan.gan.wgan import WGAN
+from rlgan.optim import Extragradient, Lookahead
 from rlgan.runs.compose import options
-from tests.small import OTHER, TASKS, build, builder, differences
+from tests.small import OTHER, TASKS, build, builder, differences, summary, train
 
 GAMES = options()["game"]
 OPTIMIZERS = options()["optimizer"]
@@ -20,6 +23,7 @@ SLOTS = (
     "projection@critic.projection=ball",
     "critic.projection.radius=5.0",
     "schedule@critic.projection_schedule=cosine",
+    "critic.projection_schedule.end=0.5",
 )
 
 
@@ -56,6 +60,66 @@ def test_every_game_trains_both_tasks_and_survives_a_checkpoint(task: str, game:
 def test_every_optimizer_trains_both_tasks_and_survives_a_checkpoint(task: str, optimizer: str) -> None:
     players = [f"optimizer@{player}.optimizer={optimizer}" for player in ("critic", OTHER[task])]
     _round_trip(task, *players, steps=3 if task == "wgan" else 64)
+
+
+@pytest.mark.parametrize(
+    ("task", "overrides", "message"),
+    [
+        ("wgan", ["schedule@critic.noise_schedule=cosine"], r"critic\.noise_schedule = Cosine.*no noise to schedule"),
+        ("wgan", ["schedule@critic.momentum_schedule=cosine"], r"critic\.momentum_schedule = .*no momentum"),
+        ("ddpg", ["schedule@actor.projection_schedule=cosine"], r"actor\.projection_schedule = .*no projection"),
+        (
+            "wgan",
+            ["schedule@critic.projection_schedule=cosine"],
+            r"critic\.projection_schedule = .*shrinks the set",
+        ),
+        (
+            "ddpg",
+            ["schedule@critic.momentum_schedule=linear", "critic.momentum_schedule.end=2.0"],
+            r"critic\.momentum_schedule = .*leads beta to",
+        ),
+        (
+            "wgan",
+            ["optimizer@critic.optimizer=nesterov", "game=consensus"],
+            r"critic\.optimizer = Descent.*Consensus",
+        ),
+        ("ddpg", ["critic.optimizer.lr=inf"], r"lr = inf: the learning rate must be positive"),
+        (
+            "wgan",
+            ["optimizer@critic.optimizer=adagrad_full", "lipschitz=none"],
+            r"critic\.optimizer\.max_size = 1000: .*use adagrad, the diagonal",
+        ),
+        ("wgan", ["optimizer@critic.optimizer=adagrad_full"], r"critic\.projection = Box.*lipschitz = Clip"),
+    ],
+)
+def test_what_would_do_nothing_or_harm_is_refused(task: str, overrides: list[str], message: str) -> None:
+    wide = ["critic.network.hidden=[64,64]"]
+    with pytest.raises(Exception, match=message):
+        build(*TASKS[task], *wide, *overrides)
+
+
+@pytest.mark.parametrize("optimizer", ["adam", "amsgrad", "accelegrad", "rmsprop"])
+def test_a_learning_rate_that_ends_at_zero_is_no_divergence(optimizer: str, tmp_path: Path) -> None:
+    end = ("schedule@critic.schedule=linear", "critic.schedule.end=0.0", "critic.schedule.end_step=5")
+    run = ("lipschitz=gradient_penalty", f"optimizer@critic.optimizer={optimizer}", *end, f"run_dir={tmp_path}/run")
+    last = summary(train(*TASKS["wgan"], *run, "log_every=1", "steps=12"))
+    # AcceleGrad's y goes on towards its z.
+    assert (last["optim/critic/update_norm"] == 0.0) == (optimizer != "accelegrad")
+    assert "optim/critic/effective_lr" in last
+
+
+@pytest.mark.parametrize("player", ["critic", "actor"])
+def test_ddpg_without_a_target_network_learns_from_the_network_itself(player: str) -> None:
+    task = build(*TASKS["ddpg"], f"averaging@{player}.averaging=none")
+    for _ in range(70):
+        task.advance()
+    assert "critic/loss" in task.metrics()
+    task.close()
+
+
+def test_the_game_within_lookahead_is_chosen_like_any_other() -> None:
+    task = build(*TASKS["wgan"], "game=lookahead", "game@game.inner=extragradient", "lipschitz=gradient_penalty")
+    assert isinstance(task, WGAN) and task.update.game == Lookahead(Extragradient())
 
 
 def test_a_clipped_critic_refuses_a_method_that_leaves_theta_unprojected() -> None:

@@ -137,7 +137,10 @@ class WGAN(Task):
                     f"critic.optimizer = {critic.optimizer}: leaves theta itself unprojected, so that lipschitz = "
                     f"{lipschitz} would not hold; use another method, or lipschitz=gradient_penalty"
                 )
-            critic = replace(critic, projection=projection)
+            try:
+                critic = replace(critic, projection=projection)
+            except ValueError as error:
+                raise ValueError(f"critic.{error} (lipschitz = {lipschitz} is that projection)") from None
         self.settings, self.data, self.lipschitz = settings, data, lipschitz
         self.batch_size, self.latent_dim = batch_size, latent_dim
         self.steps_done = 0

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, field
 
 from torch import Tensor
@@ -44,7 +45,7 @@ class AcceleGrad(Method):
 
     def __post_init__(self) -> None:
         for name in ("diameter", "gradient_bound", "lr"):
-            if not getattr(self, name) > 0:
+            if not 0 < getattr(self, name) < math.inf:
                 raise ValueError(f"{name} = {getattr(self, name)}: must be positive, for example 1.0")
 
     looks_ahead = True
@@ -76,7 +77,7 @@ class AcceleGrad(Method):
         return 2 * self.diameter * s["lr"] / (total + self.gradient_bound**2).sqrt()
 
     def diagonal(self, state: Slots, s: Scalars) -> Tensor:
-        return s["lr"] / self._eta(state["sum_square"], s)
+        return (state["sum_square"] + self.gradient_bound**2).sqrt() / (2 * self.diameter)
 
     def projected(self, theta: Tensor, state: Slots) -> Tensor:
         return state["z"]

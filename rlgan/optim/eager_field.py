@@ -42,7 +42,7 @@ class EagerField(Field):
         """The networks as a loss sees them when the players `training` take gradients."""
         if training not in self._nets:
             own = {n: ModuleNet(p.module if n in training else p.vector.frozen) for n, p in self.players.items()}
-            average = {n: ModuleNet(p.average) for n, p in self.players.items() if p.spec.averaging.active}
+            average = {n: ModuleNet(p.average) for n, p in self.players.items()}
             self._nets[training] = self._nets_type(**own, average=self._average_type(**average))
         return self._nets[training]
 
@@ -61,8 +61,11 @@ class EagerField(Field):
             self.players[name].put_back(taken)
         return at
 
-    def place(self, at: Position, name: str, theta: Tensor) -> Position:
-        self.players[name].state["theta"].copy_(theta)
+    def place(self, at: Position, name: str, theta: Tensor, weight: float | Tensor | None) -> Position:
+        state = self.players[name].state
+        if weight is not None:
+            state["average"]["theta_bar"].add_((theta - state["theta"]) * weight)
+        state["theta"].copy_(theta)
         return at
 
     def remember(self, at: Position, name: str, **slots: Tensor) -> Position:
@@ -86,7 +89,7 @@ class EagerField(Field):
         nets = self.nets(self.names)
         losses, report = {}, {}
         joint = self.losses.joint
-        for label, loss in {"game": joint}.items() if joint is not None else self.losses.of.items():
+        for label, loss in {self.joint_label: joint}.items() if joint is not None else self.losses.of.items():
             value, metrics = loss(nets, batch)
             number = value.item()
             if not math.isfinite(number):
@@ -102,7 +105,7 @@ class EagerField(Field):
 
         v = {}
         for name, own in parameters.items():
-            loss_of = losses["game"] if joint is not None else losses[name]
+            loss_of = losses[self.joint_label] if joint is not None else losses[name]
             g = ravel(torch.autograd.grad(loss_of, own, create_graph=True, allow_unused=True), own)
             v[name] = -g if joint is not None and self.losses.signs[name] != 1 else g
         whole = torch.cat(list(v.values()))

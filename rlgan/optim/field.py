@@ -92,9 +92,13 @@ class Field(ABC):
         if set(self.players) != set(losses.of):
             raise ValueError(f"losses = {sorted(losses.of)}: one for each player {sorted(self.players)}")
         self.names = tuple(losses.of)
-        averaged = [p.name for p in players if p.spec.averaging.active]
         self._nets_type: Any = namedtuple("Nets", [*self.players, "average"])  # type: ignore[misc]
-        self._average_type: Any = namedtuple("Average", averaged)  # type: ignore[misc]
+        self._average_type: Any = namedtuple("Average", list(self.players))  # type: ignore[misc]
+
+    @property
+    def joint_label(self) -> str:
+        """Whose loss the joint one is reported as: the player's whose own it is, or the game's."""
+        return next((name for name, loss in self.losses.of.items() if loss == self.losses.joint), "game")
 
     def gradients(
         self, at: Position, batch: Any, names: Sequence[str], scalars: Mapping[str, Scalars] | None = None
@@ -121,7 +125,7 @@ class Field(ABC):
         if len(names) == 1:
             return self._gradient(at, batch, (names[0],), self.losses.of[names[0]], names[0])
         if self.losses.joint is not None and len(names) == len(self.names):
-            at, joint, report = self._gradient(at, batch, tuple(names), self.losses.joint, "game")
+            at, joint, report = self._gradient(at, batch, tuple(names), self.losses.joint, self.joint_label)
             return at, {n: g if self.losses.signs[n] == 1 else -g for n, g in joint.items()}, report
         grads: dict[str, Tensor] = {}
         metrics: Report = {}
@@ -144,8 +148,8 @@ class Field(ABC):
         """The saved position; networks keep the statistics that they have gathered since (buffers)."""
 
     @abstractmethod
-    def place(self, at: Position, name: str, theta: Tensor) -> Position:
-        """The position with a player's theta (d,) replaced."""
+    def place(self, at: Position, name: str, theta: Tensor, weight: float | Tensor | None) -> Position:
+        """The position with a player's theta (d,) replaced, and the old one in its average, where it has `weight`."""
 
     @abstractmethod
     def remember(self, at: Position, name: str, **slots: Tensor) -> Position:

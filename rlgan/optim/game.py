@@ -30,6 +30,7 @@ from torch import Tensor
 
 from rlgan.optim.field import Field, Position, Report
 from rlgan.optim.metric import Scalars, Slots
+from rlgan.optim.player import Player
 
 Plan: TypeAlias = Mapping[str, Sequence[tuple[Scalars, Tensor | None]]]
 """For each player, for each of its steps in a move: the numbers of the step and its noise."""
@@ -50,6 +51,14 @@ class Game(ABC):
         (a generator does not meet the noise again that the critic has just been trained on).
         """
 
+    def check(self, players: Mapping[str, Player]) -> None:
+        """Refuse players that this game cannot move.
+
+        Raises:
+            ValueError: with the reason and a remedy.
+        """
+        return None
+
     def init(self, theta: Tensor) -> Slots:
         """What is kept of a player from move to move, by name, for its vector `theta` (d,)."""
         return {}
@@ -65,18 +74,22 @@ class Game(ABC):
         """One move of all players from `at` with the numbers `s`, and the metrics of each player's last step."""
 
 
-@dataclass(frozen=True)
-class Simultaneous(Game):
-    """All gradients at the same point and the same batch, then all steps (deck 000, "GDA").
-
-    A zero-sum loss costs one backward pass, not two.
-    """
+class Together(Game):
+    """A game in which every player takes one step a move."""
 
     def steps(self, names: Sequence[str]) -> dict[str, int]:
         return dict.fromkeys(names, 1)
 
     def batches(self, shares_batch: bool) -> int:
         return 1
+
+
+@dataclass(frozen=True)
+class Simultaneous(Together):
+    """All gradients at the same point and the same batch, then all steps (deck 000, "GDA").
+
+    A zero-sum loss costs one backward pass, not two.
+    """
 
     def move(
         self, field: Field, at: Position, batches: Sequence[Any], plan: Plan, s: Scalars
@@ -125,16 +138,6 @@ class Alternating(Game):
             at, norms = _step(field, at, grads, plan, 0)
             metrics.update(own, **norms)
         return at, metrics
-
-
-class Together(Game):
-    """A game in which every player takes one step a move."""
-
-    def steps(self, names: Sequence[str]) -> dict[str, int]:
-        return dict.fromkeys(names, 1)
-
-    def batches(self, shares_batch: bool) -> int:
-        return 1
 
 
 @dataclass(frozen=True)
@@ -239,6 +242,9 @@ class Lookahead(Game):
     def batches(self, shares_batch: bool) -> int:
         return self.inner.batches(shares_batch)
 
+    def check(self, players: Mapping[str, Player]) -> None:
+        self.inner.check(players)
+
     def init(self, theta: Tensor) -> Slots:
         return {**self.inner.init(theta), "slow": theta.clone()}
 
@@ -261,7 +267,8 @@ class Lookahead(Game):
                 fast, slow = torch.where(due, back, fast), torch.where(due, back, slow)
             else:
                 fast, slow = back, back
-            at = field.place(at, name, fast)
+            # The average has taken in the point that is given up: with the weight of the move's last step.
+            at = field.place(at, name, fast, plan[name][-1][0].get("average"))
             at = field.remember(at, name, slow=slow)
         return at, metrics
 
@@ -283,10 +290,12 @@ class Consensus(Together):
         if self.gamma < 0:
             raise ValueError(f"gamma = {self.gamma}: the weight of J^T v is at least 0, for example 0.1")
 
+    def check(self, players: Mapping[str, Player]) -> None:
+        _refuse_look_ahead(self, players)
+
     def move(
         self, field: Field, at: Position, batches: Sequence[Any], plan: Plan, s: Scalars
     ) -> tuple[Position, Report]:
-        _refuse_look_ahead(field, self)
         at, lin, metrics = field.linearise(at, batches[0])
         pulled = lin.transposed(lin.v)
         at, norms = _step(field, at, {n: g + pulled[n] * self.gamma for n, g in lin.v.items()}, plan, 0)
@@ -314,10 +323,12 @@ class Symplectic(Together):
         if self.strength < 0:
             raise ValueError(f"strength = {self.strength}: |lambda| is at least 0, for example 1.0")
 
+    def check(self, players: Mapping[str, Player]) -> None:
+        _refuse_look_ahead(self, players)
+
     def move(
         self, field: Field, at: Position, batches: Sequence[Any], plan: Plan, s: Scalars
     ) -> tuple[Position, Report]:
-        _refuse_look_ahead(field, self)
         at, lin, metrics = field.linearise(at, batches[0])
         transposed, forward = lin.transposed(lin.v), lin.forward(lin.v)
         turned = {n: (transposed[n] - forward[n]) / 2 for n in lin.v}  # A^T v
@@ -330,12 +341,13 @@ class Symplectic(Together):
         return at, {**metrics, **norms}
 
 
-def _refuse_look_ahead(field: Field, game: Game) -> None:
-    for name, player in field.players.items():
+def _refuse_look_ahead(game: Game, players: Mapping[str, Player]) -> None:
+    for name, player in players.items():
         if player.spec.optimizer.looks_ahead:
             raise ValueError(
-                f"{name}.optimizer = {player.spec.optimizer}: takes its gradient at another point than the Jacobian of "
-                f"game = {type(game).__name__.lower()} is taken at; use heavy_ball for nesterov, or game=extragradient"
+                f"{name}.optimizer = {type(player.spec.optimizer).__name__}: takes its gradient at another point than "
+                f"theta, where {type(game).__name__} has its Jacobian; use a method that takes it at theta (sgd, "
+                "heavy_ball, adam), or game=extragradient"
             )
 
 

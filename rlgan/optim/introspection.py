@@ -58,7 +58,9 @@ def introspect(player: Player, earlier: Before, xi: Tensor | None) -> dict[str, 
         else:
             found.update({f"{name}/effective_lr{end}": alpha / v for end, v in _quantiles(h).items()})
         if frame is not None:
-            found[f"{name}/effective_momentum"] = _momentum(player, earlier, frame.beta, frame.in_metric, h)
+            beta = _momentum(player, earlier, frame.beta, frame.in_metric, h)
+            if beta is not None:
+                found[f"{name}/effective_momentum"] = beta
     if xi is not None:
         found[f"{name}/noise_norm"] = xi.norm() * s["sigma"]
     if player.projection.active:
@@ -66,11 +68,15 @@ def introspect(player: Player, earlier: Before, xi: Tensor | None) -> dict[str, 
     return found
 
 
-def _momentum(player: Player, earlier: Before, beta: float, in_metric: bool, h: Tensor | None) -> Tensor | float:
+def _momentum(player: Player, earlier: Before, beta: float, in_metric: bool, h: Tensor | None) -> Tensor | float | None:
+    """None after a step at learning rate 0, whose displacement says nothing of the momentum."""
     if not in_metric or beta == 0 or player.steps == 1:
         return beta
     t = player.steps
-    beta = beta * player.scalars(t)["lr"] / player.scalars(t - 1)["lr"]
+    former = player.scalars(t - 1)["lr"]
+    if former == 0:
+        return None
+    beta = beta * player.scalars(t)["lr"] / former
     if h is None or earlier.h is None:
         return beta
     ratio = (earlier.h / h) ** (1 / max(t - earlier.steps, 1))

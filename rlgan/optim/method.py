@@ -9,6 +9,7 @@ A new method is a function here (see presets.py) and one YAML.
 
 from __future__ import annotations
 
+import math
 from abc import ABC, abstractmethod
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -49,6 +50,8 @@ class Method(ABC):
     noise: Noise
     looks_ahead: bool = False
     """Whether the gradient is taken at `point` and not at theta."""
+    has_momentum: bool = False
+    """Whether there is a coefficient (rho, beta1) to schedule."""
     feasible: ClassVar[bool] = True
     """Whether theta itself is projected."""
     stackable: ClassVar[bool] = True
@@ -132,14 +135,18 @@ class Descent(Method):
     project_in: Literal["own", "euclidean"] = "own"
 
     def __post_init__(self) -> None:
-        if not self.lr > 0:
+        if not 0 < self.lr < math.inf:
             raise ValueError(f"lr = {self.lr}: the learning rate must be positive, for example 1e-3")
-        if self.weight_decay < 0:
+        if not 0 <= self.weight_decay < math.inf:
             raise ValueError(f"weight_decay = {self.weight_decay}: must be at least 0, for example 1e-2")
 
     @property
     def looks_ahead(self) -> bool:  # type: ignore[override]
         return self.momentum.looks_ahead
+
+    @property
+    def has_momentum(self) -> bool:  # type: ignore[override]
+        return not isinstance(self.momentum, NoMomentum)
 
     @property
     def kind(self) -> Kind:

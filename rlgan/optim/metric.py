@@ -208,7 +208,7 @@ class AdaGradFull(Metric):
         if d > self.max_size:
             raise ValueError(
                 f"max_size = {self.max_size}: full-matrix AdaGrad keeps a d x d matrix and takes its root at every "
-                f"step, and this player has d = {d} parameters; use optimizer=adagrad (the diagonal)"
+                f"step, and this player has d = {d} parameters; use adagrad, the diagonal"
             )
         return {"outer_sum": theta.new_zeros(d, d)}
 

@@ -62,7 +62,7 @@ class Gaussian(Noise):
     sigma: float = 1e-3
 
     def __post_init__(self) -> None:
-        if not self.sigma > 0:
+        if not 0 < self.sigma < math.inf:
             raise ValueError(f"sigma = {self.sigma}: must be positive, for example 1e-3; noise=none for no noise")
 
     def draw(self, theta: Tensor, generator: torch.Generator, state: Slots) -> Tensor:
@@ -89,7 +89,7 @@ class Sphere(Noise):
     sigma: float = 1.0
 
     def __post_init__(self) -> None:
-        if not self.sigma > 0:
+        if not 0 < self.sigma < math.inf:
             raise ValueError(f"sigma = {self.sigma}: must be positive, for example 1.0; noise=none for no noise")
 
     def draw(self, theta: Tensor, generator: torch.Generator, state: Slots) -> Tensor:
@@ -116,7 +116,7 @@ class Langevin(Noise):
     temperature: float = 1.0
 
     def __post_init__(self) -> None:
-        if not self.temperature > 0:
+        if not 0 < self.temperature < math.inf:
             raise ValueError(f"temperature = {self.temperature}: must be positive, for example 1.0")
 
     def draw(self, theta: Tensor, generator: torch.Generator, state: Slots) -> Tensor:
@@ -147,7 +147,7 @@ class OrnsteinUhlenbeck(Noise):
 
     def __post_init__(self) -> None:
         for name in ("sigma", "rate", "dt"):
-            if not getattr(self, name) > 0:
+            if not 0 < getattr(self, name) < math.inf:
                 raise ValueError(f"{name} = {getattr(self, name)}: must be positive; noise=none for no noise")
         if self.rate * self.dt >= 2:
             raise ValueError(

@@ -99,8 +99,15 @@ class Player:
         generator: where noise is drawn, saved by whoever made it; needed only with noise.
 
     Raises:
-        ValueError: if there is noise and no generator.
+        ValueError: if there is noise and no generator, a schedule of what the player does not have, or one that leads
+            out of a number's range.
+
+    Attributes:
+        average: the averaged network in evaluation mode, its parameters without gradient; the player's own parameters
+            where no average is kept.
     """
+
+    average: nn.Module
 
     def __init__(
         self,
@@ -125,10 +132,15 @@ class Player:
         theta = self.vector.theta
         # From the first move on no other player sees a point outside of K.
         theta.copy_(self.projection(theta, self.projection.scalars(spec.projection_schedule(0, horizon))))
+        self._check_schedules()
+        try:
+            slots = spec.optimizer.init(theta)
+        except ValueError as error:
+            raise ValueError(f"{name}.optimizer.{error}") from None
         self.state: PlayerState = {
             "theta": theta,
             "buffers": self.vector.buffers(),
-            "slots": spec.optimizer.init(theta),
+            "slots": slots,
             "average": {},
             "average_buffers": {},
             "game": {},
@@ -139,12 +151,41 @@ class Player:
             self.state["average_buffers"] = {name: b.clone() for name, b in self.vector.buffers().items()}
         self._bind()
 
+    def _check_schedules(self) -> None:
+        """Refuse a schedule of nothing, and one that leads a momentum to 1 or K to a point (at a thousand steps)."""
+        spec = self.spec
+        for what, there in (
+            ("momentum", spec.optimizer.has_momentum),
+            ("noise", spec.xi.active),
+            ("projection", self.projection.active),
+        ):
+            schedule = getattr(spec, f"{what}_schedule")
+            if not there and not isinstance(schedule, Constant):
+                raise ValueError(
+                    f"{self.name}.{what}_schedule = {schedule}: this player has no {what} to schedule; use "
+                    f"schedule@{self.name}.{what}_schedule=constant"
+                )
+        for i in range(0, self.horizon + 1, max(self.horizon // 1000, 1)):
+            numbers = spec.optimizer.scalars(i + 1, 1.0, self.momentum)
+            for key in ("rho", "beta"):
+                if key in numbers and not -1 <= numbers[key] < 1:
+                    raise ValueError(
+                        f"{self.name}.momentum_schedule = {spec.momentum_schedule}: leads {key} to {numbers[key]:.3g} "
+                        f"at step {i}, and it lies below 1; use a schedule of factors that keeps it there"
+                    )
+            if self.projection.active and not spec.projection_schedule(i, self.horizon) > 0:
+                raise ValueError(
+                    f"{self.name}.projection_schedule = {spec.projection_schedule}: shrinks the set to a point by step "
+                    f"{i}; end it above 0, for example {self.name}.projection_schedule.end=0.1"
+                )
+
     def _bind(self) -> None:
         """Make what works on the state's own tensors."""
-        self._average_module: nn.Module | None = None
         if self.state["average"]:
-            self._average_module = self.vector.bound_to(self.state["average"]["theta_bar"]).eval()
-            share_buffers(self._average_module, self.state["average_buffers"])
+            self.average = self.vector.bound_to(self.state["average"]["theta_bar"]).eval()
+            share_buffers(self.average, self.state["average_buffers"])
+        else:
+            self.average = self.vector.bound_to(self.vector.theta).eval()
         self._engine = self.spec.optimizer.engine(self.vector, self.state["slots"], self.momentum)
 
     def rehome(self, state: PlayerState) -> None:
@@ -162,11 +203,6 @@ class Player:
     def module(self) -> nn.Module:
         """The network itself; its parameters are views of ``theta``."""
         return self.vector.module
-
-    @property
-    def average(self) -> nn.Module:
-        """The averaged network in evaluation mode, or the network itself where no average is kept."""
-        return self.module if self._average_module is None else self._average_module
 
     def scalars(self, t: int) -> dict[str, float]:
         """The numbers that step `t` (1, 2, ...) needs, in Python doubles."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Literal, TypeAlias
 
 from rlgan.optim.method import Descent
@@ -19,7 +20,7 @@ def _share(name: str, value: float) -> None:
 
 
 def _positive(name: str, value: float, why: str, example: str) -> None:
-    if not value > 0:
+    if not 0 < value < math.inf:
         raise ValueError(f"{name} = {value}: must be positive, {why}; for example {example}")
 
 
@@ -139,13 +140,14 @@ def amsgrad(
 ) -> Descent:
     """m and v EMAs of g and g*g, v^ <- max(v^, v), theta <- P_K^H(theta - lr m / H) (Reddi et al. 2018; deck 002).
 
-    ``slide``: H = sqrt v^, v^_0 = `initial` > 0, no bias corrections (the slide's m^ is nowhere defined: m). H never
-    shrinks. ``torch``: as torch.optim.Adam(amsgrad=True), H = eps + sqrt(v^ / (1 - beta2^t)), v^_0 = 0.
+    ``slide``: H = sqrt v^, v^_0 = `initial` > 0, no bias corrections (the slide's m^ is nowhere defined: m), no `eps`.
+    H never shrinks. ``torch``: as torch.optim.Adam(amsgrad=True), H = eps + sqrt(v^ / (1 - beta2^t)), v^_0 = 0.
     """
     _share("beta1", beta1)
     _share("beta2", beta2)
+    _eps(eps)
+    _positive("initial", initial, "it keeps the first step from 0/0", "1e-8")
     if order == "torch":
-        _eps(eps)
         return Descent(
             lr,
             GradientEMA(beta1),
@@ -153,7 +155,6 @@ def amsgrad(
             weight_decay=weight_decay,
             project_in=project_in,
         )
-    _positive("initial", initial, "it keeps the first step from 0/0", "1e-8")
     metric = AMS(beta2, 0.0, initial, bias_correction=False)
     return Descent(
         lr, GradientEMA(beta1, bias_correction=False), metric, weight_decay=weight_decay, project_in=project_in

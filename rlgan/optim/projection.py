@@ -90,7 +90,7 @@ class Box(Projection):
     radius: float = 0.01
 
     def __post_init__(self) -> None:
-        if not self.radius > 0:
+        if not 0 < self.radius < math.inf:
             raise ValueError(f"radius = {self.radius}: must be positive, for example 0.01")
 
     def scalars(self, factor: float) -> dict[str, float]:

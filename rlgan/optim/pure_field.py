@@ -41,9 +41,10 @@ class PureField(Field):
         for name, player in self.players.items():
             state = players[name]
             own[name] = PureNet(player.vector, player.module, thetas.get(name, state["theta"]), state["buffers"])
-            if state["average"]:
-                theta_bar = state["average"]["theta_bar"]
-                average[name] = PureNet(player.vector, player.average, theta_bar, state["average_buffers"])
+            theta_bar, seen = state["average"].get("theta_bar"), state["average_buffers"]
+            if theta_bar is None:
+                theta_bar, seen = state["theta"], state["buffers"]
+            average[name] = PureNet(player.vector, player.average, theta_bar, seen)
         return self._nets_type(**own, average=self._average_type(**average))
 
     def state(self, at: Position, name: str) -> PlayerState:
@@ -55,8 +56,13 @@ class PureField(Field):
     def restore(self, at: Position, saved: dict[str, PlayerState]) -> Position:
         return Position({n: _with_buffers(saved[n], state["buffers"]) for n, state in at.players.items()}, at.finite)
 
-    def place(self, at: Position, name: str, theta: Tensor) -> Position:
-        return _at(at, {name: self._kept(at, theta, at.players[name]["theta"])})
+    def place(self, at: Position, name: str, theta: Tensor, weight: float | Tensor | None) -> Position:
+        state = at.players[name]
+        theta = self._kept(at, theta, state["theta"])
+        average = state["average"]
+        if weight is not None:
+            average = {"theta_bar": average["theta_bar"] + (theta - state["theta"]) * weight}
+        return Position({**at.players, name: {**state, "theta": theta, "average": average}}, at.finite)
 
     def remember(self, at: Position, name: str, **slots: Tensor) -> Position:
         state = at.players[name]

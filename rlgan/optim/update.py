@@ -43,7 +43,7 @@ def resolve_compile(
     if requested is True and not compiler:
         raise ValueError("compile = true: no C++ compiler found; install g++, or use compile=auto to run eagerly")
     if requested != "auto":
-        return requested, "as asked"
+        return requested, "as configured"
     eager = [method for method in methods if not method.stackable]
     if eager:
         return False, f"{eager[0]} cannot be compiled"
@@ -94,6 +94,7 @@ class Update:
         self.pure = PureField(players, losses)
         self.steps = game.steps(self.pure.names)
         self.batches = game.batches(shares_batch)
+        game.check(self.players)
         for player in players:
             if compiled and not player.spec.optimizer.stackable:
                 raise ValueError(

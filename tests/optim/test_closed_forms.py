@@ -162,7 +162,7 @@ def test_full_matrix_adagrad_equals_the_matrix_root_and_turns_with_the_coordinat
 
 
 def test_full_matrix_adagrad_refuses_a_large_player() -> None:
-    with pytest.raises(ValueError, match=r"max_size = 3: .* d = 4 parameters; use optimizer=adagrad"):
+    with pytest.raises(ValueError, match=r"p\.optimizer\.max_size = 3: .* d = 4 parameters; use adagrad, the diagonal"):
         player(adagrad_full(0.1, max_size=3), start())
 
 

@@ -21,6 +21,7 @@ from rlgan.optim import (
     NonFinite,
     Optimistic,
     PastExtrapolation,
+    Periodic,
     Player,
     PlayerSpec,
     Position,
@@ -256,6 +257,22 @@ def test_lookahead_goes_back_along_the_chord(k: int) -> None:
         assert abs(slow) < abs(1 + 1j)
 
 
+def test_the_average_follows_lookahead_to_where_it_goes_back() -> None:
+    """theta_bar takes in the point that is kept, with its weight, and not the one that is given up."""
+    for k, averaging in ((2, Periodic(2)), (3, EMA(0.25))):
+        spec = PlayerSpec(None, sgd(0.3), averaging=averaging)
+        update = make(Lookahead(Simultaneous(), k, 0.5), bilinear("critic"), spec)
+        slow = z = bar = 1 + 1j
+        for t in range(1, 13):
+            update([ONE])
+            z = z * (1 + 0.3j)
+            if t % k == 0:
+                slow = z = slow + 0.5 * (z - slow)
+            bar = bar + averaging.weight(t, 0) * (z - bar)
+            found = [update.players[n].average(ONE.one).item() for n in ("generator", "critic")]
+            assert complex(*found) == pytest.approx(bar, rel=1e-12)
+
+
 @pytest.mark.parametrize("joint", [False, True])
 def test_consensus_and_symplectic_adjustment_turn_the_bilinear_game_inwards(joint: bool) -> None:
     """J = [[0, 1], [-1, 0]] = A: J^T v = A^T v = z, so both multiply z by 1 + i h - h weight."""
@@ -315,10 +332,9 @@ def test_extra_adam_changes_its_moments_once_a_move() -> None:
 
 
 def test_games_with_a_jacobian_refuse_a_method_that_looks_ahead() -> None:
-    for game in (Consensus(), Symplectic()):
-        update = make(game, bilinear("critic"), PlayerSpec(None, nesterov(0.1)))
-        with pytest.raises(ValueError, match=r"critic.optimizer = .*use heavy_ball"):
-            update([ONE])
+    for game in (Consensus(), Symplectic(), Lookahead(Consensus())):
+        with pytest.raises(ValueError, match=r"critic.optimizer = Descent: takes its gradient at another .*heavy_ball"):
+            make(game, bilinear("critic"), PlayerSpec(None, nesterov(0.1)))
 
 
 def test_a_bad_point_ahead_leaves_no_trace() -> None:
