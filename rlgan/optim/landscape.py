@@ -154,8 +154,8 @@ class Landscape:
             `eigenvalue/smallest` and their `..._error`, `step/optimal` (where it is finite), `sharpness/rise` and
             `sharpness/keskar` (where 1 + loss > 0).
         kind: the classification of the point.
-        line, top: slices along a random direction, and along the eigenvector of the largest eigenvalue made as long as
-            that (a quarter of the way: the steepest direction soon leaves what the eigenvalue says).
+        line, top: slices along a random direction, and along the eigenvector of the eigenvalue of largest size made as
+            long as that (a quarter of the way: the steepest direction soon leaves what the eigenvalue says).
         plane: the slice through two random directions, the first that of `line`.
         notes: what a reader of the numbers has to know, one sentence each.
     """
@@ -213,7 +213,7 @@ def survey(
     numbers["sharpness/keskar"] = sharp.sharpness
     generator = torch.Generator().manual_seed(seed)
     first, second = (filter_normalised(vector, theta, generator) for _ in range(2))
-    steepest = ends.largest.vector * first.norm()
+    steepest = max(ends.largest, ends.smallest, key=lambda end: abs(end.value)).vector * first.norm()
     return Landscape(
         {tag: number for tag, number in numbers.items() if math.isfinite(number)},
         point.kind,

@@ -75,9 +75,7 @@ def draw(landscape: Landscape, player: str, step: int) -> Figure:
     along, steepest = left.subplots(2, 1)
     here = landscape.numbers["loss"]
     _line(along, landscape.line, here, _LINE, "distance along a random direction (1 = length of theta's filters)")
-    _line(
-        steepest, landscape.top, here, _TOP, r"distance along the eigenvector of $\lambda_{\mathrm{max}}$ (same unit)"
-    )
+    _line(steepest, landscape.top, here, _TOP, r"distance along the eigenvector of the largest $|\lambda|$ (same unit)")
     left.supylabel(f"loss of the {player}", fontsize=8, color=_INK)
     _plane(right, right.subplots(), landscape.plane, player)
     ends = "   ".join(

@@ -163,6 +163,11 @@ def test_average_network_is_linked_carries_buffers_and_is_in_evaluation_mode() -
     assert not any(p.requires_grad for p in player.average.parameters())
 
 
-def test_without_an_average_the_network_itself_is_used() -> None:
-    player = Player("p", nn.Linear(2, 1), PlayerSpec(None, sgd(0.1)))
-    assert player.average is player.module and not player.state["average"]
+def test_without_an_average_the_networks_own_parameters_are_used() -> None:
+    player = Player("p", nn.Sequential(nn.Linear(2, 3), nn.BatchNorm1d(3)), PlayerSpec(None, sgd(0.1)))
+    assert not player.state["average"] and not player.average.training
+    assert not any(p.requires_grad for p in player.average.parameters())
+    x = torch.randn(5, 2)
+    player.module(x)  # batch norm's statistics are shared too
+    player.step_in_place(torch.ones_like(player.vector.theta), player.scalars(1), None)
+    assert torch.equal(player.average(x), player.module.eval()(x))
