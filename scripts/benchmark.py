@@ -335,9 +335,9 @@ def pytorch_optimizer_step(shapes: Shapes) -> Variant | None:
 def optim(blocks: int) -> dict[str, list[dict[str, float | str]]]:
     """One optimizer step: Adam against its peers, and every method against the bytes that it has to move."""
     results = {}
-    for title, shapes, calls, peers in (
-        ("Adam, 70k parameters in 6 tensors", SMALL, 50, True),
-        ("Adam, 10M parameters in one tensor", LARGE, 2, True),
+    for title, shapes, calls in (
+        ("Adam, 70k parameters in 6 tensors", SMALL, 50),
+        ("Adam, 10M parameters in one tensor", LARGE, 2),
     ):
         variants: dict[str, Variant | None] = {
             "torch.optim.Adam": torch_step(torch.optim.Adam, shapes),
@@ -346,8 +346,8 @@ def optim(blocks: int) -> dict[str, list[dict[str, float | str]]]:
             "rlgan, torch subclass": torch_step(torch_optimizer.Adam, shapes),
             "rlgan, on the vector": player_step(adam(1e-3), shapes, graph=False),
             "rlgan, on the vector, compiled": player_step(adam(1e-3), shapes, graph=True),
-            "optax.adam, jit": optax_step(shapes) if peers else None,
-            "pytorch_optimizer.AdaBelief": pytorch_optimizer_step(shapes) if peers else None,
+            "optax.adam, jit": optax_step(shapes),
+            "pytorch_optimizer.AdaBelief": pytorch_optimizer_step(shapes),
         }
         missing = [name for name, call in variants.items() if call is None]
         if missing:

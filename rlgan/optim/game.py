@@ -273,8 +273,21 @@ class Lookahead(Game):
         return at, metrics
 
 
+class WithJacobian(Together):
+    """A game that uses the Jacobian of the field, which is taken at theta, and so must be the gradients."""
+
+    def check(self, players: Mapping[str, Player]) -> None:
+        for name, player in players.items():
+            if player.spec.optimizer.looks_ahead:
+                raise ValueError(
+                    f"{name}.optimizer = {type(player.spec.optimizer).__name__}: takes its gradient at another point "
+                    f"than theta, where {type(self).__name__} has its Jacobian; use a method that takes it at theta "
+                    "(sgd, heavy_ball, adam), or game=extragradient"
+                )
+
+
 @dataclass(frozen=True)
-class Consensus(Together):
+class Consensus(WithJacobian):
     """z+ = step(z, v + gamma J^T v): also down the gradient of |v|^2 / 2 (Mescheder et al. 2017).
 
     Args:
@@ -290,9 +303,6 @@ class Consensus(Together):
         if self.gamma < 0:
             raise ValueError(f"gamma = {self.gamma}: the weight of J^T v is at least 0, for example 0.1")
 
-    def check(self, players: Mapping[str, Player]) -> None:
-        _refuse_look_ahead(self, players)
-
     def move(
         self, field: Field, at: Position, batches: Sequence[Any], plan: Plan, s: Scalars
     ) -> tuple[Position, Report]:
@@ -303,7 +313,7 @@ class Consensus(Together):
 
 
 @dataclass(frozen=True)
-class Symplectic(Together):
+class Symplectic(WithJacobian):
     """z+ = step(z, v + lambda A^T v), A = (J - J^T) / 2: symplectic gradient adjustment (Balduzzi et al. 2018).
 
     With `align` lambda takes the sign of <v, J^T v> <A^T v, J^T v> (their Algorithm 1, with epsilon = 0.1).
@@ -323,9 +333,6 @@ class Symplectic(Together):
         if self.strength < 0:
             raise ValueError(f"strength = {self.strength}: |lambda| is at least 0, for example 1.0")
 
-    def check(self, players: Mapping[str, Player]) -> None:
-        _refuse_look_ahead(self, players)
-
     def move(
         self, field: Field, at: Position, batches: Sequence[Any], plan: Plan, s: Scalars
     ) -> tuple[Position, Report]:
@@ -339,16 +346,6 @@ class Symplectic(Together):
             sign = torch.where(product >= 0, 1.0, -1.0).to(product.dtype)
         at, norms = _step(field, at, {n: g + turned[n] * (sign * self.strength) for n, g in lin.v.items()}, plan, 0)
         return at, {**metrics, **norms}
-
-
-def _refuse_look_ahead(game: Game, players: Mapping[str, Player]) -> None:
-    for name, player in players.items():
-        if player.spec.optimizer.looks_ahead:
-            raise ValueError(
-                f"{name}.optimizer = {type(player.spec.optimizer).__name__}: takes its gradient at another point than "
-                f"theta, where {type(game).__name__} has its Jacobian; use a method that takes it at theta (sgd, "
-                "heavy_ball, adam), or game=extragradient"
-            )
 
 
 def _dot(a: Mapping[str, Tensor], b: Mapping[str, Tensor]) -> Tensor:
@@ -374,6 +371,4 @@ def _ahead(
 
 
 def _step(field: Field, at: Position, grads: Mapping[str, Tensor], plan: Plan, i: int) -> tuple[Position, Report]:
-    scalars = {name: plan[name][i][0] for name in grads}
-    draws = {name: plan[name][i][1] for name in grads}
-    return field.step(at, grads, scalars, draws)
+    return field.step(at, grads, _numbers(plan, list(grads), i), {name: plan[name][i][1] for name in grads})
