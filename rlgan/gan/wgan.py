@@ -5,10 +5,10 @@ min_generator max_critic  E f(x_real) - E f(G(z)),      f kept Lipschitz        
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any, ClassVar, Literal, NamedTuple
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, NamedTuple, Self
 
 import torch
 from torch import Tensor, nn
@@ -18,12 +18,24 @@ from rlgan.gan.lipschitz import Lipschitz
 from rlgan.gan.losses import wasserstein_generator_loss, wasserstein_value
 from rlgan.gan.metrics import COVERAGE_SAMPLES, critic_lipschitz, probe_points, wasserstein_primal
 from rlgan.gan.pictures import image_grid, plane
-from rlgan.optim import Game, Losses, Metrics, Nets, NonFinite, Player, PlayerSpec, Update, resolve_compile
+from rlgan.optim import (
+    Game,
+    Losses,
+    Metrics,
+    Nets,
+    NonFinite,
+    Player,
+    PlayerSpec,
+    Report,
+    Stack,
+    Update,
+    resolve_compile,
+)
 from rlgan.optim.landscape import Landscape, survey
 from rlgan.runs.errors import Diverged
 from rlgan.runs.seeding import Generators
 from rlgan.runs.settings import Settings
-from rlgan.runs.task import Task
+from rlgan.runs.task import Play, Request, Stackable, Together
 
 if TYPE_CHECKING:
     from rlgan.runs.task import Picture
@@ -89,7 +101,7 @@ class WassersteinGame:
         )
 
 
-class WGAN(Task):
+class WGAN(Stackable):
     """A critic and a generator on samples of a distribution.
 
     Args:
@@ -190,16 +202,24 @@ class WGAN(Task):
         z = torch.randn(n, self.latent_dim, generator=generators.torch("latent", device), device=device)
         return z.to(self.settings.dtype)
 
-    def advance(self) -> None:
+    def play(self) -> Play[None]:
         batches = [self.batch(self.generators) for _ in range(self.update.batches)]
         try:
-            self._last = self.update(batches, watch=self.settings.logs(self.steps_done, self.steps_done + 1))
+            self._last = yield Request(batches, self.settings.logs(self.steps_done, self.steps_done + 1))
         except NonFinite as error:
             raise Diverged(
                 f"step {self.steps_done + 1}: {error}. Nothing of the update at fault was written. Try a lower "
                 "critic.optimizer.lr, or a stricter control of the critic (lipschitz=clip, a larger lipschitz.weight)"
             ) from error
         self.steps_done += 1
+
+    def answer(self, request: Request) -> Report:
+        return self.update(request.batches, request.watch)
+
+    @classmethod
+    def together(cls, tasks: Sequence[Self]) -> Together:
+        stack = Stack([task.update for task in tasks], tasks[0].compiled)
+        return lambda batches, watch: stack(batches)
 
     def metrics(self) -> dict[str, float]:
         return {k: float(v) for k, v in self._last.items()}

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any, ClassVar, Literal
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, Self
 
 from torch import Tensor
 
-from rlgan.optim import Game, NonFinite, Player, PlayerSpec, Update, resolve_compile
+from rlgan.optim import Game, NonFinite, Player, PlayerSpec, Report, Stack, Update, resolve_compile
 from rlgan.optim.landscape import Landscape, survey
 from rlgan.rl import evaluation, pictures
 from rlgan.rl.agent import Agent
@@ -18,7 +18,7 @@ from rlgan.rl.replay import Replay
 from rlgan.runs.errors import ConfigError, Diverged
 from rlgan.runs.seeding import Generators
 from rlgan.runs.settings import Settings
-from rlgan.runs.task import Task
+from rlgan.runs.task import Play, Request, Stackable, Together
 
 if TYPE_CHECKING:
     from rlgan.runs.task import Picture
@@ -29,7 +29,7 @@ RECENT_EPISODES = 10
 """`return/train` is the mean of this many episodes, the last ones to end."""
 
 
-class Trainer(Task):
+class Trainer(Stackable):
     """Off-policy training of a deterministic actor and its critic. `steps` counts steps over all environments.
 
     Args:
@@ -113,7 +113,7 @@ class Trainer(Task):
         self._returns: deque[float] = deque(maxlen=RECENT_EPISODES)
         self._last: Mapping[str, Tensor | float] = {}
 
-    def advance(self) -> None:
+    def play(self) -> Play[None]:
         """One step of all environments, and the updates that it buys."""
         count = 0
         while not count:  # a step in which every environment resets is no step
@@ -126,7 +126,7 @@ class Trainer(Task):
             while self._credit > self._critic_steps - 1e-9:
                 self._credit -= self._critic_steps
                 # The last move before a log is the one that is looked at.
-                self._learn(self._watch and self._credit <= self._critic_steps - 1e-9)
+                yield from self._learn(self._watch and self._credit <= self._critic_steps - 1e-9)
 
     def _collect(self) -> int:
         """Act, step, store; the number of transitions."""
@@ -141,21 +141,30 @@ class Trainer(Task):
             self._returns.append(episode.total)
         return count
 
-    def _learn(self, watch: bool) -> None:
+    def _learn(self, watch: bool) -> Play[None]:
         generator = self.generators.torch("replay", self.settings.torch_device)
         batches = [sampler(generator) for sampler in self._samplers]
         try:
-            self._last = {**self._last, **self.update(batches, watch)}
+            metrics = yield Request(batches, watch)
         except NonFinite as error:
             raise Diverged(
                 f"step {self.steps_done}, update {self._moves + 1}: {error}. Nothing of this step was written. Try a "
                 "lower critic.optimizer.lr, or look at the scale of the rewards"
             ) from error
+        self._last = {**self._last, **metrics}
         self._moves += 1
         self._watch &= not watch
         every = self.explorer.adapt_every
         if every is not None and self._moves % every == 0:
             self.explorer.adapt(batches[-1].obs)
+
+    def answer(self, request: Request) -> Report:
+        return self.update(request.batches, request.watch)
+
+    @classmethod
+    def together(cls, tasks: Sequence[Self]) -> Together:
+        stack = Stack([task.update for task in tasks], tasks[0].compiled)
+        return lambda batches, watch: stack(batches)
 
     def metrics(self) -> dict[str, float]:
         learned = {k: float(v) for k, v in self._last.items()}

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any, ClassVar, Literal, TypeAlias
+from collections.abc import Callable, Generator, Mapping, Sequence
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, NamedTuple, Self, TypeAlias, TypeVar
 
 from rlgan.runs.settings import Settings
 
@@ -15,13 +15,52 @@ if TYPE_CHECKING:
     from rlgan.runs.landscape import Landscape
 
 Picture: TypeAlias = "Figure | np.ndarray"
+T = TypeVar("T")
+
+
+class Request(NamedTuple):
+    """An update that a task asks for.
+
+    Args:
+        batches: the minibatches of one move.
+        watch: measure what the methods do as well.
+    """
+
+    batches: Sequence[Any]
+    watch: bool
+
+
+Play: TypeAlias = Generator[Request, Any, T]
+"""What asks for updates as it goes, is sent the metrics of each, or thrown its FloatingPointError, and returns T."""
+
+
+Together: TypeAlias = Callable[[Sequence[Sequence[Any] | None], Sequence[bool]], Sequence[Any]]
+"""`together(batches, watch)`: one move of every task that has minibatches (None for one that stands still); returns for
+each task its metrics, or its FloatingPointError, not raised, or None."""
+
+
+def drive(play: Play[T], update: Callable[[Request], Any]) -> T:
+    """Run `play` to its end with every request answered by `update`; what it returns."""
+    try:
+        request = next(play)
+        while True:
+            try:
+                reply = update(request)
+            except FloatingPointError as error:
+                request = play.throw(error)
+            else:
+                request = play.send(reply)
+    except StopIteration as end:
+        returned: T = end.value
+        return returned
 
 
 class Task(ABC):
     """One run's learner together with its source of data.
 
-    The loop calls `advance` until `steps_done` reaches `settings.steps`, and at the intervals of the settings
-    `metrics`, `evaluate` and `pictures`. A task never sees a logger, a run directory or a progress bar.
+    The loop calls `advance` (of a `Stackable` task, `play`) until `steps_done` reaches `settings.steps`, and at the
+    intervals of the settings `metrics`, `evaluate` and `pictures`. A task never sees a logger, a run directory or a
+    progress bar.
 
     A subclass is the target of `task._target_`; it takes `settings` and the sections of its configuration by name.
 
@@ -95,3 +134,38 @@ class Task(ABC):
     def close(self) -> None:
         """Release environments and workers."""
         return None
+
+
+class Stackable(Task):
+    """A task that leaves its updates to whoever plays it: so those of many seeds can be made as one.
+
+    A subclass writes `play` instead of `advance`, `answer` and `together`.
+    """
+
+    @abstractmethod
+    def play(self) -> Play[None]:
+        """Make one move of one or more steps, asking for every update that it needs.
+
+        Raises:
+            Diverged: a quantity is not finite.
+        """
+
+    @classmethod
+    @abstractmethod
+    def together(cls, tasks: Sequence[Self]) -> Together:
+        """What makes an update of each of `tasks` at once: they are of one configuration but for the seed.
+
+        Raises:
+            ValueError: their updates cannot be stacked; names what stands in the way.
+        """
+
+    @abstractmethod
+    def answer(self, request: Request) -> Any:
+        """The update that is asked for, by this task alone; returns its metrics.
+
+        Raises:
+            FloatingPointError: a loss or gradient is not finite; nothing was written.
+        """
+
+    def advance(self) -> None:
+        drive(self.play(), self.answer)
