@@ -20,6 +20,8 @@ class Settings:
     Args:
         steps: length of the run, in the task's own unit: generator updates (WGAN), environment steps (DDPG).
         seed: the one seed; every generator of the run is derived from it (rlgan.runs.seeding).
+        seeds: train this many seeds from `seed` on, or the listed ones, in one process (rlgan.runs.seeds); each has its
+            own run directory below the run's.
         device: `auto` (CUDA where there is one, else the CPU) or any name that torch understands, such as `cuda:1`.
         precision: dtype of parameters and batches.
         compile: `true`, `false`, or `auto`: the task compiles when the run is long enough to repay the compilation.
@@ -39,6 +41,7 @@ class Settings:
 
     steps: int = 1000
     seed: int = 0
+    seeds: int | list[int] | None = None
     device: str = "auto"
     precision: Precision = "float32"
     compile: Compile = "auto"
@@ -64,11 +67,22 @@ class Settings:
                 raise ValueError(f"{field} = {value}: must be an interval in steps, or 0 for only at the end")
         if not 0 <= self.seed < 2**63:
             raise ValueError(f"seed = {self.seed}: must be between 0 and 2**63 - 1, for example seed=1")
+        self._check_seeds()
         if self.precision not in ("float32", "float64"):
             raise ValueError(f"precision = {self.precision}: must be float32 or float64")
         if self.compile not in ("auto", True, False):
             raise ValueError(f"compile = {self.compile}: must be auto, true or false")
         self._check_device()
+
+    def _check_seeds(self) -> None:
+        many = self.every_seed
+        if (isinstance(self.seeds, int) and self.seeds < 1) or not many:
+            raise ValueError(f"seeds = {self.seeds}: must be at least 1, for example seeds=10, or a list: seeds=[0,3]")
+        for seed in many:
+            if not 0 <= seed < 2**63:
+                raise ValueError(f"seeds = {self.seeds}: {seed} is not between 0 and 2**63 - 1")
+            if many.count(seed) > 1:
+                raise ValueError(f"seeds = {self.seeds}: {seed} is there twice; name every seed once")
 
     def _check_device(self) -> None:
         if self.device in ("auto", "cpu"):
@@ -84,6 +98,21 @@ class Settings:
         if device.type == "cuda" and (device.index or 0) >= torch.cuda.device_count():
             count = torch.cuda.device_count()
             raise ValueError(f"device = {self.device}: this machine has {count} CUDA device(s); use device=cpu or auto")
+
+    @property
+    def every_seed(self) -> list[int]:
+        """The seeds to train: `seed` alone, or those of `seeds`."""
+        if self.seeds is None:
+            return [self.seed]
+        return list(range(self.seed, self.seed + self.seeds)) if isinstance(self.seeds, int) else list(self.seeds)
+
+    @property
+    def seeds_word(self) -> str:
+        """The seeds as they stand in a directory's name."""
+        if self.seeds is None:
+            return f"seed={self.seed}"
+        first = f"_from_{self.seed}" if self.seed and isinstance(self.seeds, int) else ""
+        return f"seeds={self.seeds if isinstance(self.seeds, int) else '-'.join(map(str, self.seeds))}{first}"
 
     def logs(self, former: int, step: int) -> bool:
         """Whether training scalars are logged when the steps done go from `former` to `step`."""
