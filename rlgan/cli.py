@@ -25,20 +25,22 @@ HELP = """\
 rlgan {version}: train a WGAN or a deterministic policy gradient agent.
 
 Usage: rlgan [key=value ...]          train
-       rlgan evaluate RUN             measure a checkpoint of a run (curvature=true: its players' loss surfaces too)
+       rlgan evaluate RUN             measure a checkpoint of a run (curvature=true: its players' loss surfaces too);
+                                      of a run with seeds=, a checkpoint of each
 
-Eight commands worth copying:
+Nine commands worth copying:
   rlgan                                                        a WGAN on the ring of 8 Gaussians
   rlgan data=digits                                            real 8x8 scans of digits
   rlgan task=ddpg                                              DDPG on Pendulum-v1
   rlgan lipschitz=gradient_penalty optimizer@critic.optimizer=adam_wgan
   rlgan task=ddpg game=simultaneous steps=20000 name=both
-  rlgan -m seed=1,2,3 task=wgan,ddpg                           every combination, one run each
+  rlgan task=ddpg seeds=10                                     ten seeds in one process, side by side as one update
+  rlgan -m lipschitz=clip,gradient_penalty seed=1,2            every combination, one run each
   rlgan resume=RUN steps=20000                                 go on with a run, or train it longer
   rlgan evaluate RUN checkpoint=last curvature=true            measure a checkpoint: best (the default), last or a step
 
 Every run:
-  steps seed device precision compile threads log_every eval_every checkpoint_every keep_last
+  steps seed seeds device precision compile threads log_every eval_every checkpoint_every keep_last
   run_dir resume progress tensorboard name
 
 Groups (choose an option with group=option, or group@place=option where a group is mounted per player):
@@ -226,7 +228,7 @@ def evaluate(arguments: Sequence[str]) -> int:
     from rlgan.runs.directory import read_config, read_starts
 
     path = Path(words[0])
-    read_config(path)
+    config = read_config(path)
     which, curvature = "best", False
     rest: list[str] = []
     for item in arguments:
@@ -242,9 +244,14 @@ def evaluate(arguments: Sequence[str]) -> int:
             raise ConfigError(f"{item.replace('=', ' = ', 1)}: there is no such key; did you mean {close[0]}?")
     starts = read_starts(path)
     values = changes(rest, starts[0]["choices"] if starts else {})
-    from rlgan.runs.evaluation import evaluate_run
+    from rlgan.runs.evaluation import evaluate_run, evaluate_seeds
     from rlgan.runs.progress import columns, table
 
+    if config.get("seeds") is not None:
+        from rlgan.runs.seeds import seeds_table
+
+        print(seeds_table(evaluate_seeds(path, which, values, curvature)))
+        return 0
     result = evaluate_run(path, which, values, curvature)
     print(f"checkpoint: {which}, step {result.metrics['step']:.0f}", file=sys.stderr)
     print(table(result.metrics))

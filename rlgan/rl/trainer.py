@@ -10,6 +10,7 @@ from torch import Tensor
 
 from rlgan.optim import Game, NonFinite, Player, PlayerSpec, Report, Stack, Update, resolve_compile
 from rlgan.optim.landscape import Landscape, survey
+from rlgan.optim.precision import bfloat16, bfloat16_note
 from rlgan.rl import evaluation, pictures
 from rlgan.rl.agent import Agent
 from rlgan.rl.envs import Environment
@@ -100,7 +101,10 @@ class Trainer(Stackable):
         self.compiled, self._why = resolve_compile(
             settings.compile, moves * sum(steps.values()), device, (critic.optimizer, actor.optimizer)
         )
-        self.update = Update((self.critic, self.actor), agent.losses(), game, compiled=self.compiled, shares_batch=True)
+        losses = agent.losses()
+        if settings.precision == "bf16":
+            losses = bfloat16(losses)
+        self.update = Update((self.critic, self.actor), losses, game, compiled=self.compiled, shares_batch=True)
         self._critic_steps = steps["critic"]
         self.replay = Replay(capacity, obs_dim, action_dim, dtype, device)
         self._samplers = [self.replay.sampler(batch_size) for _ in range(self.update.batches)]
@@ -198,6 +202,8 @@ class Trainer(Stackable):
 
     def notes(self) -> list[str]:
         how = f"{'compiled' if self.compiled else 'eager'} update: {self._why}"
+        if self.settings.precision == "bf16":
+            how = f"{how}; {bfloat16_note(self.settings.torch_device)}"
         return [how, *self.envs.notes(), *self.explorer.notes()]
 
     def state_dict(self) -> dict[str, Any]:

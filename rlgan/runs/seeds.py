@@ -192,6 +192,12 @@ def _say_failed(seed: int, start: Start, error: Exception) -> None:
         print(f"rlgan: {error}", file=sys.stderr)
 
 
+def seeds_table(figures: Mapping[str, Mapping[str, float]]) -> str:
+    """`over_seeds` for people: without what the methods did, which is for TensorBoard's curves."""
+    rows = {tag: row for tag, row in figures.items() if tag != "step" and not tag.startswith(("optim/", "time/eval"))}
+    return columns({word: {tag: row[key] for tag, row in rows.items()} for key, word in _COLUMNS.items()})
+
+
 def _conclude(run: RunDirectory, first: Start, ends: Ends) -> Outcome:
     """The group's summary, status and last words."""
     stopped = [error for error in ends.values() if isinstance(error, Interrupted)]
@@ -214,7 +220,6 @@ def _conclude(run: RunDirectory, first: Start, ends: Ends) -> Outcome:
     run.write_status("failed" if failed else "finished", first.settings.steps, message)
     print(f"{len(good)} of {len(ends)} seeds finished{'; over them:' if good else ''}")
     if good:
-        rows = {tag: row for tag, row in figures.items() if not tag.startswith(("optim/", "time/evaluation"))}
-        print(columns({word: {tag: row[key] for tag, row in rows.items()} for key, word in _COLUMNS.items()}))
+        print(seeds_table(figures))
     print(f"tensorboard --logdir {shown(run.path)}", flush=True)
     return Outcome(1 if failed else 0, "failed" if failed else "finished", str(run.path), message)
