@@ -108,8 +108,9 @@ def _help() -> int:
 def _train(arguments: list[str]) -> int:
     from hydra._internal.utils import get_args_parser
 
-    from rlgan.runs.compose import changes, forced, options, parse
+    from rlgan.runs.compose import changes, forced, options, parse, quoted
 
+    arguments = [quoted(item) for item in arguments]
     known, unknown = get_args_parser().parse_known_args(arguments)
     if unknown:
         raise ConfigError(f"{unknown[0]}: no such option; see --help")
@@ -220,9 +221,10 @@ def _verdict(outcomes: list[dict[str, Any]], many: bool) -> int:
 
 def evaluate(arguments: Sequence[str]) -> int:
     """`evaluate RUN [checkpoint=best|last|<step>] [curvature=true] [key=value ...]`; returns the exit code."""
-    from rlgan.runs.compose import changes, parse
+    from rlgan.runs.compose import changes, parse, quoted
 
-    words = [word for word in arguments if "=" not in word]
+    # A run's name holds an `=` itself (`..._seed=0`); a slash before it, or its being there, tells it from a setting.
+    words = [word for word in arguments if "/" in word.partition("=")[0] or "=" not in word or Path(word).is_dir()]
     if len(words) != 1:
         raise ConfigError("RUN: name one run's directory, for example evaluate outputs/wgan/2026-01-31_12-00-00_seed=0")
     from rlgan.runs.directory import read_config, read_starts
@@ -237,7 +239,7 @@ def evaluate(arguments: Sequence[str]) -> int:
         elif item.startswith("curvature="):
             curvature = _switch(item)
         elif item not in words:
-            rest.append(item)
+            rest.append(quoted(item))
     for item in rest:
         key = item.split("=")[0]
         if close := difflib.get_close_matches(key, ["checkpoint", "curvature"], n=1, cutoff=0.75):

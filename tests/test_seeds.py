@@ -89,10 +89,8 @@ def test_a_seed_follows_the_run_that_it_would_be_alone_for_200_updates(case: str
     follow(words, (0, 4), 260 if "DDPG" in case else 200, 1e-12)
 
 
-@pytest.mark.parametrize("task", TASKS)
-def test_a_seed_in_a_compiled_stack_follows_the_run_that_it_would_be_alone(task: str) -> None:
-    words = (*TASKS[task], *COMPILED[task], "precision=float64", "compile=true")
-    follow(words, (0, 1), 40 if task == "wgan" else 100, 1e-12)
+def test_a_seed_in_a_compiled_stack_follows_the_run_that_it_would_be_alone() -> None:
+    follow((*TASKS["ddpg"], *COMPILED["ddpg"], "precision=float64", "compile=true"), (0, 1), 100, 1e-12)
 
 
 def test_in_float32_a_seed_follows_to_rounding() -> None:
@@ -140,7 +138,7 @@ def test_the_interquartile_mean_leaves_out_a_quarter_at_either_end() -> None:
 def test_one_seed_is_trained_further_and_evaluated_as_an_ordinary_run(group: Path) -> None:
     copy = group / "seed=2"
     before = summary(copy)
-    ended = rlgan("resume=" + str(copy), "steps=30")
+    ended = rlgan(f"resume={copy}", "steps=30")
     assert ended.code == 0 and "resuming at step 20" in ended.err
     assert "seeds moved together was 3 and is 1" in ended.err
     assert summary(copy)["step"] == 30 and summary(copy) != before

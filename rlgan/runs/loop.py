@@ -55,6 +55,7 @@ class Start:
         config: the resolved configuration, for TensorBoard.
         checkpoint: what to go on from.
         together: the number of runs that are moved as one.
+        draws: draw pictures at every evaluation, and not at the end alone (a picture costs up to a second).
     """
 
     task: Task
@@ -63,6 +64,7 @@ class Start:
     config: Mapping[str, Any]
     checkpoint: Checkpoint | None = None
     together: int = 1
+    draws: bool = True
 
 
 class Stop:
@@ -152,14 +154,15 @@ class Run:
         self._write(step, {**values, "time/steps_per_second": rate, "time/seconds": self.seconds})
         self._log_began, self._steps_at_log = time.monotonic(), step
 
-    def evaluate(self) -> dict[str, float]:
-        """Evaluation scalars and pictures; its time does not count in the training rate."""
+    def evaluate(self, draw: bool) -> dict[str, float]:
+        """Evaluation scalars and, if wanted, pictures; its time does not count in the training rate."""
         began = time.monotonic()
         step = self.task.steps_done
         values = self._finite(self.task.evaluate())
         took = time.monotonic() - began
         self._write(step, {**values, "time/evaluation_seconds": took})
-        self.logger.pictures(step, self.task.pictures())
+        if draw:
+            self.logger.pictures(step, self.task.pictures())
         self._log_began += time.monotonic() - began
         return values
 
@@ -215,7 +218,7 @@ class Run:
                 self.log()
             evaluation: dict[str, float] = {}
             if end or crossed(eval_every, former, step):
-                evaluation = self.evaluate()
+                evaluation = self.evaluate(end or self._start.draws)
             better = bool(save_every and evaluation) and self.checkpoints.would_be_best(evaluation)
             if end or better or crossed(save_every, former, step):
                 self.save(evaluation)

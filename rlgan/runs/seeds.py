@@ -1,6 +1,7 @@
 """Many seeds of one configuration in one process: `seeds=16`, or `seeds=[0,3,7]`.
 
-RUN/seed=<k>/      an ordinary run's directory, which can be evaluated, resumed or trained further by itself
+RUN/seed=<k>/      an ordinary run's directory, which can be evaluated, resumed or trained further by itself; the first
+                   seed draws pictures at every evaluation, the others at the end
 RUN/summary.json   what became of each seed; mean, IQM and 95 % bootstrap intervals over those that finished
 RUN/pictures/      the seeds' curves
 
@@ -126,6 +127,8 @@ def _side_by_side(seeds: Sequence[int], first: Start, make: Callable[..., Start]
     try:
         for seed in seeds[1:]:
             starts.append(make(seed, first))
+            # Sixteen pictures at every evaluation would take longer than the training between them.
+            starts[-1].draws = False
     except BaseException:
         for start in starts:
             start.task.close()
