@@ -12,13 +12,20 @@ w_t = a_t / sum_{s<=t} a_s. Buffers (batch-norm statistics) are copied along.
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import NamedTuple
 
 
 class Average(ABC):
     """A sequence of weights of the new point."""
 
     active: bool = True
+
+    @property
+    def parts(self) -> Mapping[str, Average]:
+        """All the averages of a player by name, the one that stands for the player first."""
+        return {"average": self}
 
     @abstractmethod
     def weight(self, t: int, horizon: int) -> float:
@@ -140,3 +147,60 @@ class NoAverage(Average):
 
     def weight(self, t: int, horizon: int) -> float:
         return 1.0
+
+
+@dataclass(frozen=True)
+class Several(Average):
+    """Averages of one and the same run, side by side: none, uniform and EMA are compared without training thrice.
+
+    Averaging does not act on the iterates, so that each of them is what it would be alone. The first stands for
+    the player wherever one average is asked for (samples, ranking, target networks); `Player.averages` has all.
+
+    Args:
+        averages: by name, the first first; `NoAverage` is the iterate itself and costs nothing.
+
+    Raises:
+        ValueError: if there is none, a name has a slash in it, or an average is itself several.
+    """
+
+    averages: Mapping[str, Average]
+
+    def __post_init__(self) -> None:
+        if not self.averages:
+            raise ValueError("averages = {}: name at least one, for example {ema: {_target_: rlgan.optim.RunEMA}}")
+        for name, average in self.averages.items():
+            if "/" in name or isinstance(average, Several):
+                raise ValueError(f"averages.{name} = {average}: one average each, under a name without a slash")
+
+    @property
+    def active(self) -> bool:  # type: ignore[override]
+        return any(average.active for average in self.averages.values())
+
+    @property
+    def parts(self) -> Mapping[str, Average]:
+        return self.averages
+
+    def weight(self, t: int, horizon: int) -> float:
+        return next(iter(self.averages.values())).weight(t, horizon)
+
+
+class Kept(NamedTuple):
+    """Where one average of a player is kept: its key in the state, in a step's numbers, and before its buffers' names.
+
+    They are "theta_bar", "average" and "" of the average that stands for the player.
+    """
+
+    slot: str
+    number: str
+    prefix: str
+    average: Average
+
+    @staticmethod
+    def of(averaging: Average) -> dict[str, Kept]:
+        """By name; an average that is none is not kept."""
+        found = {}
+        for i, (name, average) in enumerate(averaging.parts.items()):
+            if average.active:
+                tail = f"/{name}" if i else ""
+                found[name] = Kept(f"theta_bar{tail}", f"average{tail}", f"{name}/" if i else "", average)
+        return found

@@ -61,10 +61,10 @@ class EagerField(Field):
             self.players[name].put_back(taken)
         return at
 
-    def place(self, at: Position, name: str, theta: Tensor, weight: float | Tensor | None) -> Position:
+    def place(self, at: Position, name: str, theta: Tensor, s: Scalars) -> Position:
         state = self.players[name].state
-        if weight is not None:
-            state["average"]["theta_bar"].add_((theta - state["theta"]) * weight)
+        for key, value in self.players[name].replaced(state["average"], theta - state["theta"], s).items():
+            state["average"][key].copy_(value)
         state["theta"].copy_(theta)
         return at
 

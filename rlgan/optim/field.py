@@ -148,8 +148,8 @@ class Field(ABC):
         """The saved position; networks keep the statistics that they have gathered since (buffers)."""
 
     @abstractmethod
-    def place(self, at: Position, name: str, theta: Tensor, weight: float | Tensor | None) -> Position:
-        """The position with a player's theta (d,) replaced, and the old one in its average, where it has `weight`."""
+    def place(self, at: Position, name: str, theta: Tensor, s: Scalars) -> Position:
+        """The position with a player's theta (d,) replaced, in its averages too; `s`: the numbers of its last step."""
 
     @abstractmethod
     def remember(self, at: Position, name: str, **slots: Tensor) -> Position:

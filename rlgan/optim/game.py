@@ -268,7 +268,7 @@ class Lookahead(Game):
             else:
                 fast, slow = back, back
             # The average has taken in the point that is given up: with the weight of the move's last step.
-            at = field.place(at, name, fast, plan[name][-1][0].get("average"))
+            at = field.place(at, name, fast, plan[name][-1][0])
             at = field.remember(at, name, slow=slow)
         return at, metrics
 

@@ -9,7 +9,7 @@ from typing import Any, NamedTuple, TypedDict
 import torch
 from torch import Tensor, nn
 
-from rlgan.optim.averaging import Average, NoAverage
+from rlgan.optim.averaging import Average, Kept, NoAverage
 from rlgan.optim.method import Method
 from rlgan.optim.metric import Scalars, Slots
 from rlgan.optim.momentum import Factor, unscheduled
@@ -105,9 +105,11 @@ class Player:
     Attributes:
         average: the averaged network in evaluation mode, its parameters without gradient; the player's own parameters
             where no average is kept.
+        averages: all averaged networks by name, `average` first (more than one with `Several`).
     """
 
     average: nn.Module
+    averages: dict[str, nn.Module]
 
     def __init__(
         self,
@@ -146,9 +148,11 @@ class Player:
             "game": {},
         }
         self.noise_state = spec.xi.init(theta)
-        if spec.averaging.active:
-            self.state["average"] = {"theta_bar": theta.clone()}
-            self.state["average_buffers"] = {name: b.clone() for name, b in self.vector.buffers().items()}
+        self.kept = Kept.of(spec.averaging)
+        for kept in self.kept.values():
+            self.state["average"][kept.slot] = theta.clone()
+            for name, b in self.vector.buffers().items():
+                self.state["average_buffers"][kept.prefix + name] = b.clone()
         self._bind()
 
     def _check_schedules(self) -> None:
@@ -181,11 +185,15 @@ class Player:
 
     def _bind(self) -> None:
         """Make what works on the state's own tensors."""
-        if self.state["average"]:
-            self.average = self.vector.bound_to(self.state["average"]["theta_bar"]).eval()
-            share_buffers(self.average, self.state["average_buffers"])
-        else:
-            self.average = self.vector.bound_to(self.vector.theta).eval()
+        self.averages = {}
+        for name in self.spec.averaging.parts:
+            kept = self.kept.get(name)
+            theta_bar = self.vector.theta if kept is None else self.state["average"][kept.slot]
+            self.averages[name] = self.vector.bound_to(theta_bar).eval()
+            if kept is not None:
+                seen = self.state["average_buffers"]
+                share_buffers(self.averages[name], {b: seen[kept.prefix + b] for b in self.vector.buffers()})
+        self.average = next(iter(self.averages.values()))
         self._engine = self.spec.optimizer.engine(self.vector, self.state["slots"], self.momentum)
 
     def rehome(self, state: PlayerState) -> None:
@@ -212,8 +220,8 @@ class Player:
             s.update(self.projection.scalars(spec.projection_schedule(i, horizon)))
         if spec.xi.active:
             s["sigma"] = spec.xi.scale(s["lr"], spec.noise_schedule(i, horizon))
-        if spec.averaging.active:
-            s["average"] = spec.averaging.weight(t, horizon)
+        for kept in self.kept.values():
+            s[kept.number] = kept.average.weight(t, horizon)
         return s
 
     def draw(self) -> Tensor | None:
@@ -235,12 +243,13 @@ class Player:
             return self.projection(x, s, h)
 
         theta, slots = self.spec.optimizer.step(state["theta"], g, state["slots"], s, drift, project)
-        average, buffers = {}, {}
-        if self.spec.averaging.active:
-            weight = s["average"]
-            average = {"theta_bar": _toward(state["average"]["theta_bar"], theta, weight)}
-            kept = state["average_buffers"]
-            buffers = {name: _copied(kept[name], state["buffers"][name], weight) for name in kept}
+        average: Slots = {}
+        buffers: Slots = {}
+        for kept in self.kept.values():
+            weight, seen = s[kept.number], state["average_buffers"]
+            average[kept.slot] = _toward(state["average"][kept.slot], theta, weight)
+            for name, value in state["buffers"].items():
+                buffers[kept.prefix + name] = _copied(seen[kept.prefix + name], value, weight)
         return {
             "theta": theta,
             "buffers": state["buffers"],
@@ -262,11 +271,16 @@ class Player:
         if self.projection.active:
             h = self.metric_diagonal(s) if self.projection.uses_metric else None
             theta.copy_(self.projection(theta, s, h))
-        if self.spec.averaging.active:
-            weight = s["average"]
-            self.state["average"]["theta_bar"].lerp_(theta, weight)
-            for name, value in self.state["average_buffers"].items():
-                value.copy_(_copied(value, self.state["buffers"][name], weight))
+        for kept in self.kept.values():
+            weight, seen = s[kept.number], self.state["average_buffers"]
+            self.state["average"][kept.slot].lerp_(theta, weight)
+            for name, value in self.state["buffers"].items():
+                old = seen[kept.prefix + name]
+                old.copy_(_copied(old, value, weight))
+
+    def replaced(self, average: Slots, change: Tensor, s: Scalars) -> Slots:
+        """The averages as they were, had the last point been `change` (d,) from where it was; `s`: of the last step."""
+        return {kept.slot: average[kept.slot] + change * s[kept.number] for kept in self.kept.values()}
 
     def metric_diagonal(self, s: Scalars | None = None) -> Tensor | None:
         """H of the last step that a projection sees: a scalar () or the diagonal (d,); None for I.

@@ -56,12 +56,10 @@ class PureField(Field):
     def restore(self, at: Position, saved: dict[str, PlayerState]) -> Position:
         return Position({n: _with_buffers(saved[n], state["buffers"]) for n, state in at.players.items()}, at.finite)
 
-    def place(self, at: Position, name: str, theta: Tensor, weight: float | Tensor | None) -> Position:
+    def place(self, at: Position, name: str, theta: Tensor, s: Scalars) -> Position:
         state = at.players[name]
         theta = self._kept(at, theta, state["theta"])
-        average = state["average"]
-        if weight is not None:
-            average = {"theta_bar": average["theta_bar"] + (theta - state["theta"]) * weight}
+        average = self.players[name].replaced(state["average"], theta - state["theta"], s)
         return Position({**at.players, name: {**state, "theta": theta, "average": average}}, at.finite)
 
     def remember(self, at: Position, name: str, **slots: Tensor) -> Position:

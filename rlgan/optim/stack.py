@@ -2,15 +2,25 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from typing import Any, cast
 
 import torch
 from torch import Tensor
 
-from rlgan.optim.field import NonFinite, Report
+from rlgan.optim.field import Metrics, NonFinite, Report
+from rlgan.optim.finite import Failed, Finite, reported
+from rlgan.optim.graph import fixed_in_memory, on_device, one_graph
 from rlgan.optim.player import PlayerState, overwrite
-from rlgan.optim.update import Draws, Update, one_graph
+from rlgan.optim.update import Draws, Update
+
+CACHE = 24 * 2**20
+"""Bytes that the seeds of one block may touch in a move: what a core's share of the last-level cache holds."""
+ACTIVATIONS = 8
+"""Tensors of the size of all layers' outputs that a move has alive, roughly."""
+LARGEST_BLOCK = 32
+"""Seeds from which the cost of a call is spread thin enough."""
 
 
 class Stack:
@@ -18,19 +28,31 @@ class Stack:
 
     Every tensor of their players moves into one of shape (S, ...), of which it stays row k: so each update still is
     what it was, to be evaluated, looked at, saved and, if one likes, moved alone; and all of them are moved by one
-    call on the whole, under vmap.
+    call on the whole, under vmap. On a CPU the call is made in blocks of seeds, one after the other by the same graph,
+    so that what a block computes stays in the cache until it is used.
 
     Args:
         updates: of equal networks, methods, losses and game, at least one.
         compiled: run as one compiled graph.
+        check_every: moves after which it is looked which seeds were not finite (see `Update`).
+        block: seeds in a call; None takes as many as fit into the cache (`CACHE`) on a CPU, and all of them elsewhere
+            or uncompiled.
 
     Raises:
-        ValueError: if the updates are not of one shape, or a player's optimizer cannot be stacked.
+        ValueError: if the updates are not of one shape, a player's optimizer cannot be stacked, or `block` is below 1.
     """
 
-    def __init__(self, updates: Sequence[Update], compiled: bool = False) -> None:
+    def __init__(
+        self,
+        updates: Sequence[Update],
+        compiled: bool = False,
+        check_every: int | None = None,
+        block: int | None = None,
+    ) -> None:
         self.updates = list(updates)
         first = self.updates[0]
+        if block is not None and block < 1:
+            raise ValueError(f"block = {block}: seeds in a call, at least 1; for example 16")
         for name, player in first.players.items():
             if not player.spec.optimizer.stackable:
                 raise ValueError(f"{name}.optimizer = {player.spec.optimizer}: cannot be stacked over seeds")
@@ -43,13 +65,19 @@ class Stack:
         for k, update in enumerate(self.updates):
             update.rehome({name: cast(PlayerState, _row(state, k)) for name, state in self.states.items()})
         self._move = torch.func.vmap(self._one, in_dims=(0, 0, 0, 0, 0))
-        device = first.players[next(iter(first.players))].vector.theta.device
-        self._device = device
-        self._run = one_graph(self._all, device) if compiled else self._all
+        self._device = first.players[next(iter(first.players))].vector.theta.device
+        self._run = one_graph(self._all, self._device) if compiled else self._all
+        if compiled and self._device.type == "cuda":
+            fixed_in_memory(self.states)
+        self._finite = Finite(len(self.updates), self._device, check_every)
+        self._noisy = any(p.spec.xi.active for u in self.updates for p in u.players.values())
+        blocked = compiled and self._device.type == "cpu"
+        self._block = block if block is not None or blocked else len(self.updates)
+        self._blocks: list[tuple[slice, int, dict[str, PlayerState]]] = []
 
     def _one(
         self, states: dict[str, PlayerState], active: Tensor, batches: list[Any], scalars: Tensor, draws: Draws
-    ) -> tuple[dict[str, PlayerState], Report]:
+    ) -> tuple[dict[str, PlayerState], Metrics]:
         """One seed's move."""
         first = self.updates[0]
         every = {name: draws.get(name, [None] * n) for name, n in first.steps.items()}  # vmap takes no None
@@ -61,54 +89,128 @@ class Stack:
             # Whoever does not move gathers no statistics of the batch that stands in for its own.
             buffers = {key: torch.where(at.finite, value, old[key]) for key, value in state["buffers"].items()}
             moved[name] = cast(PlayerState, {**state, "buffers": buffers})
-        return moved, {**metrics, "finite": at.finite}
+        return moved, reported(metrics, at.finite)
 
     def _all(
         self, states: dict[str, PlayerState], active: Tensor, batches: list[Any], scalars: Tensor, draws: Draws
-    ) -> Report:
+    ) -> Metrics:
         moved, metrics = self._move(states, active, batches, scalars, draws)
         with torch.no_grad():
             for name, state in states.items():
                 overwrite(state, moved[name])
-        return {k: v.detach() if isinstance(v, Tensor) else v for k, v in metrics.items()}
+        return metrics
 
-    def __call__(self, batches: Sequence[Sequence[Any] | None]) -> list[Report | NonFinite | None]:
+    def __call__(
+        self,
+        batches: Sequence[Any],
+        *,
+        stacked: bool = False,
+        moving: Sequence[bool] | None = None,
+        watch: bool = False,
+    ) -> list[Report | NonFinite | None]:
         """One move of every update that is given minibatches; the others stand still.
 
         Args:
-            batches: for each update its `Update.batches` minibatches, or None; at least one is given.
+            batches: for each update its `Update.batches` minibatches, or None; at least one is given. Where a replay
+                gathers for all seeds at once, `stacked`: `Update.batches` minibatches of tensors (S, ...).
+            stacked: which of the two forms `batches` has.
+            moving: with `stacked`, who moves; None is everybody.
+            watch: look now whether all were finite, whatever `check_every` says.
 
         Returns:
-            For each update its metrics, detached and not synchronised; or `NonFinite`, not raised, if its loss or a
-            gradient was NaN or infinite, in which case nothing of it is written; or None if it stood still.
+            For each update its metrics, detached and, unless all is looked at, not synchronised; or `NonFinite`, not
+            raised, if a loss or a gradient of it was NaN or infinite, in which case nothing of it is written; or None
+            if it stood still.
         """
-        given = next(own for own in batches if own is not None)
-        active = torch.tensor([own is not None for own in batches], device=self._device)
-        numbers = [u.numbers() for u in self.updates]
-        scalars = torch.tensor(numbers, dtype=torch.float64).to(self._device)
-        draws = [_drawn(u) if own is not None else None for u, own in zip(self.updates, batches, strict=True)]
-        still = next(own for own in draws if own is not None)
-        metrics = self._run(
-            self.states,
-            active,
-            _stacked([list(given if own is None else own) for own in batches]),
-            scalars,
-            _stacked([still if own is None else own for own in draws]),
-        )
-        finite = cast(Tensor, metrics.pop("finite")).tolist()
-        rows = {key: value.unbind() if isinstance(value, Tensor) else None for key, value in metrics.items()}
-        found: list[Report | NonFinite | None] = []
-        for k, update in enumerate(self.updates):
-            own: Report = {key: metrics[key] if row is None else row[k] for key, row in rows.items()}
-            if batches[k] is None:
-                found.append(None)
-            elif not finite[k]:
-                bad = ", ".join(f"{key} = {float(value):.4g}" for key, value in own.items())
-                found.append(NonFinite(f"a loss or gradient is not finite ({bad})"))
-            else:
+        if stacked:
+            given = [True] * len(self.updates) if moving is None else list(moving)
+            data = list(batches)
+        else:
+            given = [own is not None for own in batches]
+            still = next(own for own in batches if own is not None)
+            data = _stacked([list(still if own is None else own) for own in batches])
+        metrics = self._moved(self._finite.active(given), data, self._numbers(), self._draws(given))
+        for update, moves in zip(self.updates, given, strict=True):
+            if moves:
                 update.count()
-                found.append(own)
+        reports, failed = self._finite.settle(metrics, given, watch)
+        self._take_back(failed)
+        found: list[Report | NonFinite | None] = []
+        for k, report in enumerate(reports):
+            found.append(failed[k][0] if k in failed else report if given[k] else None)
         return found
+
+    def check(self) -> list[NonFinite | None]:
+        """Look now which seeds were not finite: for each of them the error, its moves since not made nor counted."""
+        failed = self._finite.look()
+        self._take_back(failed)
+        return [failed[k][0] if k in failed else None for k in range(len(self.updates))]
+
+    def _take_back(self, failed: Failed) -> None:
+        for k, (_, moves) in failed.items():
+            self.updates[k].count(-moves)
+
+    def _moved(self, active: Tensor, batches: list[Any], scalars: Tensor, draws: Draws) -> Metrics:
+        """One move of all, block by block; every seed's metrics (S,)."""
+        if not self._blocks:
+            self._blocks = self._cut(batches)
+        if len(self._blocks) == 1:
+            return self._run(self.states, active, batches, scalars, draws)
+        parts: list[Metrics] = []
+        for rows, repeated, states in self._blocks:
+            on = active[rows]
+            if repeated:  # these have moved in the block before
+                on = on.clone()
+                on[:repeated] = False
+            metrics = self._run(states, on, _row(batches, rows), scalars[rows], _row(draws, rows))
+            parts.append({key: value[repeated:] for key, value in metrics.items()})
+        return {key: torch.cat([part[key] for part in parts]) for key in parts[0]}
+
+    def _cut(self, batches: list[Any]) -> list[tuple[slice, int, dict[str, PlayerState]]]:
+        """The rows of every block, how many of them are in the block before too, and their states.
+
+        All blocks have one size, for one graph.
+        """
+        seeds = len(self.updates)
+        limit = self._block or max(1, min(LARGEST_BLOCK, CACHE // self._touched(batches)))
+        count = math.ceil(seeds / limit)
+        size = math.ceil(seeds / count)
+        blocks = []
+        for i in range(count):
+            start = min(i * size, seeds - size)
+            rows = slice(start, start + size)
+            blocks.append((rows, i * size - start, cast(dict[str, PlayerState], _row(self.states, rows))))
+        return blocks
+
+    def _touched(self, batches: list[Any]) -> int:
+        """Bytes that a move of one seed reads and writes, roughly: its state, and activations by the layers' widths."""
+        players = self.updates[0].players.values()
+        samples = max(leaf.shape[1] for leaf in _leaves(batches) if leaf.ndim > 1)
+        width = sum(shape[0] for p in players for shape in p.vector.shapes if len(shape) > 1)
+        size = next(iter(players)).vector.theta.element_size()
+        state = sum(leaf[0].nbytes for leaf in _leaves(self.states))
+        return state + sum(leaf[0].nbytes for leaf in _leaves(batches)) + ACTIVATIONS * samples * width * size
+
+    def _numbers(self) -> Tensor:
+        """Every update's numbers (S, .), computed once for all that have made as many steps."""
+        known: dict[tuple[tuple[int, int], ...], list[float]] = {}
+        rows = []
+        for update in self.updates:
+            when = tuple((p.steps, p.horizon) for p in update.players.values())
+            if when not in known:
+                known[when] = update.numbers()
+            rows.append(known[when])
+        if len(known) == 1:
+            return on_device(rows[0], self._device).repeat(len(rows), 1)
+        return on_device(rows, self._device)
+
+    def _draws(self, given: Sequence[bool]) -> Draws:
+        """The noise (S, ...) of the next move; whoever stands still draws none."""
+        if not self._noisy:
+            return {}
+        draws = [_drawn(u) if moves else None for u, moves in zip(self.updates, given, strict=True)]
+        still = next(own for own in draws if own is not None)
+        return cast(Draws, _stacked([still if own is None else own for own in draws]))
 
 
 def _drawn(update: Update) -> Draws:
@@ -128,8 +230,18 @@ def _stacked(trees: Sequence[Any]) -> Any:
     raise TypeError(f"{type(first).__name__}: a minibatch holds tensors in named tuples, dicts and lists")
 
 
-def _row(tree: Any, k: int) -> Any:
-    """Row `k` of every tensor of a tree."""
+def _row(tree: Any, k: int | slice) -> Any:
+    """Row `k`, or the rows of a slice, of every tensor of a tree."""
     if isinstance(tree, Tensor):
         return tree[k]
-    return {key: _row(value, k) for key, value in tree.items()}
+    if isinstance(tree, dict):
+        return {key: _row(value, k) for key, value in tree.items()}
+    parts = [_row(part, k) for part in tree]
+    return parts if isinstance(tree, list) else type(tree)(*parts)
+
+
+def _leaves(tree: Any) -> list[Tensor]:
+    """The tensors of a tree."""
+    if isinstance(tree, Tensor):
+        return [tree]
+    return [leaf for part in (tree.values() if isinstance(tree, dict) else tree) for leaf in _leaves(part)]

@@ -2,75 +2,25 @@
 
 from __future__ import annotations
 
-import os
-import shutil
-from collections.abc import Callable, Sequence
-from typing import Any, Literal, TypeAlias, TypeVar
+from collections.abc import Sequence
+from typing import Any, TypeAlias
 
 import torch
 from torch import Tensor
 
 from rlgan.optim.eager_field import EagerField
-from rlgan.optim.field import Losses, NonFinite, Position, Report
+from rlgan.optim.field import Losses, Metrics, NonFinite, Position, Report
+from rlgan.optim.finite import Failed, Finite, reported
 from rlgan.optim.game import Game, Plan
+from rlgan.optim.graph import fixed_in_memory, on_device
+from rlgan.optim.graph import one_graph as one_graph
+from rlgan.optim.graph import resolve_compile as resolve_compile
 from rlgan.optim.introspection import before, introspect
-from rlgan.optim.method import Method
 from rlgan.optim.player import Player, PlayerState, overwrite
 from rlgan.optim.pure_field import PureField
 
-T = TypeVar("T")
 Draws: TypeAlias = dict[str, list[Tensor | None]]
 """Every player's noise, for each of its steps in a move."""
-
-COMPILE_PAYS_FROM = 30_000
-"""Player steps in a run from which a cold compilation (a minute) is earned back."""
-
-
-def resolve_compile(
-    requested: bool | Literal["auto"], planned_steps: int, device: torch.device, methods: Sequence[Method] = ()
-) -> tuple[bool, str]:
-    """Whether to compile, and why in one line.
-
-    Args:
-        requested: what the user asked for.
-        planned_steps: steps that all players together will take in the run.
-        methods: the players'; one that cannot be compiled has the update run eagerly.
-
-    Raises:
-        ValueError: if compilation is demanded on a CPU without a C++ compiler.
-    """
-    compiler = device.type != "cpu" or any(shutil.which(c) for c in (os.environ.get("CXX", "c++"), "g++", "clang++"))
-    if requested is True and not compiler:
-        raise ValueError("compile = true: no C++ compiler found; install g++, or use compile=auto to run eagerly")
-    if requested != "auto":
-        return requested, "as configured"
-    eager = [method for method in methods if not method.stackable]
-    if eager:
-        return False, f"{eager[0]} cannot be compiled"
-    if not compiler:
-        return False, "no C++ compiler found, so the update runs eagerly"
-    if planned_steps < COMPILE_PAYS_FROM:
-        return False, f"{planned_steps} planned steps do not pay for a compilation"
-    return True, f"{planned_steps} planned steps pay for a compilation"
-
-
-def one_graph(function: Callable[..., T], device: torch.device) -> Callable[..., T]:
-    """One graph for one update; calls check the shapes of its tensors and nothing else.
-
-    The players, losses and game of an update never change, so guards on them (100 us and more a call, a seventh of a
-    small update) are dropped. Dynamo keeps graphs by code object: each update gets a code object of its own, so that
-    one never runs the graph of another.
-    """
-
-    def run(*args: Any) -> T:
-        return function(*args)
-
-    run.__code__ = run.__code__.replace()
-    options: dict[str, Any] = {"guard_filter_fn": lambda guards: [g.guard_type == "TENSOR_MATCH" for g in guards]}
-    if device.type == "cpu":
-        options["cpp_wrapper"] = True  # calls the kernels from C++, a fifth faster at 2x64
-    compiled: Callable[..., T] = torch.compile(run, fullgraph=True, dynamic=False, options=options)
-    return compiled
 
 
 class Update:
@@ -82,10 +32,19 @@ class Update:
         game: the order of play.
         compiled: run as one compiled pure function (``fullgraph=True, dynamic=False``) instead of eagerly.
         shares_batch: the last player uses the critic's last batch (see `Game.batches`).
+        check_every: moves after which it is looked whether all of them were finite, in compiled play; None is 1 on the
+            CPU and 64 on CUDA, where a look waits for the device. Nothing is written by the move that was not finite,
+            and by none after it; but `NonFinite` comes only with the look.
     """
 
     def __init__(
-        self, players: Sequence[Player], losses: Losses, game: Game, compiled: bool = False, shares_batch: bool = False
+        self,
+        players: Sequence[Player],
+        losses: Losses,
+        game: Game,
+        compiled: bool = False,
+        shares_batch: bool = False,
+        check_every: int | None = None,
     ) -> None:
         self.players = {p.name: p for p in players}
         self.game = game
@@ -102,25 +61,26 @@ class Update:
                     "use compile=auto or false, or one of rlgan's own methods"
                 )
             player.state["game"] = game.init(player.vector.theta)
-        device = players[0].vector.theta.device
+        self._device = players[0].vector.theta.device
         self._start = Position({}, None)
-        self._finite = torch.ones((), dtype=torch.bool, device=device)
-        self._run = one_graph(self._pure_move, device) if compiled else self._pure_move
+        self._finite = Finite(1, self._device, check_every)
+        self._run = one_graph(self._pure_move, self._device) if compiled else self._pure_move
+        self._fix()
 
     def __call__(self, batches: Sequence[Any], watch: bool = False) -> Report:
         """One move on `batches` (a list of `self.batches` minibatches); metrics are detached and not synchronised.
 
-        `watch` adds what rlgan.optim.introspection reads off the players.
+        `watch` adds what rlgan.optim.introspection reads off the players, and looks whether all was finite.
 
         Raises:
-            NonFinite: before a step, if a loss or gradient is NaN or infinite; nothing of that step is written.
+            NonFinite: before a step, if a loss or gradient is NaN or infinite; nothing of that step is written. In
+                compiled play it may be a step of an earlier move (see `check_every`).
         """
         earlier = {name: before(p) for name, p in self.players.items()} if watch else {}
         try:
-            metrics, noise = self._move(batches)
+            metrics, noise = self._move(batches, watch)
         except NonFinite as error:
-            largest = ", ".join(f"{n} {p.vector.theta.abs().max().item():.3g}" for n, p in self.players.items())
-            raise NonFinite(f"{error}; largest parameter: {largest}") from None
+            raise self._described(error) from None
         for name, then in earlier.items():
             metrics.update(introspect(self.players[name], then, noise[name]))
         return metrics
@@ -131,16 +91,27 @@ class Update:
         name, n = next(iter(self.steps.items()))
         return self.players[name].steps // n
 
-    def _move(self, batches: Sequence[Any]) -> tuple[Report, dict[str, Tensor | None]]:
+    def check(self) -> None:
+        """Look now whether all moves were finite.
+
+        Raises:
+            NonFinite: if one was not; that move, and those after it, have not been made and are not counted.
+        """
+        try:
+            self._refuse(self._finite.look())
+        except NonFinite as error:
+            raise self._described(error) from None
+
+    def _move(self, batches: Sequence[Any], watch: bool) -> tuple[Report, dict[str, Tensor | None]]:
         """Metrics, and every player's last noise."""
         if self.compiled:
             draws = self.draws()
-            scalars = torch.tensor(self.numbers(), dtype=torch.float64).to(self._finite.device)
+            scalars = on_device(self.numbers(), self._device)
             states = {name: p.state for name, p in self.players.items()}
-            metrics = self._run(states, self._finite, list(batches), scalars, draws)
-            if not metrics.pop("finite"):
-                bad = ", ".join(f"{k} = {float(v):.4g}" for k, v in metrics.items())
-                raise NonFinite(f"a loss or gradient is not finite ({bad})")
+            moved = self._run(states, self._finite.active((True,))[0], list(batches), scalars, draws)
+            self.count()
+            (metrics,), failed = self._finite.settle(moved, (True,), watch)
+            self._refuse(failed)
         else:
             plan: Plan = {
                 name: [(p.scalars(p.steps + 1 + i), p.draw()) for i in range(self.steps[name])]
@@ -148,13 +119,22 @@ class Update:
             }
             draws = {name: [xi for _, xi in steps] for name, steps in plan.items()}
             _, metrics = self.game.move(self.eager, self._start, batches, plan, self.game.scalars(self.moves))
-        self.count()
+            self.count()
         return metrics, {name: own[-1] for name, own in draws.items()}
 
-    def count(self) -> None:
-        """Note that a move has been made."""
+    def _refuse(self, failed: Failed) -> None:
+        for error, moves in failed.values():
+            self.count(-moves)
+            raise error
+
+    def _described(self, error: NonFinite) -> NonFinite:
+        largest = ", ".join(f"{n} {p.vector.theta.abs().max().item():.3g}" for n, p in self.players.items())
+        return NonFinite(f"{error}; largest parameter: {largest}")
+
+    def count(self, moves: int = 1) -> None:
+        """Note that moves have been made."""
         for name, n in self.steps.items():
-            self.players[name].steps += n
+            self.players[name].steps += n * moves
 
     def numbers(self) -> list[float]:
         """All numbers that the next move needs, in the order in which `pure_move` takes them."""
@@ -190,6 +170,11 @@ class Update:
         for name, state in states.items():
             self.players[name].rehome(state)
         self.eager.forget()
+        self._fix()
+
+    def _fix(self) -> None:
+        if self.compiled and self._device.type == "cuda":
+            fixed_in_memory({name: p.state for name, p in self.players.items()})
 
     def _pure_move(
         self,
@@ -198,22 +183,28 @@ class Update:
         batches: list[Any],
         scalars: Tensor,
         draws: Draws,
-    ) -> Report:
+    ) -> Metrics:
         at, metrics = self.pure_move(states, finite, batches, scalars, draws)
         assert at.finite is not None
         with torch.no_grad():
             for name, state in states.items():
                 overwrite(state, at.players[name])
-        return {**{k: v.detach() if isinstance(v, Tensor) else v for k, v in metrics.items()}, "finite": at.finite}
+        return reported(metrics, at.finite)
 
     def _keys(self, name: str) -> tuple[str, ...]:
         return tuple(self.players[name].scalars(1))
 
     def state_dict(self) -> dict[str, Any]:
-        """All players' states."""
+        """All players' states.
+
+        Raises:
+            NonFinite: see `check`.
+        """
+        self.check()
         return {name: p.state_dict() for name, p in self.players.items()}
 
     def load_state_dict(self, saved: dict[str, Any]) -> None:
         """Restore all players' states."""
+        self._finite.reset()
         for name, player in self.players.items():
             player.load_state_dict(saved[name])

@@ -10,8 +10,26 @@ import torch
 from torch import Tensor, nn
 
 from rlgan.nets import DCGANSpec, MLPSpec, NetworkSpec
-from rlgan.optim import EMA, Average, Method, NoAverage, Player, PlayerSpec, RunEMA, adam, sgd
-from rlgan.optim.averaging import Periodic, Uniform, Weighted
+from rlgan.optim import (
+    EMA,
+    Alternating,
+    Average,
+    Game,
+    Lookahead,
+    Losses,
+    Method,
+    Metrics,
+    Nets,
+    NoAverage,
+    Player,
+    PlayerSpec,
+    RunEMA,
+    Stack,
+    Update,
+    adam,
+    sgd,
+)  # fmt: skip
+from rlgan.optim.averaging import Periodic, Several, Uniform, Weighted
 from tests.small import TASKS, build
 
 
@@ -95,6 +113,9 @@ def test_periodic_copies_every_so_many_steps() -> None:
         (lambda: RunEMA(1.5), "fraction = 1.5: "),
         (lambda: Uniform(-1), "start = -1: "),
         (lambda: Periodic(0), "every = 0: "),
+        (lambda: Several({}), "averages = {}: "),
+        (lambda: Several({"a/b": EMA()}), "averages.a/b = "),
+        (lambda: Several({"both": Several({"ema": EMA()})}), "averages.both = "),
     ],
 )
 def test_impossible_values_name_themselves(make: Callable[[], Average], message: str) -> None:
@@ -171,3 +192,106 @@ def test_without_an_average_the_networks_own_parameters_are_used() -> None:
     player.module(x)  # batch norm's statistics are shared too
     player.step_in_place(torch.ones_like(player.vector.theta), player.scalars(1), None)
     assert torch.equal(player.average(x), player.module.eval()(x))
+
+
+# --- several averages of one run -----------------------------------------------------------------------------------
+
+SEVERAL = Several({"ema": EMA(0.3), "uniform": Uniform(), "none": NoAverage(), "copy": Periodic(2)})
+
+
+def first_loss(nets: Nets, batch: Tensor) -> tuple[Tensor, Metrics]:
+    return (nets.first(batch) - nets.second(batch)).square().mean(), {}
+
+
+def second_loss(nets: Nets, batch: Tensor) -> tuple[Tensor, Metrics]:
+    return (nets.second(batch) * nets.first(batch)).mean() + nets.second(batch).square().mean(), {}
+
+
+def game_of(averaging: Average, game: Game, compiled: bool = False, scale: float = 1.0) -> Update:
+    torch.manual_seed(0)
+
+    def net() -> nn.Module:
+        # A bias before batch norm has a gradient of pure rounding noise, which Adam would scale up to full steps.
+        return nn.Sequential(nn.Linear(2, 3, bias=False), nn.BatchNorm1d(3), nn.Tanh(), nn.Linear(3, 1)).double()
+
+    players = [
+        Player("first", net(), PlayerSpec(None, adam(0.05)), 20),
+        Player("second", net(), PlayerSpec(None, adam(0.05), averaging=averaging), 20),
+    ]
+    for player in players:
+        player.vector.theta.mul_(scale)
+    return Update(players, Losses({"first": first_loss, "second": second_loss}), game, compiled=compiled)
+
+
+def data(update: Update, moves: int) -> list[list[Tensor]]:
+    g = torch.Generator().manual_seed(2)
+    return [[torch.randn(8, 2, generator=g, dtype=torch.float64) for _ in range(update.batches)] for _ in range(moves)]
+
+
+def averaged(player: Player, name: str) -> dict[str, Tensor]:
+    """Parameters and buffers of an averaged network, copied."""
+    return {key: value.clone() for key, value in player.averages[name].state_dict().items()}
+
+
+@pytest.mark.parametrize("game", [Alternating(2), Lookahead(Alternating(1), k=3)], ids=lambda g: type(g).__name__)
+@pytest.mark.parametrize("way", ["eager", "pure", "stacked"])
+def test_several_averages_are_each_what_it_is_alone(game: Game, way: str) -> None:
+    """Parameters and running statistics; eagerly, as a pure function, and stacked with another seed."""
+    together = game_of(SEVERAL, game)
+    if way == "pure":
+        together.compiled = True  # the pure function, not compiled
+    stack = Stack([together, game_of(SEVERAL, game, scale=0.7)]) if way == "stacked" else None
+    for move in data(together, 7):
+        if stack is not None:
+            assert all(isinstance(report, dict) for report in stack([move, move]))
+        else:
+            together(move)
+    several = together.players["second"]
+    assert list(several.averages) == ["ema", "uniform", "none", "copy"]
+    assert several.average is several.averages["ema"]
+    for name, average in SEVERAL.averages.items():
+        alone = game_of(average, game)
+        for move in data(alone, 7):
+            alone(move)
+        expected = alone.players["second"].average.state_dict()
+        for key, value in averaged(several, name).items():
+            torch.testing.assert_close(value, expected[key], rtol=1e-10, atol=1e-12)
+        assert not several.averages[name].training
+    different = [averaged(several, name)["0.weight"] for name in several.averages]
+    assert all(not torch.equal(a, b) for i, a in enumerate(different) for b in different[:i])
+
+
+def test_several_averages_survive_a_checkpoint_and_refuse_another_ones() -> None:
+    whole, first, second = (game_of(SEVERAL, Alternating(1)) for _ in range(3))
+    moves = data(whole, 6)
+    for move in moves:
+        whole(move)
+    for move in moves[:3]:
+        first(move)
+    second.load_state_dict(first.state_dict())
+    for move in moves[3:]:
+        second(move)
+    for name in SEVERAL.averages:
+        a, b = averaged(whole.players["second"], name), averaged(second.players["second"], name)
+        assert all(torch.equal(a[key], b[key]) for key in a)
+    with pytest.raises(ValueError, match=r"saved with average \['theta_bar', 'theta_bar/copy', 'theta_bar/uniform'\]"):
+        game_of(EMA(0.3), Alternating(1)).load_state_dict(first.state_dict())
+
+
+def test_the_iterate_may_stand_first_among_several() -> None:
+    update = game_of(Several({"none": NoAverage(), "uniform": Uniform()}), Alternating(1))
+    for move in data(update, 3):
+        update(move)
+    player = update.players["second"]
+    point = torch.cat([p.reshape(-1) for p in player.average.parameters()])
+    assert torch.equal(point, player.vector.theta)
+    assert not torch.equal(averaged(player, "uniform")["0.weight"], averaged(player, "none")["0.weight"])
+
+
+def test_several_averages_are_an_option_of_every_player() -> None:
+    task = build(
+        *TASKS["wgan"], "averaging@generator.averaging=several", "generator.averaging.averages.ema.fraction=0.5"
+    )
+    generator: Player = task.generator  # type: ignore[attr-defined]
+    assert generator.spec.averaging == Several({"ema": RunEMA(0.5), "uniform": Uniform(), "none": NoAverage()})
+    task.close()

@@ -1,0 +1,170 @@
+"""An update as one compiled graph: when that pays, how it is compiled, and where compiled graphs are kept."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any, Literal, TypeVar
+
+import torch
+from torch import Tensor, fx
+from torch._inductor.custom_graph_pass import CustomGraphPass, get_hash_for_files
+
+from rlgan.optim.method import Method
+
+T = TypeVar("T")
+
+COMPILE_SECONDS = 50.0
+"""A cold compilation of a DDPG update on one core of an AVX2 CPU; from a warm cache it is a sixth of it."""
+
+SAVED = ((0, 450e-6), (140_000, 1_400e-6))
+"""Parameters of all players together -> seconds that a compiled step of a player is quicker than an eager one.
+
+`python scripts/benchmark.py update`: DDPG with 2x64 and batch 64, 2x256 and batch 256, one thread of an AVX2 CPU.
+"""
+
+THIN = 16
+"""Columns below which BLAS is slow at a product of which it is asked for few columns (see `ThinProducts`)."""
+
+
+def resolve_compile(
+    requested: bool | Literal["auto"],
+    planned_steps: int,
+    device: torch.device,
+    methods: Sequence[Method] = (),
+    parameters: int = 0,
+    seeds: int = 1,
+) -> tuple[bool, str]:
+    """Whether to compile, and why in one line, with the figures.
+
+    ``auto`` decides from a table (`SAVED`) of measured times and never by the clock, nor by what a cache holds:
+    compiled and eager differ in the last bits, and the same settings are to give the same bits twice.
+
+    Args:
+        requested: what the user asked for.
+        planned_steps: steps that all players of a seed together will take in the run.
+        methods: the players'; one that cannot be compiled has the update run eagerly.
+        parameters: of all players of a seed together; 0 is the smallest network of the table.
+        seeds: how many are moved together.
+
+    Raises:
+        ValueError: if compilation is demanded on a CPU without a C++ compiler.
+    """
+    compiler = device.type != "cpu" or any(shutil.which(c) for c in (os.environ.get("CXX", "c++"), "g++", "clang++"))
+    if requested is True and not compiler:
+        raise ValueError("compile = true: no C++ compiler found; install g++, or use compile=auto to run eagerly")
+    if requested != "auto":
+        return requested, "as configured"
+    eager = [method for method in methods if not method.stackable]
+    if eager:
+        return False, f"{eager[0]} cannot be compiled"
+    if not compiler:
+        return False, "no C++ compiler found, so the update runs eagerly"
+    each = next(seconds for size, seconds in reversed(SAVED) if parameters >= size)
+    saved = planned_steps * seeds * each
+    verdict = "pay" if saved > COMPILE_SECONDS else "do not pay"
+    return saved > COMPILE_SECONDS, (
+        f"{planned_steps * seeds} planned steps {verdict} for a compilation: {saved:.0f} s quicker at {each * 1e3:.2g} "
+        f"ms a step as once measured on a CPU, against {COMPILE_SECONDS:.0f} s"
+    )
+
+
+def keep_graphs() -> None:
+    """Have compiled graphs kept in the user's cache directory, unless TORCHINDUCTOR_CACHE_DIR says where.
+
+    torch's own default lies in the directory for temporary files, which is emptied when the machine starts.
+    """
+    if "TORCHINDUCTOR_CACHE_DIR" in os.environ:
+        return
+    base = os.environ.get("XDG_CACHE_HOME")
+    try:
+        path = (Path(base) if base else Path.home() / ".cache") / "rlgan" / "inductor"
+        path.mkdir(mode=0o700, parents=True, exist_ok=True)
+    except (OSError, RuntimeError):  # no home, or one that cannot be written
+        return
+    if os.access(path, os.W_OK):
+        os.environ["TORCHINDUCTOR_CACHE_DIR"] = str(path)
+
+
+def one_graph(function: Callable[..., T], device: torch.device) -> Callable[..., T]:
+    """One graph for one update; calls check the shapes of its tensors and nothing else.
+
+    The players, losses and game of an update never change, so guards on them (100 us and more a call, a seventh of a
+    small update) are dropped. Dynamo keeps graphs by code object: each update gets a code object of its own, so that
+    one never runs the graph of another.
+    """
+
+    def run(*args: Any) -> T:
+        return function(*args)
+
+    keep_graphs()
+    run.__code__ = run.__code__.replace()
+    options: dict[str, Any] = {"guard_filter_fn": lambda guards: [g.guard_type == "TENSOR_MATCH" for g in guards]}
+    if device.type == "cpu":
+        options["cpp_wrapper"] = True  # calls the kernels from C++, a fifth faster at 2x64
+        options["post_grad_custom_pre_pass"] = ThinProducts()
+    elif cuda_graphs(device):
+        options["triton.cudagraphs"] = True
+    compiled: Callable[..., T] = torch.compile(run, fullgraph=True, dynamic=False, options=options)
+    return compiled
+
+
+def cuda_graphs(device: torch.device) -> bool:
+    """Whether a compiled update is recorded as one CUDA graph: on CUDA, unless RLGAN_CUDA_GRAPHS=0."""
+    return device.type == "cuda" and os.environ.get("RLGAN_CUDA_GRAPHS", "1") != "0"
+
+
+def fixed_in_memory(state: Any) -> None:
+    """Tell CUDA graphs that the tensors of a tree stay where they are, and may be written: they are not copied."""
+    if isinstance(state, Tensor):
+        torch._dynamo.mark_static_address(state, guard=False)
+    else:
+        for value in state.values():
+            fixed_in_memory(value)
+
+
+def on_device(numbers: list[float] | list[list[float]], device: torch.device) -> Tensor:
+    """Numbers as a float64 tensor on the device, without waiting for it."""
+    if device.type != "cuda":
+        return torch.tensor(numbers, dtype=torch.float64, device=device)
+    # From pinned memory the copy is queued; torch keeps that memory until it has been made.
+    return torch.tensor(numbers, dtype=torch.float64, pin_memory=True).to(device, non_blocking=True)
+
+
+class ThinProducts(CustomGraphPass):
+    """Asks for products with 2 to 15 columns as their transposes, A B = (B^T A^T)^T.
+
+    BLAS takes up to ten times as long for x^T g with 4 columns as for g^T x with 4 rows: the weight gradient of a first
+    layer, and the gradient by an action. Stacked over seeds these two cost as much as four square products at 2x64.
+    """
+
+    def __call__(self, graph: fx.Graph) -> None:
+        aten = torch.ops.aten
+        for node in list(graph.nodes):
+            if node.op != "call_function" or node.target not in (aten.mm.default, aten.bmm.default):
+                continue
+            a, b = node.args
+            rows, inner = a.meta["val"].shape[-2:]
+            columns = b.meta["val"].shape[-1]
+            if not (1 < columns < THIN <= rows and inner > 1):
+                continue
+            order = [1, 0] if node.target is aten.mm.default else [0, 2, 1]
+            with graph.inserting_before(node):
+                args = []
+                for factor in (b, a):
+                    turned = graph.call_function(aten.permute.default, (factor, order))
+                    turned.meta["val"] = factor.meta["val"].permute(order)
+                    args.append(turned)
+                product = graph.call_function(node.target, tuple(args))
+                shape = node.meta["val"].shape
+                product.meta["val"] = node.meta["val"].new_empty([*shape[:-2], columns, rows])
+                back = graph.call_function(aten.permute.default, (product, order))
+                back.meta["val"] = product.meta["val"].permute(order)
+            node.replace_all_uses_with(back)
+            graph.erase_node(node)
+        graph.lint()
+
+    def uuid(self) -> bytes:
+        return get_hash_for_files((__file__,))
