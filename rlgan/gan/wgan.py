@@ -205,7 +205,7 @@ class WGAN(Stackable):
     def play(self) -> Play[None]:
         batches = [self.batch(self.generators) for _ in range(self.update.batches)]
         try:
-            self._last = yield Request(batches, self.settings.logs(self.steps_done, self.steps_done + 1))
+            self._last = yield Request(batches, self.settings.looks(self.steps_done, self.steps_done + 1))
         except NonFinite as error:
             raise Diverged(
                 f"step {self.steps_done + 1}: {error}. Nothing of the update at fault was written. Try a lower "
@@ -219,7 +219,7 @@ class WGAN(Stackable):
     @classmethod
     def together(cls, tasks: Sequence[Self]) -> Together:
         stack = Stack([task.update for task in tasks], tasks[0].compiled)
-        return lambda batches, watch: stack(batches)
+        return lambda batches, watch: stack(batches, watch=watch)
 
     def metrics(self) -> dict[str, float]:
         return {k: float(v) for k, v in self._last.items()}

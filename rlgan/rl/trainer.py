@@ -113,7 +113,7 @@ class Trainer(Stackable):
         )
         self._credit = 0.0
         self._moves = 0
-        self._watch = False  # a log is due whose move has not come yet
+        self._watch = False  # a log, evaluation or save is due whose move has not come yet
         self._returns: deque[float] = deque(maxlen=RECENT_EPISODES)
         self._last: Mapping[str, Tensor | float] = {}
 
@@ -122,7 +122,7 @@ class Trainer(Stackable):
         count = 0
         while not count:  # a step in which every environment resets is no step
             count = self._collect()
-        self._watch |= self.settings.logs(self.steps_done, self.steps_done + count)
+        self._watch |= self.settings.looks(self.steps_done, self.steps_done + count)
         self.steps_done += count
         if self.steps_done > self.learning_starts:
             self._credit += self.updates_per_step * min(count, self.steps_done - self.learning_starts)
@@ -168,7 +168,7 @@ class Trainer(Stackable):
     @classmethod
     def together(cls, tasks: Sequence[Self]) -> Together:
         stack = Stack([task.update for task in tasks], tasks[0].compiled)
-        return lambda batches, watch: stack(batches)
+        return lambda batches, watch: stack(batches, watch=watch)
 
     def metrics(self) -> dict[str, float]:
         learned = {k: float(v) for k, v in self._last.items()}

@@ -118,6 +118,12 @@ class Settings:
         """Whether training scalars are logged when the steps done go from `former` to `step`."""
         return step >= self.steps or crossed(self.log_every, former, step)
 
+    def looks(self, former: int, step: int) -> bool:
+        """Whether anything of the run is logged, measured or saved at these steps."""
+        return self.logs(former, step) or any(
+            crossed(every, former, step) for every in (self.eval_every, self.checkpoint_every)
+        )
+
     @property
     def torch_device(self) -> torch.device:
         """The device, `auto` resolved."""
