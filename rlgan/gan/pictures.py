@@ -1,10 +1,10 @@
-"""Pictures of a run: samples over the critic's level sets, grids of images.
+"""Pictures of a run: samples over the critic's level sets, grids of images, the players' path, a mixture's modes.
 
 Matplotlib's object-oriented interface alone (a `Figure` on the Agg canvas): no pyplot, hence no global state, no
 window, and nothing to close.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 
 import numpy as np
 import torch
@@ -16,9 +16,13 @@ from matplotlib.ticker import MaxNLocator
 from numpy.typing import NDArray
 from torch import Tensor
 
+from rlgan.gan.metrics.modes import ModeCoverage
+
 _REAL, _FAKE, _INK, _PALE = "#4d4d4d", "#c8102e", "#333333", "#bbbbbb"
+_PLAYERS = ("#c8102e", "#1f5aa6", "#3a8f5c", "#8a5aa8", "#d98c1f", "#4d4d4d")
 _LEVELS = 15
 _PIXELS = 160
+_BACKGROUND = 64
 
 
 def _points(x: Tensor) -> NDArray[np.float64]:
@@ -140,12 +144,110 @@ def image_grid(
     columns = min(columns, n)
     rows = -(-n // columns)
     border = max(1, zoom // 2)
-    background = 64
     grid = np.full(
-        (rows * (height + border) + border, columns * (width + border) + border, 3), background, dtype=np.uint8
+        (rows * (height + border) + border, columns * (width + border) + border, 3), _BACKGROUND, dtype=np.uint8
     )
     for i, tile in enumerate(pixels):
         top = border + (i // columns) * (height + border)
         left = border + (i % columns) * (width + border)
         grid[top : top + height, left : left + width] = tile
     return grid
+
+
+def neighbour_grid(generated: Tensor, nearest: Tensor, columns: int = 5) -> NDArray[np.uint8]:
+    """Each generated image, on the left of a pair, beside the training image that is nearest to it.
+
+    Args:
+        generated, nearest: ``(n, C, H, W)`` in [-1, 1], C = 1 or 3.
+        columns: pairs in a row.
+
+    Returns:
+        ``(height, width, 3)``, uint8.
+    """
+    assert generated.shape == nearest.shape
+    left, right = generated.detach().cpu().double(), nearest.detach().cpu().double()
+    gap = torch.full((*left.shape[:3], 1), 2 * _BACKGROUND / 255 - 1, dtype=torch.float64)
+    return image_grid(torch.cat((left, right, gap), 3), columns)
+
+
+def _figure(width: float, height: float) -> tuple[Figure, Axes]:
+    figure = Figure(figsize=(width, height), dpi=120, layout="constrained")
+    FigureCanvasAgg(figure)
+    axes = figure.add_subplot()
+    axes.tick_params(labelsize=7, colors=_INK, length=2)
+    for spine in axes.spines.values():
+        spine.set_color(_PALE)
+    return figure, axes
+
+
+def trajectory(
+    paths: Mapping[str, Tensor],
+    *,
+    names: tuple[str, str] = (r"generator $\theta$", r"critic $\psi$"),
+    equilibrium: tuple[float, float] = (0.0, 0.0),
+    title: str = "",
+) -> Figure:
+    """The way that two players of one parameter each went: the Dirac-GAN, the bilinear game.
+
+    Args:
+        paths: the points (theta, psi) after every step ``(steps, 2)``, at least one, by the name of the game or method.
+        names: of the axes.
+        equilibrium: marked by a cross.
+        title: first words of the caption.
+    """
+    figure, axes = _figure(4.8, 4.8)
+    reach = 0.0
+    for colour, (name, path) in zip(_PLAYERS * len(paths), paths.items(), strict=False):
+        points = _points(path)
+        finite = points[np.isfinite(points).all(1)]
+        axes.plot(finite[:, 0], finite[:, 1], color=colour, linewidth=0.9, alpha=0.85, label=name)
+        if len(finite):
+            axes.plot(*finite[0], marker="o", color=colour, markersize=4, markerfacecolor="white")
+            axes.plot(*finite[-1], marker="o", color=colour, markersize=4)
+            # A path that runs away must not shrink the others: nine tenths of its points are enough.
+            distance = np.abs(finite - np.asarray(equilibrium)).max(1)
+            reach = max(reach, float(np.quantile(distance, 0.9)), float(distance[0]))
+    axes.plot(*equilibrium, marker="+", color=_INK, markersize=9)
+    reach = 1.15 * (reach or 1.0)
+    axes.set(
+        xlim=(equilibrium[0] - reach, equilibrium[0] + reach), ylim=(equilibrium[1] - reach, equilibrium[1] + reach)
+    )
+    axes.set_aspect("equal")
+    axes.set_xlabel(names[0], fontsize=8, color=_INK)
+    axes.set_ylabel(names[1], fontsize=8, color=_INK)
+    figure.legend(loc="outside lower center", ncols=3, fontsize=8, frameon=False)
+    axes.set_title(title or "○ start   ● end", fontsize=9, color=_INK, loc="left")
+    return figure
+
+
+def mode_bars(coverage: ModeCoverage, *, step: int | None = None) -> Figure:
+    """Every mode's share of the samples beside what it should be, and how wide the generator makes it.
+
+    Args:
+        coverage: of a sample.
+        step: for the caption.
+    """
+    k = len(coverage.counts)
+    figure, axes = _figure(max(4.8, 0.24 * k + 1.6), 3.2)
+    shares = _points(coverage.nearest / max(int(coverage.nearest.sum()), 1))
+    modes = np.arange(k)
+    axes.bar(modes, shares, width=0.7, color=_FAKE, alpha=0.75, label="share of the samples")
+    axes.axhline(1 / k, color=_REAL, linewidth=1.0, linestyle="--", label=f"of real ones: 1/{k}")
+    axes.set(xlim=(-0.7, k - 0.3), ylim=(0, max(1.25 / k, 1.1 * float(shares.max()))))
+    axes.xaxis.set_major_locator(MaxNLocator(integer=True))
+    axes.set_xlabel("mode", fontsize=8, color=_INK)
+    axes.set_ylabel("share", fontsize=8, color=_INK)
+    other = axes.twinx()
+    spreads = _points(coverage.spreads)
+    other.plot(modes, spreads, "o", color=_REAL, markersize=3.5, label="spread / true spread (right)")
+    other.set_ylim(0, max(1.5, 1.1 * float(spreads.max())))
+    other.tick_params(labelsize=7, colors=_INK, length=2)
+    for spine in other.spines.values():
+        spine.set_color(_PALE)
+    handles = [h for a in (axes, other) for h in a.get_legend_handles_labels()[0]]
+    labels = [label for a in (axes, other) for label in a.get_legend_handles_labels()[1]]
+    figure.legend(handles, labels, loc="outside lower center", ncols=3, fontsize=7, frameon=False)
+    parts = ["" if step is None else f"step {step:,}", f"{coverage.covered} of {k} modes"]
+    parts.append(f"KL(generated || uniform) = {coverage.reverse_kl:.3g}")
+    axes.set_title("   ".join(p for p in parts if p), fontsize=9, color=_INK, loc="left")
+    return figure

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from omegaconf import OmegaConf
 
-from rlgan.gan.data import Data
+from rlgan.gan.data import Cones, Data
 from rlgan.gan.lipschitz import GradientPenalty, Lipschitz
 from rlgan.nets import DCGANSpec, MLPSpec, NetworkSpec
 from rlgan.runs.config import build, locate
@@ -19,7 +19,8 @@ OPTIONS = [(group, path) for group in GROUPS for path in sorted((CONF / group).g
 
 
 # Files whose point is to differ from the defaults of their class.
-PRESETS: Mapping[str, NetworkSpec | Lipschitz] = {
+PRESETS: Mapping[str, NetworkSpec | Lipschitz | Data] = {
+    "cone_128": Cones(centres=1, dimension=128),
     "gradient_penalty_10": GradientPenalty(weight=10.0),
     "mlp_batch": MLPSpec(norm="batch"),
     "mlp_512": MLPSpec(hidden=(512, 512, 512)),

@@ -5,12 +5,22 @@ from collections.abc import Callable
 
 import pytest
 import torch
-from sklearn.datasets import load_digits, make_swiss_roll
+from sklearn.datasets import load_digits, make_moons, make_swiss_roll
 
-from rlgan.gan.data import Data, Digits, Grid, Ring, SwissRoll
+from rlgan.gan.data import Atoms, Cones, Data, Digits, Dirac, Gaussians, Grid, Ring, SwissRoll, TwoMoons
 from rlgan.gan.metrics import wasserstein_primal
 
-ALL: list[Data] = [Ring(), Grid(), SwissRoll(), Digits()]
+ALL: list[Data] = [
+    Ring(),
+    Grid(),
+    SwissRoll(),
+    TwoMoons(),
+    Cones(),
+    Cones(1, 128),
+    Gaussians(),
+    Atoms(8, 5),
+    Digits(),
+]
 MIXTURES: list[Ring | Grid] = [Ring(), Ring(5, 2.0, 0.1), Grid(), Grid(3, 1.0, 0.1)]
 
 
@@ -87,7 +97,7 @@ def test_swiss_roll_without_noise_lies_on_its_spiral() -> None:
 def test_digits_are_the_scans_scaled() -> None:
     data = Digits()
     pixels, labels = load_digits(return_X_y=True)
-    assert data.size == 1797
+    assert data.total == 1797
     assert data.shape == (1, 8, 8)
     assert data.points.min() == -1 and data.points.max() == 1
     torch.testing.assert_close((data.points.reshape(1797, 64).double() + 1) * 8, torch.from_numpy(pixels))
@@ -96,13 +106,59 @@ def test_digits_are_the_scans_scaled() -> None:
     assert (torch.cdist(drawn.flatten(1), data.points.flatten(1)).min(1).values < 1e-3).all()
 
 
+@pytest.mark.parametrize("held_out", [0.0, 0.2, 0.5])
+def test_a_finite_set_is_split_once_and_for_all(held_out: float) -> None:
+    """Into parts that have no row in common and are the whole; held-out rows are never drawn."""
+    data = Digits(held_out)
+    kept, apart = data.training().flatten(1), data.unseen().flatten(1)
+    assert len(apart) == round(held_out * 1797)
+    assert len(kept) == data.size == 1797 - len(apart)
+    whole = torch.cat((kept, apart))
+    assert torch.equal(whole.sum(0), data.points.flatten(1).sum(0))
+    assert torch.equal(torch.unique(whole, dim=0), torch.unique(data.points.flatten(1), dim=0))
+    assert torch.equal(Digits(held_out).unseen(), data.unseen())
+    drawn = data.sample(20_000, generator()).flatten(1)
+    assert len(torch.unique(drawn, dim=0)) == len(torch.unique(kept, dim=0))
+    if held_out:
+        # The scans have no two alike, so that a held-out one would be found.
+        assert torch.cdist(apart, kept).min() > 0
+        assert len(torch.unique(torch.cat((drawn, apart)), dim=0)) == 1797
+        some = data.unseen(50).flatten(1)
+        assert len(some) == 50 and torch.cdist(some, apart).min(1).values.max() < 1e-3
+
+
 def test_a_batch_larger_than_the_data_set_is_an_error_that_says_what_to_do() -> None:
-    Digits().check_batch(1797)
+    Digits().check_batch(1438)
+    Digits(held_out=0.0).check_batch(1797)
     Ring().check_batch(10**6)
     with pytest.raises(
-        ValueError, match=r"^batch_size = 1798: larger than the data set \(1,797 samples\); use at most 1797"
+        ValueError, match=r"^batch_size = 1439: larger than the data set \(1,438 samples\); use at most 1438"
     ):
-        Digits().check_batch(1798)
+        Digits().check_batch(1439)
+
+
+def test_two_moons_are_scikit_learns() -> None:
+    """The same distribution: no further from two samples of scikit-learn's own than these from one another."""
+    n = 1000
+    theirs = [torch.from_numpy(make_moons(n, noise=0.05, random_state=s)[0]) for s in (0, 1)]
+    ours = TwoMoons().sample(n, generator()).double()
+    between = wasserstein_primal(theirs[0], theirs[1])
+    assert wasserstein_primal(ours, theirs[0]) < 1.5 * between + 0.02
+    assert wasserstein_primal(ours + 0.15, theirs[0]) > 1.5 * between + 0.02
+
+
+def test_two_moons_without_noise_are_two_half_circles() -> None:
+    x = TwoMoons(noise=0.0).sample(2000, generator()).double()
+    upper = ((x.norm(dim=1) - 1).abs() < 1e-6) & (x[:, 1] >= -1e-6)
+    lower = (((x - torch.tensor([1.0, 0.5])).norm(dim=1) - 1).abs() < 1e-6) & (x[:, 1] <= 0.5 + 1e-6)
+    assert (upper | lower).all()
+    assert abs(int(upper.sum()) - 1000) < 5 * math.sqrt(2000) / 2
+
+
+def test_dirac_is_one_point() -> None:
+    data = Dirac(dimension=3)
+    assert torch.equal(data.sample(5, generator()), torch.zeros(5, 3))
+    assert data.shape == (3,) and data.size is None and data.modes is None
 
 
 @pytest.mark.parametrize(
@@ -116,6 +172,15 @@ def test_a_batch_larger_than_the_data_set_is_an_error_that_says_what_to_do() -> 
         (lambda: Grid(sigma=float("nan")), r"^sigma = nan: "),
         (lambda: SwissRoll(noise=-1.0), r"^noise = -1.0: "),
         (lambda: SwissRoll(scale=0.0), r"^scale = 0.0: "),
+        (lambda: TwoMoons(noise=-0.1), r"^noise = -0.1: "),
+        (lambda: Dirac(dimension=0), r"^dimension = 0: "),
+        (lambda: Digits(held_out=1.0), r"^held_out = 1.0: "),
+        (lambda: Cones(centres=0), r"^centres = 0: "),
+        (lambda: Cones(dimension=1), r"^dimension = 1: "),
+        (lambda: Cones(width=2.0), r"^spacing = 4.0: .*use at least 2 \(distance \+ width\) = 6"),
+        (lambda: Cones(distance=-1.0), r"^distance = -1.0: "),
+        (lambda: Gaussians(sigma=0.0), r"^sigma = 0.0: "),
+        (lambda: Atoms(side=4, square=5), r"^square = 5: "),
     ],
 )
 def test_impossible_values_name_themselves(make: Callable[[], Data], message: str) -> None:

@@ -2,22 +2,23 @@
 
 import math
 
+import ot
 import pytest
 import torch
 from scipy.optimize import linear_sum_assignment
-from torch import Tensor, nn
+from scipy.stats import entropy
+from torch import Tensor
 
 from rlgan.gan.data import Digits, Grid, Ring
 from rlgan.gan.metrics import (
     COVERAGE_SAMPLES,
     PRIMAL_LIMIT,
     DigitsJudge,
-    critic_lipschitz,
     mode_coverage,
-    probe_points,
+    wasserstein,
     wasserstein_primal,
+    wasserstein_sliced,
 )
-from rlgan.nets import DCGANSpec, MLPSpec
 
 CEILING = 1 - math.exp(-9 / 2)  # P(|N(0, I)| <= 3) in two dimensions
 
@@ -74,6 +75,33 @@ def test_w1_refuses_what_it_cannot_measure(x: Tensor, y: Tensor, message: str) -
         wasserstein_primal(x, y)
 
 
+def test_sliced_w1_is_pots_of_the_same_directions() -> None:
+    x, y = torch.randn(2, 200, 5, generator=generator(), dtype=torch.float64)
+    directions = torch.randn(5, 30, dtype=torch.float64, generator=generator(7))
+    directions = directions / directions.norm(dim=0)
+    theirs = ot.sliced_wasserstein_distance(x.numpy(), y.numpy(), projections=directions.numpy(), p=1)
+    assert wasserstein_sliced(x, y, seed=7, slices=30) == pytest.approx(float(theirs), rel=1e-12)
+
+
+def test_sliced_w1_of_a_translation() -> None:
+    """E |u_1| c: 2 c / pi in the plane; Gamma(d/2) / (sqrt(pi) Gamma((d + 1)/2)) c in d dimensions."""
+    for d in (2, 3, 10):
+        x = torch.randn(50, d, generator=generator())
+        shift = torch.zeros(d)
+        shift[0] = 3.0
+        expected = 3 * math.gamma(d / 2) / math.sqrt(math.pi) / math.gamma((d + 1) / 2)
+        assert wasserstein_sliced(x, x + shift, seed=1, slices=20_000) == pytest.approx(expected, rel=0.02)
+        assert wasserstein_sliced(x, x + shift, seed=1) <= wasserstein_primal(x, x + shift)
+
+
+def test_the_tag_says_which_distance_it_is() -> None:
+    small, large = torch.randn(100, 2, generator=generator()), torch.randn(PRIMAL_LIMIT + 1, 2, generator=generator())
+    assert wasserstein(small, small + 1, 0) == {"wasserstein/primal": pytest.approx(math.sqrt(2), rel=1e-6)}
+    assert wasserstein(large, large + 1, 0) == {
+        "wasserstein/sliced": pytest.approx(math.sqrt(2) * 2 / math.pi, rel=0.1)
+    }
+
+
 @pytest.mark.parametrize(("data", "k"), [(Ring(), 8), (Grid(), 25)])
 def test_coverage_of_the_exact_mixture_is_at_its_ceiling(data: Ring | Grid, k: int) -> None:
     n = 40 * COVERAGE_SAMPLES
@@ -89,9 +117,19 @@ def test_coverage_counts_by_hand() -> None:
     samples = torch.tensor([[0.0, 2.9], [-2.9, 0.0], [0.0, 3.1], [10.0, 0.5], [5.0, 5.0]])
     coverage = mode_coverage(samples, modes, sigma=1.0)
     assert coverage.counts.tolist() == [2, 1, 0]
+    assert coverage.nearest.tolist() == [4, 1, 0]
+    # The last one is as near to each; it counts for the first. No mode with fewer than two good samples has a spread.
+    kl = 0.8 * math.log(3 * 0.8) + 0.2 * math.log(3 * 0.2)
     assert coverage.scalars() == pytest.approx(
-        {"modes/covered": 2.0, "modes/high_quality": 0.6, "modes/smallest_share": 0.0}
+        {
+            "modes/covered": 2.0,
+            "modes/high_quality": 0.6,
+            "modes/smallest_share": 0.0,
+            "modes/reverse_kl": kl,
+            "modes/smallest_spread": 0.0,
+        }
     )
+    assert coverage.spreads[1:].tolist() == [0.0, 0.0]
     assert coverage.shares.tolist() == pytest.approx([2 / 3, 1 / 3, 0.0])
 
 
@@ -101,56 +139,59 @@ def test_coverage_sees_collapse_shrinkage_and_divergence() -> None:
     coverage = mode_coverage(collapsed, ring.modes, ring.sigma)
     assert coverage.covered == 1
     assert coverage.scalars()["modes/smallest_share"] == 0.0
+    assert coverage.reverse_kl == pytest.approx(math.log(8))
     shrunk = ring.modes.repeat(10, 1)
     assert mode_coverage(shrunk, ring.modes, ring.sigma).high_quality == 1.0 > CEILING
     lost = mode_coverage(torch.full((5, 2), math.nan), ring.modes, ring.sigma)
-    assert lost.scalars() == {"modes/covered": 0.0, "modes/high_quality": 0.0, "modes/smallest_share": 0.0}
+    assert lost.scalars() == {
+        "modes/covered": 0.0,
+        "modes/high_quality": 0.0,
+        "modes/smallest_share": 0.0,
+        "modes/reverse_kl": pytest.approx(math.log(8)),
+        "modes/smallest_spread": 0.0,
+    }
 
 
 def test_the_smallest_share_is_of_the_high_quality_samples() -> None:
     """One good sample at the first mode, three at the second, six nowhere: 1/4, not 1/10."""
     modes = torch.tensor([[0.0, 0.0], [10.0, 0.0]])
     samples = torch.cat((modes[[0, 1, 1, 1]], torch.full((6, 2), 5.0)))
-    assert mode_coverage(samples, modes, 0.1).scalars() == {
-        "modes/covered": 2.0,
-        "modes/high_quality": pytest.approx(0.4),
-        "modes/smallest_share": pytest.approx(0.25),
-    }
+    found = mode_coverage(samples, modes, 0.1).scalars()
+    assert found["modes/covered"] == 2.0
+    assert found["modes/high_quality"] == pytest.approx(0.4)
+    assert found["modes/smallest_share"] == pytest.approx(0.25)
 
 
-def test_critic_lipschitz_of_known_functions() -> None:
-    points = torch.tensor([[3.0, 4.0], [0.0, 0.0], [-1.0, 0.0]], dtype=torch.float64)
-    assert critic_lipschitz(lambda x: x @ torch.tensor([3.0, 4.0], dtype=torch.float64), points) == pytest.approx(5.0)
-    # |x|^2 / 2 has slope |x|: the largest over the POINTS, one norm per sample.
-    assert critic_lipschitz(lambda x: x.square().sum(1) / 2, points) == pytest.approx(5.0)
+@pytest.mark.parametrize("width", [0.3, 0.7, 1.0])
+@pytest.mark.parametrize("data", [Ring(), Grid()], ids=lambda d: type(d).__name__)
+def test_spreads_are_in_units_of_the_true_one(data: Ring | Grid, width: float) -> None:
+    """Of a mixture whose modes are `width` times as wide, wherever within 3 sigma they lie; of a single narrow mode the
+    smallest spread tells."""
+    g = generator()
+    n, k = 400 * len(data.modes), len(data.modes)
+    j = torch.arange(n) % k
+    noise = torch.randn(n, 2, generator=g)
+    shift = torch.tensor([0.5 * data.sigma, 0.0]) if width < 0.5 else torch.zeros(2)
+    coverage = mode_coverage(data.modes[j] + shift + width * data.sigma * noise, data.modes, data.sigma)
+    # Narrow modes are not cut off at 3 sigma, so that the correction for it (0.974) makes them 2.7 % too wide.
+    expected = width if width == 1 else width / math.sqrt(1 - 4.5 * math.exp(-4.5) / (1 - math.exp(-4.5)))
+    assert float(coverage.spreads.mean()) == pytest.approx(expected, rel=0.02)
+    widths = torch.where(j == 3, 0.2, 1.0)[:, None]
+    one = mode_coverage(data.modes[j] + widths * data.sigma * noise, data.modes, data.sigma)
+    assert int(one.spreads.argmin()) == 3
+    assert one.scalars()["modes/smallest_spread"] == pytest.approx(0.2, rel=0.15)
 
 
-def test_critic_lipschitz_leaves_the_critic_as_it_was() -> None:
-    torch.manual_seed(0)
-    critic = DCGANSpec(width=2, norm="batch").build((1, 8, 8), ())
-    x = torch.randn(6, 1, 8, 8)
-    before = {name: value.clone() for name, value in critic.state_dict().items()}
-    with torch.no_grad():
-        together = critic_lipschitz(critic, x)
-        one_by_one = max(critic_lipschitz(critic, row[None]) for row in x)
-    # In training mode batch norm would couple the samples.
-    assert together == pytest.approx(one_by_one, rel=1e-5)
-    assert critic.training
-    assert all(torch.equal(value, before[name]) for name, value in critic.state_dict().items())
-    assert all(p.grad is None for p in critic.parameters())
-
-
-def test_critic_lipschitz_is_below_the_product_of_layer_norms() -> None:
-    torch.manual_seed(0)
-    critic = MLPSpec(hidden=(16, 16)).build((2,), ())
-    norms = [torch.linalg.matrix_norm(m.weight, 2) for m in critic.modules() if isinstance(m, nn.Linear)]
-    measured = critic_lipschitz(critic, torch.randn(500, 2, generator=generator()))
-    assert 0 < measured <= float(torch.stack(norms).detach().prod())
-
-
-def test_probe_points_are_real_fake_and_between() -> None:
-    points = probe_points(torch.zeros(2, 1), torch.ones(2, 1), torch.tensor([0.25, 0.5]))
-    assert points.flatten().tolist() == [0.0, 0.0, 1.0, 1.0, 0.75, 0.5]
+def test_reverse_kl_is_scipys_entropy_and_falls_as_modes_return() -> None:
+    ring = Ring()
+    found = []
+    for present in range(1, 9):
+        coverage = mode_coverage(ring.modes[torch.arange(800) % present], ring.modes, ring.sigma)
+        found.append(coverage.reverse_kl)
+        shares = coverage.nearest.numpy() / 800
+        assert coverage.reverse_kl == pytest.approx(entropy(shares, [1 / 8] * 8), abs=1e-12)
+    assert found == sorted(found, reverse=True)
+    assert found[0] == pytest.approx(math.log(8)) and found[-1] == pytest.approx(0.0, abs=1e-12)
 
 
 def test_digits_judge_knows_digits_it_has_not_seen() -> None:

@@ -1,63 +1,20 @@
-"""What a trained generator is measured by: exact W1, modes, the critic's slope, a classifier's opinion.
+"""Which modes of a mixture, or classes of labelled images, a sample covers, and how evenly.
 
-Everything here is for evaluation: it synchronises, works on the CPU in float64 where that matters, and draws nothing.
+On the CPU, in float64; draws nothing.
 """
 
-from collections.abc import Callable
+import math
 from dataclasses import dataclass
 from functools import cached_property
 from typing import final
 
-import numpy as np
-import ot
 import torch
+from scipy.stats import chi2
 from sklearn.linear_model import LogisticRegression
-from torch import Tensor, nn
-
-from rlgan.gan.lipschitz import interpolate, sample_norms
+from torch import Tensor
 
 COVERAGE_SAMPLES = 2500
 """Samples that mode counts are taken from, as in the published ring and grid tables."""
-
-PRIMAL_LIMIT = 2048
-"""Largest sample of which `wasserstein_primal` takes the exact distance (1 to 2 seconds, 100 MB)."""
-
-# The network simplex stops at the optimum, which takes some 1e5 pivots at 2,048 points; POT's own limit of 1e5 is too
-# small there (seen in 64 dimensions) and would return a plan that is not optimal. This one is only a guard.
-_PIVOTS = 10_000_000
-
-
-def wasserstein_primal(x: Tensor, y: Tensor) -> float:
-    """Exact Wasserstein-1 distance of two samples of equal size: min over couplings of E |x - y|, Euclidean.
-
-    The primal side of Kantorovich-Rubinstein, by POT's network simplex in float64. As an estimate of the distance of
-    the two DISTRIBUTIONS it is biased upwards: two samples of one and the same are apart, by O(n^-1/2) up to a
-    logarithm in two dimensions and by O(n^-1/d) in d > 2; compare with the distance of two real samples.
-
-    Args:
-        x, y: ``(n, *shape)``, n at most 2,048; flattened to vectors.
-
-    Raises:
-        ValueError: sizes differ, n is 0 or above 2,048, or a value is not finite.
-        RuntimeError: the solver did not reach the optimum.
-    """
-    n = len(x)
-    if x.shape != y.shape:
-        raise ValueError(
-            f"samples = {tuple(x.shape)} and {tuple(y.shape)}: must be of equal shape; draw as many of each"
-        )
-    if not 0 < n <= PRIMAL_LIMIT:
-        raise ValueError(f"samples = {n}: exact W1 takes 1 to {PRIMAL_LIMIT:,}; draw fewer")
-    x, y = (s.detach().to("cpu", torch.float64).flatten(1) for s in (x, y))
-    if not (x.isfinite().all() and y.isfinite().all()):
-        raise ValueError("samples = nan or inf: W1 is of finite points; the generator has diverged")
-    # By differences: |x|^2 - 2 x.y + |y|^2 loses half of the digits between near points.
-    cost = torch.cdist(x, y, compute_mode="donot_use_mm_for_euclid_dist").numpy()
-    weights = np.full(n, 1 / n)
-    value, log = ot.emd2(weights, weights, cost, numItermax=_PIVOTS, log=True)
-    if log["warning"] is not None:
-        raise RuntimeError(f"exact W1 of {n} samples: {log['warning']}")
-    return float(value)
 
 
 @final
@@ -68,10 +25,15 @@ class ModeCoverage:
     Attributes:
         counts: ``(k,)``, high-quality samples nearest to each mode.
         total: number of samples, good and bad.
+        nearest: ``(k,)``, samples nearest to each mode, good and bad; of finite ones.
+        spreads: ``(k,)``, standard deviation per dimension of the high-quality samples about their own mean, in units
+            of what the true mixture has there; 0 of a mode with fewer than two.
     """
 
     counts: Tensor
     total: int
+    nearest: Tensor
+    spreads: Tensor
 
     @property
     def covered(self) -> int:
@@ -89,13 +51,28 @@ class ModeCoverage:
         """Each mode's share of the high-quality samples, ``(k,)``; zeros where there is none."""
         return self.counts / self.counts.sum().clamp(min=1)
 
+    @property
+    def reverse_kl(self) -> float:
+        """KL(q || uniform) = sum_j q_j log(k q_j) in nats, q_j the share of ALL samples nearest to mode j.
+
+        0 of a sampler that serves the modes evenly, log k of one that knows a single mode (and, for want of a worse
+        figure, of one whose samples are not finite). The reverse KL of PacGAN's tables (Lin et al. 2018, section 4).
+        """
+        k, n = len(self.nearest), int(self.nearest.sum())
+        q = self.nearest.double() / n if n else torch.ones(1)
+        return max(0.0, math.log(k) + float(torch.special.xlogy(q, q).sum()))
+
     def scalars(self) -> dict[str, float]:
         """`modes/covered`: a count. `modes/high_quality`: share of all samples. `modes/smallest_share`: the emptiest
-        mode's share OF THE HIGH-QUALITY SAMPLES, 1/k at best."""
+        mode's share OF THE HIGH-QUALITY SAMPLES, 1/k at best. `modes/reverse_kl`: nats, 0 at best, log k at worst.
+        `modes/smallest_spread`: the narrowest mode's spread over the true sigma; 1 but for its noise at best (of 2,500
+        samples 0.95 on the ring, 0.9 on the grid), 0 where a mode is missing."""
         return {
             "modes/covered": float(self.covered),
             "modes/high_quality": self.high_quality,
             "modes/smallest_share": float(self.shares.min()),
+            "modes/reverse_kl": self.reverse_kl,
+            "modes/smallest_spread": float(self.spreads.min()),
         }
 
 
@@ -108,46 +85,22 @@ def mode_coverage(samples: Tensor, modes: Tensor, sigma: float) -> ModeCoverage:
         sigma: standard deviation of every component, per dimension.
     """
     assert samples.ndim == modes.ndim == 2 and samples.shape[1] == modes.shape[1]
-    distances = torch.cdist(
-        samples.detach().to("cpu", torch.float64),
-        modes.to("cpu", torch.float64),
-        compute_mode="donot_use_mm_for_euclid_dist",
+    x = samples.detach().to("cpu", torch.float64)
+    k, d = modes.shape
+    distance, nearest = torch.cdist(x, modes.to("cpu", torch.float64), compute_mode="donot_use_mm_for_euclid_dist").min(
+        1
     )
-    distance, nearest = distances.min(1)
-    counts = torch.bincount(nearest[distance <= 3 * sigma], minlength=len(modes))
-    return ModeCoverage(counts, len(samples))
-
-
-def probe_points(x_real: Tensor, x_fake: Tensor, epsilon: Tensor) -> Tensor:
-    """Where the critic's slope is measured: real, fake and interpolated points, ``(3 batch, *shape)``.
-
-    Args:
-        x_real, x_fake, epsilon: as for `rlgan.gan.lipschitz.interpolate`.
-    """
-    return torch.cat((x_real, x_fake.detach(), interpolate(x_real, x_fake, epsilon)))
-
-
-def critic_lipschitz(critic: nn.Module | Callable[[Tensor], Tensor], points: Tensor) -> float:
-    """Largest |grad f| over `points`: a LOWER bound of the critic's Lipschitz constant (``critic/lipschitz``).
-
-    A module is put in evaluation mode meanwhile: in training mode batch norm would mix the samples' gradients, and this
-    measurement would move its running averages.
-
-    Args:
-        critic: f, ``(batch, *shape) -> (batch,)``; gradients of its parameters are neither needed nor touched.
-        points: ``(batch, *shape)``.
-    """
-    training = isinstance(critic, nn.Module) and critic.training
-    if isinstance(critic, nn.Module):
-        critic.eval()
-    try:
-        with torch.enable_grad():
-            x = points.detach().requires_grad_()
-            (gradient,) = torch.autograd.grad(critic(x).sum(), x)
-    finally:
-        if isinstance(critic, nn.Module):
-            critic.train(training)
-    return float(sample_norms(gradient).max())
+    good = distance <= 3 * sigma
+    counts = torch.bincount(nearest[good], minlength=k)
+    # Variance about the samples' own mean: a mode that is displaced is not thereby wide.
+    sums = torch.zeros(k, d, dtype=torch.float64).index_add_(0, nearest[good], x[good])
+    centred = x[good] - (sums / counts.clamp(min=1)[:, None])[nearest[good]]
+    squares = torch.zeros(k, dtype=torch.float64).index_add_(0, nearest[good], centred.square().sum(1))
+    # Cut off at 3 sigma the true mixture itself is narrower: E [r^2; r <= 3] / (d P(r <= 3)) of its variance is left.
+    left = chi2.cdf(9, d + 2) / chi2.cdf(9, d)
+    variances = squares / (d * (counts - 1).clamp(min=1)) / left
+    finite = x.isfinite().all(1)
+    return ModeCoverage(counts, len(samples), torch.bincount(nearest[finite], minlength=k), variances.sqrt() / sigma)
 
 
 @final

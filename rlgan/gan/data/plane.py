@@ -1,66 +1,16 @@
-"""Where real samples come from: two-dimensional distributions and images.
-
-Every draw is independent and identically distributed, with a generator and in draws of fixed shape: so it resumes
-exactly, stacks over seeds, and a batch needs no state but its generator's. A finite data set is drawn from WITH
-replacement, which makes the empirical distribution the one that is learnt; there are no epochs.
-
-Samples are drawn in float32 whatever the precision of a run (cast them), so that runs of either precision see the same.
-"""
+"""Distributions in the plane, and the point mass of the Dirac-GAN."""
 
 import math
-from abc import ABC, abstractmethod
+from abc import abstractmethod
 from dataclasses import dataclass
 from functools import cached_property
 from typing import final
 
 import torch
-from sklearn.datasets import load_digits
 from torch import Tensor
 
-from rlgan.gan.metrics import DigitsJudge, mode_coverage
-
-
-class Data(ABC):
-    """A distribution of real samples."""
-
-    @property
-    @abstractmethod
-    def shape(self) -> tuple[int, ...]:
-        """Shape of one sample: (d,) for a point, (C, H, W) with values in [-1, 1] for an image."""
-
-    @abstractmethod
-    def sample(self, n: int, generator: torch.Generator) -> Tensor:
-        """`n` independent samples ``(n, *shape)``, float32, on the generator's device."""
-
-    @property
-    def images(self) -> bool:
-        """Whether a sample is an image (C, H, W)."""
-        return len(self.shape) == 3
-
-    @property
-    def size(self) -> int | None:
-        """Number of samples of a finite data set; None for a distribution."""
-        return None
-
-    @property
-    def modes(self) -> Tensor | None:
-        """Means of a mixture of equal, isotropic Gaussians, ``(k, d)``; None for any other distribution."""
-        return None
-
-    def measure(self, samples: Tensor) -> dict[str, float]:
-        """What can be said of generated samples ``(n, *shape)`` for these data in particular, under its tags."""
-        return {}
-
-    def check_batch(self, batch_size: int) -> None:
-        """Refuse a batch that is larger than a finite data set: it could only repeat it.
-
-        Raises:
-            ValueError: naming both sizes.
-        """
-        if self.size is not None and batch_size > self.size:
-            raise ValueError(
-                f"batch_size = {batch_size}: larger than the data set ({self.size:,} samples); use at most {self.size}"
-            )
+from rlgan.gan.data.base import Data
+from rlgan.gan.metrics.modes import mode_coverage
 
 
 class Mixture(Data):
@@ -182,52 +132,56 @@ class SwissRoll(Data):
 
 @final
 @dataclass(frozen=True)
-class Digits(Data):
-    """scikit-learn's 1,797 scans of hand-written digits, 8 x 8, grey levels 0 ... 16 scaled to [-1, 1].
+class TwoMoons(Data):
+    """Two interleaved half circles: (cos t, sin t) or (1 - cos t, 1/2 - sin t), each with probability 1/2, + noise n.
 
-    Real data that need no network: they are inside the scikit-learn package (UCI, Alpaydin & Kaynak 1998). In memory.
+    t is uniform on [0, pi] and n ~ N(0, I): scikit-learn's ``make_moons`` with independent draws in place of its evenly
+    spaced points.
+
+    Args:
+        noise: standard deviation per dimension.
     """
 
-    @cached_property
-    def _scans(self) -> tuple[Tensor, Tensor]:
-        pixels, labels = load_digits(return_X_y=True)
-        return torch.from_numpy(pixels).float().reshape(-1, 1, 8, 8) / 8 - 1, torch.from_numpy(labels)
+    noise: float = 0.05
 
-    @property
-    def points(self) -> Tensor:
-        """All images ``(1797, 1, 8, 8)``, float32, on the CPU."""
-        return self._scans[0]
-
-    @property
-    def labels(self) -> Tensor:
-        """The digit on each, ``(1797,)``, int64."""
-        return self._scans[1]
+    def __post_init__(self) -> None:
+        if not 0 <= self.noise < math.inf:
+            raise ValueError(f"noise = {self.noise}: must not be negative, for example 0.05")
 
     @property
     def shape(self) -> tuple[int, ...]:
-        return tuple(self.points.shape[1:])
-
-    @property
-    def size(self) -> int:
-        return len(self.points)
+        return (2,)
 
     def sample(self, n: int, generator: torch.Generator) -> Tensor:
-        index = torch.randint(self.size, (n,), generator=generator, device=generator.device)
-        return self._on(generator.device)[index]
+        device = generator.device
+        lower = torch.randint(2, (n,), generator=generator, device=device) == 1
+        t = math.pi * torch.rand(n, generator=generator, device=device)
+        noise = torch.randn(n, 2, generator=generator, device=device)
+        x = torch.where(lower, 1 - t.cos(), t.cos())
+        y = torch.where(lower, 0.5 - t.sin(), t.sin())
+        return torch.stack((x, y), 1) + self.noise * noise
 
-    def measure(self, samples: Tensor) -> dict[str, float]:
-        return self._judge(samples).scalars()
 
-    @cached_property
-    def _judge(self) -> DigitsJudge:
-        return DigitsJudge(self.points, self.labels)
+@final
+@dataclass(frozen=True)
+class Dirac(Data):
+    """All mass at the origin: with a linear critic f(x) = psi x and a generator that is one point theta the Dirac-GAN.
 
-    @cached_property
-    def _copies(self) -> dict[torch.device, Tensor]:
-        return {self.points.device: self.points}
+    Mescheder, Geiger & Nowozin 2018 (arXiv:1801.04406), section 2. Its value f(0) - f(theta) = -psi theta is bilinear, its one equilibrium theta = psi = 0.
 
-    def _on(self, device: torch.device) -> Tensor:
-        """The images on `device`, copied there once."""
-        if device not in self._copies:
-            self._copies[device] = self.points.to(device)
-        return self._copies[device]
+    Args:
+        dimension: of the space.
+    """
+
+    dimension: int = 1
+
+    def __post_init__(self) -> None:
+        if self.dimension < 1:
+            raise ValueError(f"dimension = {self.dimension}: must be at least 1, for example 1")
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        return (self.dimension,)
+
+    def sample(self, n: int, generator: torch.Generator) -> Tensor:
+        return torch.zeros(n, self.dimension, device=generator.device)

@@ -1,0 +1,170 @@
+"""A distribution of real samples, and a finite one with a part that training never sees."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable
+from typing import TYPE_CHECKING
+
+import torch
+from torch import Tensor, nn
+
+if TYPE_CHECKING:
+    from rlgan.gan.metrics.features import Extractor
+
+SPLIT_SEED = 1797
+"""The split of a finite data set is one for all runs: metrics of two seeds compare only on the same held-out part."""
+
+
+class Data(ABC):
+    """A distribution of real samples."""
+
+    @property
+    @abstractmethod
+    def shape(self) -> tuple[int, ...]:
+        """Shape of one sample: (d,) for a point, (C, H, W) with values in [-1, 1] for an image."""
+
+    @abstractmethod
+    def sample(self, n: int, generator: torch.Generator) -> Tensor:
+        """`n` independent samples ``(n, *shape)``, float32, on the generator's device."""
+
+    @property
+    def images(self) -> bool:
+        """Whether a sample is an image (C, H, W)."""
+        return len(self.shape) == 3
+
+    @property
+    def size(self) -> int | None:
+        """Number of samples that a finite data set is drawn from; None for a distribution."""
+        return None
+
+    @property
+    def modes(self) -> Tensor | None:
+        """Means of a mixture of equal, isotropic Gaussians, ``(k, d)``; None for any other distribution."""
+        return None
+
+    def measure(self, samples: Tensor) -> dict[str, float]:
+        """What can be said of generated samples ``(n, *shape)`` for these data in particular, under its tags."""
+        return {}
+
+    def generator(self) -> nn.Module | None:
+        """A generator that belongs to these data, ``(batch, latent_dim) -> (batch, *shape)``, in the place of the
+        network; None where the network is free."""
+        return None
+
+    @property
+    def latent_dim(self) -> int | None:
+        """Length of the latent vector that `generator()` takes; None where the network is free."""
+        return None
+
+    def notes(self) -> list[str]:
+        """What a user has to know about the data, one sentence each; shown once at the start."""
+        return []
+
+    def close(self) -> None:
+        """Release files and workers."""
+        return None
+
+    def check_batch(self, batch_size: int) -> None:
+        """Refuse a batch that is larger than a finite data set: it could only repeat it.
+
+        Raises:
+            ValueError: naming both sizes.
+        """
+        if self.size is not None and batch_size > self.size:
+            raise ValueError(
+                f"batch_size = {batch_size}: larger than the data set ({self.size:,} samples); use at most {self.size}"
+            )
+
+
+def split(n: int, held_out: float) -> tuple[Tensor, Tensor]:
+    """Indices ``(n - h,)`` to train on and ``(h,)`` to hold out, h = round(held_out n), ascending; always the same."""
+    order = torch.randperm(n, generator=torch.Generator().manual_seed(SPLIT_SEED))
+    h = round(held_out * n)
+    return order[h:].sort().values, order[:h].sort().values
+
+
+def check_held_out(held_out: float) -> None:
+    """Refuse a share that is none.
+
+    Raises:
+        ValueError: outside of [0, 1).
+    """
+    if not 0 <= held_out < 1:
+        raise ValueError(f"held_out = {held_out}: must be a share of the data set, 0 <= held_out < 1, for example 0.2")
+
+
+class Finite(Data):
+    """A data set: drawn from WITH replacement, less the share `held_out`, which is only ever measured against.
+
+    The split is fixed by the number of samples alone, whatever the run's seed.
+    """
+
+    held_out: float
+
+    @abstractmethod
+    def read(self, index: Tensor) -> Tensor:
+        """The samples at `index` ``(n,)`` of the whole set, ``(n, *shape)``, float32, on the index's device."""
+
+    @property
+    @abstractmethod
+    def total(self) -> int:
+        """Number of samples, held out or not."""
+
+    @property
+    @abstractmethod
+    def extractor(self) -> Extractor:
+        """The features in which distances between samples are taken."""
+
+    @property
+    def size(self) -> int:
+        return self.total - round(self.held_out * self.total)
+
+    def sample(self, n: int, generator: torch.Generator) -> Tensor:
+        drawn = torch.randint(self.size, (n,), generator=generator, device=generator.device)
+        return self._gather(drawn, generator)
+
+    def _gather(self, drawn: Tensor, generator: torch.Generator) -> Tensor:
+        """The training samples that `generator` has just drawn the numbers of."""
+        return self.read(self._index(drawn.device)[drawn])
+
+    def training(self, n: int | None = None) -> Tensor:
+        """Training samples, at most `n` of them, the same at every call: ``(min(n, size), *shape)``, on the CPU."""
+        return self.read(self._part(0, n))
+
+    def unseen(self, n: int | None = None) -> Tensor:
+        """Held-out samples, at most `n`, the same at every call: ``(min(n, total - size), *shape)``, on the CPU."""
+        return self.read(self._part(1, n))
+
+    def _part(self, which: int, n: int | None) -> Tensor:
+        part = split(self.total, self.held_out)[which]
+        if n is None or n >= len(part):
+            return part
+        order = torch.randperm(len(part), generator=torch.Generator().manual_seed(SPLIT_SEED))
+        return part[order[:n].sort().values]
+
+    @property
+    def _kept(self) -> dict[torch.device, Tensor]:
+        """Indices of the training part by device."""
+        kept: dict[torch.device, Tensor] = self.__dict__.setdefault("_indices", {})
+        return kept
+
+    def _index(self, device: torch.device) -> Tensor:
+        if device not in self._kept:
+            self._kept[device] = split(self.total, self.held_out)[0].to(device)
+        return self._kept[device]
+
+
+class OnDevice:
+    """Tensors held on the CPU, copied to another device once, at the first use there."""
+
+    def __init__(self, whole: Tensor, convert: Callable[[Tensor], Tensor] | None = None) -> None:
+        self.whole = whole
+        self._convert = convert
+        self._copies = {whole.device: whole}
+
+    def __getitem__(self, index: Tensor) -> Tensor:
+        if index.device not in self._copies:
+            self._copies[index.device] = self.whole.to(index.device)
+        rows = self._copies[index.device][index]
+        return rows if self._convert is None else self._convert(rows)

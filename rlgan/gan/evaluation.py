@@ -1,0 +1,356 @@
+"""How a WGAN is measured: cheaply while it trains, and in full from a checkpoint.
+
+Every draw comes from streams of its own with a fixed seed: measuring neither disturbs training nor differs in its
+draws, and all averages of the generator are given the same latent vectors.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import cached_property, lru_cache
+from typing import TYPE_CHECKING, NamedTuple, final
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+
+from rlgan.gan.data import Data, Finite, Mixture, Pair
+from rlgan.gan.metrics.images import NEIGHBOURS, frechet_distance, manifolds
+from rlgan.gan.metrics.memorisation import Memorisation, membership_auc
+from rlgan.gan.metrics.modes import COVERAGE_SAMPLES, mode_coverage
+from rlgan.gan.metrics.slope import FREQUENCIES, critic_lipschitz, dual_scalars, lipschitz_bound, probe_points
+from rlgan.gan.metrics.transport import PRIMAL_LIMIT, wasserstein_primal, wasserstein_sliced
+from rlgan.gan.pictures import image_grid, mode_bars, neighbour_grid, plane, trajectory
+from rlgan.runs.errors import Diverged
+from rlgan.runs.seeding import Generators
+
+if TYPE_CHECKING:
+    from rlgan.runs.task import Picture
+
+PRIMAL_SAMPLES = 1024
+"""Samples that `wasserstein/primal` is taken of, in training and in full: its bias depends on their number."""
+
+FULL_SAMPLES = 10_000
+"""Samples of a full evaluation, and training samples at most that images are compared with there."""
+
+_QUICK_IMAGES = 512
+_QUICK_REFERENCE = 2048
+_BLOCK = 1024
+
+
+@contextmanager
+def evaluating(module: nn.Module) -> Iterator[nn.Module]:
+    """The module in evaluation mode inside the block: in training mode a look at it moves batch norm's averages."""
+    training = module.training
+    module.eval()
+    try:
+        yield module
+    finally:
+        module.train(training)
+
+
+@final
+@dataclass(frozen=True)
+class Subject:
+    """What is measured.
+
+    Args:
+        data: the real samples.
+        critic: f, ``(batch, *shape) -> (batch,)``.
+        generators: the averages of the generator by name, the run's own choice first: its tags are plain, those of
+            another end in `/name`.
+        latent_dim: length of z.
+        device, dtype: of the networks.
+        step: of the run, for captions and messages.
+        seed: of the draws.
+    """
+
+    data: Data
+    critic: nn.Module
+    generators: Mapping[str, nn.Module]
+    latent_dim: int
+    device: torch.device
+    dtype: torch.dtype
+    step: int
+    seed: int
+
+    def draws(self) -> Generators:
+        """Fresh streams, the same at every call."""
+        return Generators(self.seed)
+
+    def latent(self, n: int, draws: Generators) -> Tensor:
+        """z ~ N(0, I), ``(n, latent_dim)``; drawn in float32 whatever the precision, as everything is."""
+        z = torch.randn(n, self.latent_dim, generator=draws.torch("latent", self.device), device=self.device)
+        return z.to(self.dtype)
+
+    def real(self, n: int, draws: Generators) -> Tensor:
+        """`n` real samples. Those of a known pair are made of the z of the fake ones: E f(x_real) - E f(x_fake) is what
+        it was, and hardly varies."""
+        if isinstance(self.data, Pair):
+            return self.data.real(self.latent(n, Generators(self.seed)))
+        return self.data.sample(n, draws.torch("real", self.device)).to(self.dtype)
+
+    @torch.no_grad()
+    def generate(self, n: int, draws: Generators, name: str | None = None) -> Tensor:
+        """`n` samples ``(n, *shape)`` of an average, the first by default, in evaluation mode.
+
+        Raises:
+            Diverged: a sample is not finite.
+        """
+        module = next(iter(self.generators.values())) if name is None else self.generators[name]
+        z = self.latent(n, draws)
+        with evaluating(module) as generator:
+            # By blocks, for the activations' sake; in evaluation mode no sample sees another.
+            samples = torch.cat([generator(block) for block in z.split(_BLOCK)])
+        if not samples.isfinite().all():
+            raise Diverged(f"step {self.step}: the generator's samples are not finite; lower generator.optimizer.lr")
+        return samples
+
+    @torch.no_grad()
+    def scores(self, x: Tensor) -> Tensor:
+        """f(x), ``(n,)``, in evaluation mode."""
+        with evaluating(self.critic) as critic:
+            blocks = [critic(block.to(self.device, self.dtype)) for block in x.split(_BLOCK)]
+        return torch.cat(blocks)
+
+
+class Full(NamedTuple):
+    """A full evaluation: numbers and pictures by tag, arrays by name."""
+
+    metrics: dict[str, float]
+    pictures: dict[str, Picture]
+    arrays: dict[str, NDArray[np.float32]]
+
+
+@final
+class Reference:
+    """The real side of images, in the features of their extractor; prepared once.
+
+    Args:
+        data: a finite data set of images.
+        limit: training samples, and held-out samples, at most.
+    """
+
+    def __init__(self, data: Finite, limit: int) -> None:
+        self.data, self.limit = data, limit
+        self.name = data.extractor.name
+
+    @cached_property
+    def training(self) -> Tensor:
+        return self.data.training(self.limit)
+
+    @cached_property
+    def unseen(self) -> Tensor:
+        return self.data.unseen(self.limit)
+
+    @cached_property
+    def features(self) -> Tensor:
+        """Of the training samples, ``(n, d)``."""
+        return self.data.extractor(self.training)
+
+    @cached_property
+    def memorisation(self) -> Memorisation | None:
+        """None where nothing is held out."""
+        if len(self.unseen) < 2:
+            return None
+        return Memorisation(self.features, self.data.extractor(self.unseen))
+
+    def measure(self, samples: Tensor, at_most: int) -> dict[str, float]:
+        """Frechet distance of all samples, the others of the first `at_most` of them."""
+        features = self.data.extractor(samples)
+        found = {f"images/frechet_{self.name}": frechet_distance(self.features, features)}
+        features = features[:at_most]
+        real = self.features[:at_most]
+        if min(len(real), len(features)) > NEIGHBOURS:
+            found |= manifolds(real, features).scalars(self.name)
+        if self.memorisation is not None:
+            found |= self.memorisation(features).scalars(self.name)
+        return found
+
+    def nearest(self, samples: Tensor) -> Tensor:
+        """The training image nearest to each sample in these features, ``(n, C, H, W)``."""
+        distances = torch.cdist(self.data.extractor(samples), self.features)
+        return self.training[distances.argmin(1)]
+
+
+# The tasks of several seeds have equal data: one reference serves them all.
+@lru_cache(maxsize=4)
+def reference(data: Finite, limit: int) -> Reference:
+    """The one `Reference` of these data in this process."""
+    return Reference(data, limit)
+
+
+def _named(found: Mapping[str, float], name: str, subject: Subject) -> dict[str, float]:
+    first = next(iter(subject.generators)) == name
+    return {tag if first else f"{tag}/{name}": value for tag, value in found.items()}
+
+
+def quick(subject: Subject) -> dict[str, float]:
+    """What is logged while a run trains: a fraction of a second.
+
+    Exact W1 of 1,024 samples, the critic's slope and dual, and what the data have to say of 2,500 generated samples;
+    of images Frechet distance, precision and so on, and copying, from 512 generated ones; for every average.
+    """
+    found: dict[str, float] = {}
+    for name in subject.generators:
+        draws = subject.draws()
+        x_real = subject.real(PRIMAL_SAMPLES, draws)
+        samples = subject.generate(COVERAGE_SAMPLES, draws, name)
+        x_fake = samples[:PRIMAL_SAMPLES]
+        own = {"wasserstein/primal": wasserstein_primal(x_real, x_fake), **subject.data.measure(samples)}
+        if isinstance(subject.data, Finite):
+            own |= reference(subject.data, _QUICK_REFERENCE).measure(samples[:_QUICK_IMAGES], _QUICK_IMAGES)
+        found |= _named(own, name, subject)
+    return {**found, **critic(subject, 0)}
+
+
+def critic(subject: Subject, frequencies: int = FREQUENCIES) -> dict[str, float]:
+    """What the critic says, of 1,024 fresh samples: its dual, its slope, and what these are worth as a distance.
+
+    `wasserstein/dual_eval`: E f(x_real) - E f(x_fake). Of a known pair also `wasserstein/true` and
+    `wasserstein/dual_over_true`; of a finite data set `memorisation/membership_auc`.
+
+    Args:
+        subject: what is measured.
+        frequencies: see `rlgan.gan.metrics.lipschitz_bound`.
+    """
+    draws = subject.draws()
+    x_real = subject.real(PRIMAL_SAMPLES, draws)
+    x_fake = subject.generate(PRIMAL_SAMPLES, draws)
+    epsilon = torch.rand(PRIMAL_SAMPLES, generator=draws.torch("epsilon", subject.device), device=subject.device).to(
+        subject.dtype
+    )
+    dual = float(subject.scores(x_real).double().mean() - subject.scores(x_fake).double().mean())
+    slope = critic_lipschitz(subject.critic, probe_points(x_real, x_fake, epsilon))
+    found = {
+        "wasserstein/dual_eval": dual,
+        **dual_scalars(dual, slope, lipschitz_bound(subject.critic, frequencies)),
+    }
+    if isinstance(subject.data, Pair):
+        found |= {"wasserstein/true": subject.data.w1, "wasserstein/dual_over_true": dual / subject.data.w1}
+    if isinstance(subject.data, Finite):
+        known = reference(subject.data, _QUICK_REFERENCE)
+        if len(known.unseen):
+            scores = subject.scores(known.training), subject.scores(known.unseen)
+            found["memorisation/membership_auc"] = membership_auc(*scores)
+    return found
+
+
+def scale(subject: Subject) -> str:
+    """What the real data measure against themselves: the figures of a perfect generator."""
+    draws = subject.draws()
+    x_real = subject.data.sample(COVERAGE_SAMPLES, draws.torch("real", subject.device))
+    other = subject.data.sample(PRIMAL_SAMPLES, draws.torch("real", subject.device))
+    figures = {
+        "wasserstein/primal": wasserstein_primal(other, x_real[:PRIMAL_SAMPLES]),
+        **subject.data.measure(x_real),
+    }
+    return "real samples in the generator's place: " + ", ".join(f"{k} = {v:.4g}" for k, v in figures.items())
+
+
+def pictures(subject: Subject, w1: float | None = None) -> dict[str, Picture]:
+    """The first average's samples: over the critic's level sets in the plane; as a grid of images, and beside the
+    training images that are nearest.
+
+    Args:
+        subject: what is drawn.
+        w1: exact W1 of the generator, for the caption.
+    """
+    draws = subject.draws()
+    if subject.data.images and subject.data.shape[0] in (1, 3):
+        samples = subject.generate(100, draws)
+        found: dict[str, Picture] = {"samples/generator": image_grid(samples)}
+        if isinstance(subject.data, Finite):
+            shown = samples[:25]
+            nearest = reference(subject.data, _QUICK_REFERENCE).nearest(shown)
+            found["samples/nearest_training"] = neighbour_grid(shown, nearest)
+        return found
+    if subject.data.shape != (2,):
+        return {}
+    x_real, x_fake = subject.real(1000, draws), subject.generate(1000, draws)
+    with evaluating(subject.critic) as module:
+        picture = plane(x_real, x_fake, module, step=subject.step, w1=w1, title="generator")
+    return {"samples/generator": picture}
+
+
+def full(subject: Subject, n: int = FULL_SAMPLES) -> Full:
+    """Everything that can be said of a checkpoint, from `n` samples of every average.
+
+    Beyond `quick`: all image measures and modes from n samples; sliced W1 of n where n is above 2,048; what real
+    samples have in the generator's place, under tags that end in `_real`; a tight bound of the critic's slope.
+
+    Raises:
+        ValueError: n is below 2.
+        Diverged: a sample is not finite.
+    """
+    if n < 2:
+        raise ValueError(f"n = {n}: must be at least 2 samples, for example {FULL_SAMPLES}")
+    metrics = {**quick(subject), **critic(subject)}
+    arrays: dict[str, NDArray[np.float32]] = {}
+    drawn: dict[str, Picture] = {}
+    data = subject.data
+    # Others than those of `quick`.
+    apart = Generators(subject.draws().seed("full"))
+    x_real = data.sample(n, apart.torch("real", subject.device))
+    x_other = data.sample(n, apart.torch("real", subject.device))
+    m = min(n, PRIMAL_SAMPLES)
+    metrics["wasserstein/primal_real"] = wasserstein_primal(x_real[:m], x_other[:m])
+    if n > PRIMAL_LIMIT:
+        metrics["wasserstein/sliced_real"] = wasserstein_sliced(x_real, x_other, subject.seed)
+    if isinstance(data, Finite):
+        known = reference(data, FULL_SAMPLES)
+        if len(known.unseen) > 1:
+            distance = frechet_distance(known.features, data.extractor(known.unseen))
+            metrics[f"images/frechet_{known.name}_real"] = distance
+    for name in subject.generators:
+        own_draws = Generators(subject.draws().seed("full"))
+        samples = subject.generate(n, own_draws, name)
+        own = data.measure(samples)
+        if n > PRIMAL_LIMIT:
+            own["wasserstein/sliced"] = wasserstein_sliced(x_real, samples, subject.seed)
+        if isinstance(data, Finite):
+            own |= reference(data, FULL_SAMPLES).measure(samples, n)
+        metrics |= _named(own, name, subject)
+        first = not arrays
+        arrays["samples" if first else f"samples_{name}"] = samples.cpu().float().numpy()
+        if not first and data.images and data.shape[0] in (1, 3):
+            drawn[f"samples/generator_{name}"] = image_grid(samples[:100])
+        if first and isinstance(data, Mixture):
+            coverage = mode_coverage(samples, data.modes, data.sigma)
+            drawn["samples/modes"] = mode_bars(coverage, step=subject.step)
+    return Full(metrics, {**pictures(subject, metrics["wasserstein/primal"]), **drawn}, arrays)
+
+
+@final
+class Path:
+    """Where two players of one parameter each have been, (theta, psi) after every step; of larger ones nothing.
+
+    Args:
+        generator, critic: their vectors.
+    """
+
+    def __init__(self, generator: Tensor, critic: Tensor) -> None:
+        self._points: list[tuple[float, float]] = []
+        self._follows = generator.numel() == critic.numel() == 1
+        self.record(generator, critic)
+
+    def record(self, generator: Tensor, critic: Tensor) -> None:
+        """One more point."""
+        if self._follows:
+            self._points.append((float(generator), float(critic)))
+
+    @property
+    def points(self) -> Tensor:
+        """All so far, ``(steps + 1, 2)``; ``(0, 2)`` of larger players."""
+        return torch.tensor(self._points, dtype=torch.float64).reshape(-1, 2)
+
+    def load(self, points: Tensor) -> None:
+        """Go on from `points`."""
+        self._points = [(float(theta), float(psi)) for theta, psi in points]
+
+    def pictures(self) -> dict[str, Picture]:
+        """The way so far, of players that are followed."""
+        return {"players/path": trajectory({"path": self.points})} if self._follows else {}

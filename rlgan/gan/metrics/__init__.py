@@ -1,0 +1,47 @@
+"""What a trained generator is measured by: exact W1, modes, the critic's slope, images' features, copies.
+
+Everything here is for evaluation: it synchronises, works on the CPU in float64 where that matters, and moves no
+generator of training.
+"""
+
+from rlgan.gan.metrics.features import DigitsClassifier, Extractor, Inception, Pixels
+from rlgan.gan.metrics.images import Manifolds, frechet_distance, manifolds
+from rlgan.gan.metrics.memorisation import Copying, Memorisation, membership_auc
+from rlgan.gan.metrics.modes import COVERAGE_SAMPLES, ClassCoverage, DigitsJudge, ModeCoverage, mode_coverage
+from rlgan.gan.metrics.slope import (
+    KnowsItsBound,
+    convolution_bound,
+    critic_lipschitz,
+    dual_scalars,
+    lipschitz_bound,
+    probe_points,
+)
+from rlgan.gan.metrics.transport import PRIMAL_LIMIT, wasserstein, wasserstein_primal, wasserstein_sliced
+
+__all__ = [
+    "COVERAGE_SAMPLES",
+    "PRIMAL_LIMIT",
+    "ClassCoverage",
+    "Copying",
+    "DigitsClassifier",
+    "DigitsJudge",
+    "Extractor",
+    "Inception",
+    "KnowsItsBound",
+    "Manifolds",
+    "Memorisation",
+    "ModeCoverage",
+    "Pixels",
+    "convolution_bound",
+    "critic_lipschitz",
+    "dual_scalars",
+    "frechet_distance",
+    "lipschitz_bound",
+    "manifolds",
+    "membership_auc",
+    "mode_coverage",
+    "probe_points",
+    "wasserstein",
+    "wasserstein_primal",
+    "wasserstein_sliced",
+]
