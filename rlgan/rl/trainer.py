@@ -99,7 +99,12 @@ class Trainer(Stackable):
         )
         self.actor = Player("actor", actor_module, actor, moves * steps["actor"], gens.torch("noise/actor", device))
         self.compiled, self._why = resolve_compile(
-            settings.compile, moves * sum(steps.values()), device, (critic.optimizer, actor.optimizer)
+            settings.compile,
+            moves * sum(steps.values()),
+            device,
+            (critic.optimizer, actor.optimizer),
+            sum(len(player.vector.theta) for player in (self.critic, self.actor)),
+            len(settings.every_seed),
         )
         losses = agent.losses()
         if settings.precision == "bf16":

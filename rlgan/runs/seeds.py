@@ -44,8 +44,8 @@ Ends = dict[int, "dict[str, float] | Exception"]
 
 
 def seed_config(config: Mapping[str, Any], seed: int) -> dict[str, Any]:
-    """The configuration of one of the seeds, as it would be of a run of its own."""
-    return {**config, "seed": seed, "seeds": None}
+    """What one of the seeds is built from: its own seed, and knowing how many there are (a compilation serves all)."""
+    return {**config, "seed": seed}
 
 
 def run_seeds(run: RunDirectory, config: Mapping[str, Any], command: Command, built: Built | None = None) -> Outcome:
@@ -68,7 +68,7 @@ def run_seeds(run: RunDirectory, config: Mapping[str, Any], command: Command, bu
         values = seed_config(config, seed)
         directory = RunDirectory.open(run.path / f"seed={seed}")
         runs.append(directory)
-        directory.write_config(stored(values))
+        directory.write_config(stored({**values, "seeds": None}))  # as it would be of a run of its own
         if first is not None:
             values["compile"] = first.task.compiled
         return prepare(directory, values, own, newest(directory), built, together)
