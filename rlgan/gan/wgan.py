@@ -1,6 +1,8 @@
 """The Wasserstein GAN: where its minibatches come from, what its two players minimise, how it is measured.
 
 min_generator max_critic  E f(x_real) - E f(G(z)),      f kept Lipschitz        (Arjovsky et al. 2017; deck 000, (19))
+
+The other GAN losses are the same game with other functions of the critic's scores.
 """
 
 from __future__ import annotations
@@ -14,8 +16,8 @@ import torch
 from torch import Tensor, nn
 
 from rlgan.gan.data import Data
-from rlgan.gan.lipschitz import Lipschitz
-from rlgan.gan.losses import wasserstein_generator_loss, wasserstein_value
+from rlgan.gan.lipschitz import DifferentiableCritic, Lipschitz
+from rlgan.gan.losses import Critic, GANLoss, Wasserstein, gap
 from rlgan.gan.metrics import COVERAGE_SAMPLES, critic_lipschitz, probe_points, wasserstein_primal
 from rlgan.gan.pictures import image_grid, plane
 from rlgan.optim import (
@@ -56,49 +58,82 @@ def evaluating(module: nn.Module) -> Iterator[nn.Module]:
 
 
 class Batch(NamedTuple):
-    """One minibatch with all the randomness of one step.
+    """One minibatch with all the randomness of one step, and what the step of a lazy penalty is.
 
-    Shapes: x_real (batch, *shape), z (batch, latent_dim) ~ N(0, I), epsilon (batch,) ~ U(0, 1).
+    Shapes: x_real (batch, *shape), z (batch, latent_dim) ~ N(0, I), epsilon (batch,) ~ U(0, 1); noise (batch, *shape)
+    ~ N(0, I) for a control that needs it and () for the others; due (), 1 or 0: whether there is a penalty this time.
     """
 
     x_real: Tensor
     z: Tensor
     epsilon: Tensor
+    noise: Tensor = torch.zeros(())
+    due: Tensor = torch.ones(())
+
+
+def couples_samples(module: nn.Module) -> bool:
+    """Whether a sample's output depends on the batch that it is in: with batch norm."""
+    return any(isinstance(m, nn.modules.batchnorm._BatchNorm) for m in module.modules())
 
 
 class WassersteinGame:
     """The losses of critic and generator.
 
-    critic:    -(E f(x_real) - E f(G(z))) + penalty
-    generator: -E f(G(z)), which has the gradient of E f(x_real) - E f(G(z))
+    critic:    loss.critic(f(x_real), f(G(z))) + penalty         -(E f(x_real) - E f(G(z))) + penalty
+    generator: loss.generator(f(G(z)))                           -E f(G(z))
 
-    The game is zero-sum up to the penalty, which only moves the critic, so that one backward pass serves both.
+    The right column is the Wasserstein loss. That game is zero-sum up to the penalty, which only moves the critic, so
+    that one backward pass serves both players.
+
+    Args:
+        lipschitz: the control, for its penalty.
+        loss: of the scores.
+        apart: real and fake samples are scored in two passes, as a critic with batch norm wants it; otherwise in one,
+            which is quicker, and computes a weight that is a function of another (spectral norm) once.
     """
 
-    def __init__(self, lipschitz: Lipschitz) -> None:
-        self.lipschitz = lipschitz
+    def __init__(self, lipschitz: Lipschitz, loss: GANLoss | None = None, apart: bool = False) -> None:
+        self.lipschitz, self.loss, self.apart = lipschitz, loss or Wasserstein(), apart
 
     def critic_loss(self, nets: Nets, batch: Batch) -> tuple[Tensor, Metrics]:
         """What the critic minimises, a scalar; logs `wasserstein/dual`, positive, falling as training goes well."""
         x_fake = nets.generator(batch.z)
-        value = wasserstein_value(nets.critic, batch.x_real, x_fake)
-        penalty = self.lipschitz.penalty(nets.critic, batch.x_real, x_fake, batch.epsilon)
-        metrics = {"wasserstein/dual": value}
+        f_real, f_fake = self._scores(nets.critic, batch.x_real, x_fake)
+        loss = self.loss.critic(f_real, f_fake)
+        metrics = {self.loss.tag: gap(f_real, f_fake)}
+        penalty = self._penalty(nets.critic, batch, x_fake)
         if penalty is None:
-            return -value, metrics
-        return penalty - value, {**metrics, "critic/penalty": penalty}
+            return loss, metrics
+        return loss + penalty, {**metrics, "critic/penalty": penalty}
 
     def generator_loss(self, nets: Nets, batch: Batch) -> tuple[Tensor, Metrics]:
         """What the generator minimises, a scalar."""
-        return wasserstein_generator_loss(nets.critic, nets.generator(batch.z)), {}
+        return self.loss.generator(nets.critic(nets.generator(batch.z))), {}
 
     def losses(self) -> Losses:
         """Both, the critic first."""
-        return Losses(
-            of={"critic": self.critic_loss, "generator": self.generator_loss},
-            joint=self.critic_loss,
-            signs={"critic": 1, "generator": -1},
-        )
+        of = {"critic": self.critic_loss, "generator": self.generator_loss}
+        if not self.loss.zero_sum:
+            return Losses(of)
+        return Losses(of, joint=self.critic_loss, signs={"critic": 1, "generator": -1})
+
+    def _scores(self, critic: Critic, x_real: Tensor, x_fake: Tensor) -> tuple[Tensor, Tensor]:
+        if self.apart:
+            return critic(x_real), critic(x_fake)
+        scores = critic(torch.cat((x_real, x_fake)))
+        return scores[: len(x_real)], scores[len(x_real) :]
+
+    def _penalty(self, critic: DifferentiableCritic, batch: Batch, x_fake: Tensor) -> Tensor | None:
+        every = self.lipschitz.every
+        if every > 1 and _visible(batch.due) and not batch.due:
+            return batch.due
+        penalty = self.lipschitz.penalty(critic, batch.x_real, x_fake, batch.epsilon, batch.noise)
+        return penalty if penalty is None or every == 1 else penalty * (batch.due * every)
+
+
+def _visible(number: Tensor) -> bool:
+    """Whether its value may be looked at: not while a graph is recorded, or where every seed has its own."""
+    return not (torch.compiler.is_compiling() or torch._C._functorch.is_batchedtensor(number))
 
 
 class WGAN(Stackable):
@@ -110,6 +145,7 @@ class WGAN(Stackable):
         critic, generator: the two players.
         game: the order of play.
         lipschitz: what keeps the critic Lipschitz; a projection goes into the critic's projection slot.
+        loss: of the critic's scores; the Wasserstein loss where none is given.
         batch_size: samples of each kind in a minibatch.
         latent_dim: length of z.
 
@@ -131,6 +167,7 @@ class WGAN(Stackable):
         lipschitz: Lipschitz,
         batch_size: int = 256,
         latent_dim: int = 2,
+        loss: GANLoss | None = None,
     ) -> None:
         if batch_size < 1:
             raise ValueError(f"batch_size = {batch_size}: must be at least 1, for example 256")
@@ -163,6 +200,7 @@ class WGAN(Stackable):
         with self.generators.init("generator"):
             generator_module = generator.network.build((latent_dim,), data.shape).to(device, dtype)
         lipschitz.check(critic_module)
+        critic_module = lipschitz.constrain(critic_module)
         steps = game.steps(("critic", "generator"))
         self.critic = Player(
             "critic",
@@ -181,20 +219,29 @@ class WGAN(Stackable):
         self.compiled, self._why = resolve_compile(
             settings.compile, settings.steps * sum(steps.values()), device, (critic.optimizer, generator.optimizer)
         )
-        self.update = Update(
-            (self.critic, self.generator), WassersteinGame(lipschitz).losses(), game, compiled=self.compiled
-        )
+        playing = WassersteinGame(lipschitz, loss, apart=couples_samples(critic_module))
+        self.update = Update((self.critic, self.generator), playing.losses(), game, compiled=self.compiled)
         self._last: Mapping[str, Tensor | float] = {}
         self._primal: float | None = None
 
-    def batch(self, generators: Generators, size: int | None = None) -> Batch:
-        """A minibatch, each kind of randomness drawn from a stream of its own."""
+    def batch(self, generators: Generators, size: int | None = None, due: bool = True) -> Batch:
+        """A minibatch, each kind of randomness drawn from a stream of its own; `due`: with a penalty."""
         n, device, dtype = size or self.batch_size, self.settings.torch_device, self.settings.dtype
-        return Batch(
-            self.data.sample(n, generators.torch("real", device)).to(dtype),
-            self.latent(n, generators),
-            torch.rand(n, generator=generators.torch("epsilon", device), device=device).to(dtype),
-        )
+        x_real = self.data.sample(n, generators.torch("real", device)).to(dtype)
+        z = self.latent(n, generators)
+        epsilon = torch.rand(n, generator=generators.torch("epsilon", device), device=device).to(dtype)
+        noise = torch.zeros((), dtype=dtype, device=device)
+        if self.lipschitz.noisy:
+            drawn = torch.randn(x_real.shape, generator=generators.torch("perturbation", device), device=device)
+            noise = drawn.to(dtype)
+        return Batch(x_real, z, epsilon, noise, torch.full((), float(due), dtype=dtype, device=device))
+
+    def batches(self) -> list[Batch]:
+        """The minibatches of the next move; a lazy penalty is due by the count of the critic's steps."""
+        last, every = self.update.steps["critic"] - 1, self.lipschitz.every
+        # Where a move takes more minibatches than the critic steps, the rest are of its last step, or not for it.
+        steps = [self.critic.steps + min(i, last) for i in range(self.update.batches)]
+        return [self.batch(self.generators, due=step % every == 0) for step in steps]
 
     def latent(self, n: int, generators: Generators) -> Tensor:
         """z ~ N(0, I), (n, latent_dim); drawn in float32 whatever the precision, as everything is."""
@@ -203,9 +250,8 @@ class WGAN(Stackable):
         return z.to(self.settings.dtype)
 
     def play(self) -> Play[None]:
-        batches = [self.batch(self.generators) for _ in range(self.update.batches)]
         try:
-            self._last = yield Request(batches, self.settings.logs(self.steps_done, self.steps_done + 1))
+            self._last = yield Request(self.batches(), self.settings.logs(self.steps_done, self.steps_done + 1))
         except NonFinite as error:
             raise Diverged(
                 f"step {self.steps_done + 1}: {error}. Nothing of the update at fault was written. Try a lower "

@@ -40,7 +40,7 @@ def test_clip_is_the_projection_of_the_critic_alone() -> None:
     ("changes", "message"),
     [
         ({"batch_size": 0}, r"^batch_size = 0: "),
-        ({"data": Digits(), "batch_size": 1798}, r"^batch_size = 1798: larger than the data set \(1,797 samples\)"),
+        ({"data": Digits(), "batch_size": 1798}, r"^batch_size = 1798: larger than the data set \(1,438 samples\)"),
         ({"lipschitz": GradientPenalty(), "critic": MLPSpec(norm="batch")}, r"^critic.network.norm = batch: .*layer"),
         ({"critic": DCGANSpec()}, r"^shape = .*mlp"),
     ],
