@@ -241,6 +241,7 @@ def test_stacked_seeds_are_the_networks_alone(spec: NetworkSpec) -> None:
 def test_the_linear_critic_and_the_point_generator_are_what_they_say() -> None:
     critic, point = LinearSpec(-2.0).build((3,), ()), PointSpec(0.5).build((4,), (3,))
     assert critic(torch.tensor([[1.0, 2.0, 3.0]])).tolist() == [-12.0]
+    assert critic.lipschitz_bound() == pytest.approx(2 * math.sqrt(3))
     assert point(torch.randn(2, 4)).tolist() == [[0.5] * 3] * 2
     assert [p.numel() for net in (critic, point) for p in net.parameters()] == [3, 3]
     assert LinearSpec().build((1, 2, 2), (2,))(torch.ones(5, 1, 2, 2)).shape == (5, 2)

@@ -7,19 +7,18 @@ The other GAN losses are the same game with other functions of the critic's scor
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, ClassVar, Literal, NamedTuple, Self
 
 import torch
 from torch import Tensor, nn
 
+from rlgan.gan import evaluation
 from rlgan.gan.data import Data
+from rlgan.gan.evaluation import Path, Subject
 from rlgan.gan.lipschitz import DifferentiableCritic, Lipschitz
 from rlgan.gan.losses import Critic, GANLoss, Wasserstein, gap
-from rlgan.gan.metrics import COVERAGE_SAMPLES, critic_lipschitz, probe_points, wasserstein_primal
-from rlgan.gan.pictures import image_grid, plane
 from rlgan.optim import (
     Game,
     Losses,
@@ -42,19 +41,7 @@ from rlgan.runs.task import Play, Request, Stackable, Together
 if TYPE_CHECKING:
     from rlgan.runs.task import Picture
 
-PRIMAL_SAMPLES = 1024
 CURVATURE_SAMPLES = 1024
-
-
-@contextmanager
-def evaluating(module: nn.Module) -> Iterator[nn.Module]:
-    """The module in evaluation mode inside the block: in training mode a look at it moves batch norm's averages."""
-    training = module.training
-    module.eval()
-    try:
-        yield module
-    finally:
-        module.train(training)
 
 
 class Batch(NamedTuple):
@@ -147,7 +134,7 @@ class WGAN(Stackable):
         lipschitz: what keeps the critic Lipschitz; a projection goes into the critic's projection slot.
         loss: of the critic's scores; the Wasserstein loss where none is given.
         batch_size: samples of each kind in a minibatch.
-        latent_dim: length of z.
+        latent_dim: length of z; data that bring a generator of their own (a pair of known W1) set it themselves.
 
     Raises:
         ValueError: an impossible size, a batch larger than the data set, two projections for the critic, a critic that
@@ -174,6 +161,7 @@ class WGAN(Stackable):
         if latent_dim < 1:
             raise ValueError(f"latent_dim = {latent_dim}: must be at least 1, for example 2")
         data.check_batch(batch_size)
+        latent_dim = data.latent_dim or latent_dim
         projection = lipschitz.projection()
         if projection is not None:
             if critic.projection.active:
@@ -198,7 +186,8 @@ class WGAN(Stackable):
         with self.generators.init("critic"):
             critic_module = critic.network.build(data.shape, ()).to(device, dtype)
         with self.generators.init("generator"):
-            generator_module = generator.network.build((latent_dim,), data.shape).to(device, dtype)
+            built = data.generator() or generator.network.build((latent_dim,), data.shape)
+            generator_module = built.to(device, dtype)
         lipschitz.check(critic_module)
         critic_module = lipschitz.constrain(critic_module)
         steps = game.steps(("critic", "generator"))
@@ -223,6 +212,7 @@ class WGAN(Stackable):
         self.update = Update((self.critic, self.generator), playing.losses(), game, compiled=self.compiled)
         self._last: Mapping[str, Tensor | float] = {}
         self._primal: float | None = None
+        self._path = Path(self.generator.vector.theta, self.critic.vector.theta)
 
     def batch(self, generators: Generators, size: int | None = None, due: bool = True) -> Batch:
         """A minibatch, each kind of randomness drawn from a stream of its own; `due`: with a penalty."""
@@ -258,6 +248,7 @@ class WGAN(Stackable):
                 "critic.optimizer.lr, or a stricter control of the critic (lipschitz=clip, a larger lipschitz.weight)"
             ) from error
         self.steps_done += 1
+        self._path.record(self.generator.vector.theta, self.critic.vector.theta)
 
     def answer(self, request: Request) -> Report:
         return self.update(request.batches, request.watch)
@@ -270,42 +261,27 @@ class WGAN(Stackable):
     def metrics(self) -> dict[str, float]:
         return {k: float(v) for k, v in self._last.items()}
 
-    @torch.no_grad()
-    def generate(self, n: int, generators: Generators) -> Tensor:
-        """`n` samples of the averaged generator, (n, *shape), in evaluation mode."""
-        with evaluating(self.generator.average) as generator:
-            samples: Tensor = generator(self.latent(n, generators))
-        return samples
+    @property
+    def subject(self) -> Subject:
+        """What is measured and drawn: the networks as they stand, under the draws of this seed."""
+        return Subject(
+            self.data,
+            self.critic.module,
+            self.generator.averages,
+            self.latent_dim,
+            self.settings.torch_device,
+            self.settings.dtype,
+            self.steps_done,
+            self.generators.seed("evaluation"),
+        )
 
     def evaluate(self) -> dict[str, float]:
-        # Fresh streams with a fixed seed: evaluations neither disturb training nor differ in their draws.
-        draws = Generators(self.generators.seed("evaluation"))
-        batch = self.batch(draws, PRIMAL_SAMPLES)
-        samples = self.generate(COVERAGE_SAMPLES, draws)
-        if not samples.isfinite().all():
-            raise Diverged(
-                f"step {self.steps_done}: the generator's samples are not finite; lower generator.optimizer.lr"
-            )
-        x_fake = samples[:PRIMAL_SAMPLES]
-        self._primal = wasserstein_primal(batch.x_real, x_fake)
-        points = probe_points(batch.x_real, x_fake, batch.epsilon)
-        return {
-            "wasserstein/primal": self._primal,
-            "critic/lipschitz": critic_lipschitz(self.critic.module, points),
-            **self.data.measure(samples),
-        }
+        found = evaluation.quick(self.subject)
+        self._primal = found["wasserstein/primal"]
+        return found
 
     def pictures(self) -> dict[str, Picture]:
-        draws = Generators(self.generators.seed("pictures"))
-        if self.data.images:
-            return {"samples/generator": image_grid(self.generate(100, draws))}
-        if self.data.shape != (2,):
-            return {}
-        x_fake = self.generate(1000, draws)
-        x_real = self.batch(draws, 1000).x_real
-        with evaluating(self.critic.module) as critic:
-            picture = plane(x_real, x_fake, critic, step=self.steps_done, w1=self._primal, title="generator")
-        return {"samples/generator": picture}
+        return {**evaluation.pictures(self.subject, self._primal), **self._path.pictures()}
 
     def curvature(self) -> dict[str, Landscape]:
         batch = self.batch(Generators(self.generators.seed("curvature")), CURVATURE_SAMPLES)
@@ -313,15 +289,11 @@ class WGAN(Stackable):
         return {name: survey(field, name, batch, CURVATURE_SAMPLES) for name in field.names}
 
     def notes(self) -> list[str]:
-        return [f"{'compiled' if self.compiled else 'eager'} update: {self._why}", self._scale()]
+        mode = f"{'compiled' if self.compiled else 'eager'} update: {self._why}"
+        return [mode, *self.data.notes(), evaluation.scale(self.subject)]
 
-    def _scale(self) -> str:
-        """What the real data measure against themselves: the figures of a perfect generator."""
-        draws = Generators(self.generators.seed("evaluation"))
-        x_real = self.batch(draws, COVERAGE_SAMPLES).x_real
-        primal = wasserstein_primal(self.batch(draws, PRIMAL_SAMPLES).x_real, x_real[:PRIMAL_SAMPLES])
-        figures = {"wasserstein/primal": primal, **self.data.measure(x_real)}
-        return "real samples in the generator's place: " + ", ".join(f"{k} = {v:.4g}" for k, v in figures.items())
+    def close(self) -> None:
+        self.data.close()
 
     def state_dict(self) -> dict[str, Any]:
         return {
@@ -330,6 +302,7 @@ class WGAN(Stackable):
             "generators": self.generators.state_dict(),
             "last": self.metrics(),
             "primal": self._primal,
+            "path": self._path.points,
         }
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
@@ -338,3 +311,5 @@ class WGAN(Stackable):
         self.generators.load_state_dict(state["generators"])
         self._last = state["last"]
         self._primal = state["primal"]
+        if "path" in state:  # what a run of an earlier version did not have yet
+            self._path.load(state["path"])

@@ -21,6 +21,10 @@ class Linear(nn.Module):
         self.inputs, self.outputs = tuple(inputs), tuple(outputs)
         self.weight = nn.Parameter(torch.full((math.prod(outputs), math.prod(inputs)), start))
 
+    def lipschitz_bound(self) -> float:
+        """The norm of W, in the Euclidean norms of inputs and outputs."""
+        return float(torch.linalg.matrix_norm(self.weight.detach(), 2))
+
     def forward(self, x: Tensor) -> Tensor:
         y = x.flatten(-len(self.inputs)) @ self.weight.t()
         return y.unflatten(-1, self.outputs) if self.outputs else y.squeeze(-1)
