@@ -27,7 +27,8 @@ from rlgan.optim import (
     resolve_compile,
     sgd,
 )  # fmt: skip
-from rlgan.optim.graph import ThinProducts, keep_graphs
+from rlgan.optim.graph import keep_graphs
+from rlgan.optim.thin_products import ThinProducts
 from tests.optim.test_update import Batch, batches, difference, make, run_pure
 
 GAMES: list[Game] = [Simultaneous(), Alternating(2), Extragradient(), Lookahead(Alternating(1), k=3), Symplectic(0.3)]
