@@ -28,6 +28,7 @@ def parser() -> argparse.ArgumentParser:
     made.add_argument("--threads", type=int, default=1, help="CPU threads of every library (default 1)")
     made.add_argument("--device", default="cpu", help="of the tensors: cpu (default) or cuda")
     made.add_argument("--clock", choices=("wall", "cpu"), default="wall", help="elapsed (default) or CPU time")
+    made.add_argument("--only", default="", help="only the tables whose title contains this, for example 2x64")
     made.add_argument("--profile", action="store_true", help="also say where the time goes")
     made.add_argument("--json", type=Path, help="also write the figures to this file")
     return made
@@ -42,11 +43,15 @@ def main() -> None:
 
     torch.set_num_threads(given.threads)
     benchmark = importlib.import_module(f"scripts.benchmarks.{given.name}")
-    options = Options(given.blocks or benchmark.BLOCKS, given.threads, given.device, given.clock, given.profile)
+    options = Options(
+        given.blocks or benchmark.BLOCKS, given.threads, given.device, given.clock, given.profile, given.only
+    )
     print(", ".join(f"{name} {v}" for name, v in versions().items()))
     print(", ".join(f"{name} {v}" for name, v in machine().items()), end="; ")
     print(f"{options.threads} thread(s), {options.blocks} blocks, {options.device}, {options.clock} time", flush=True)
     report = Report()
+    if options.clock == "wall" and float(machine()["load"]) > int(machine()["cores"]):
+        report.note("the machine is busy; CPU time (--clock cpu) is disturbed less")
     benchmark.run(options, report)
     if given.json:
         report.write(given.json, given.name, options)

@@ -1,16 +1,27 @@
 """Lipschitz control of the critic: what keeps E f(x_real) - E f(x_fake) a distance.
 
-A control acts in one of two places: as the projection in the critic's projection slot, or as a penalty in the critic's
-loss. Adding one is a subclass of `Lipschitz` here and a file in ``conf/lipschitz``.
+A control acts in one of three places: as the projection in the critic's projection slot, as a penalty in the critic's
+loss, or in the critic's layers. Adding one is a subclass of `Lipschitz` here and a file in ``conf/lipschitz``.
+
+    control            guarantees                                          does not
+    none               nothing                                             keep f from running away
+    clip               some Lipschitz constant K                           say which; reach all K-Lipschitz functions
+    gradient_penalty   |grad f| near 1 between real and fake, softly       hold elsewhere, or exactly
+    one_sided          |grad f| seldom above 1 there, softly               push f up to slope 1
+    dragan             |grad f| near 1 around the real samples, softly     look at where the fake ones are
+    r1, r2             f nearly flat at real (fake) samples, softly        bound the slope anywhere: no distance
+    spectral_norm      1 per layer, to one power iteration's accuracy      use it: with ReLU duals are far below W1
+    network=orthogonal 1-Lipschitz for all weights, by construction        come from here: use it with lipschitz=none
 """
 
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
-from typing import Protocol, final
+from typing import ClassVar, Protocol, final
 
 import torch
 from torch import Tensor, nn
 
+from rlgan.nets.spectral import spectrally_normalised
 from rlgan.optim.projection import Box, Projection
 
 
@@ -49,26 +60,34 @@ def interpolate(x_real: Tensor, x_fake: Tensor, epsilon: Tensor) -> Tensor:
     return (e * x_real + (1 - e) * x_fake).detach()
 
 
-def _batch_norm_in(critic: nn.Module) -> bool:
-    return any(isinstance(m, nn.modules.batchnorm._BatchNorm) for m in critic.modules())
-
-
 class Lipschitz(ABC):
     """A way to bound the critic's slope."""
 
-    @abstractmethod
+    noisy: ClassVar[bool] = False
+    """Whether the penalty needs noise of the shape of the samples."""
+    every: int = 1
+    """Every how many steps of the critic there is a penalty."""
+
     def projection(self) -> Projection | None:
         """The projection that this control IS, for the critic's projection slot; None leaves the slot to the user."""
+        return None
 
-    @abstractmethod
-    def penalty(self, critic: DifferentiableCritic, x_real: Tensor, x_fake: Tensor, epsilon: Tensor) -> Tensor | None:
-        """What is added to the loss that the critic minimises; None where there is nothing to add.
+    def constrain(self, critic: nn.Module) -> nn.Module:
+        """The critic to be trained, where the control is in its layers; here the critic itself."""
+        return critic
+
+    def penalty(
+        self, critic: DifferentiableCritic, x_real: Tensor, x_fake: Tensor, epsilon: Tensor, noise: Tensor | None = None
+    ) -> Tensor | None:
+        """What is added to the loss that the critic minimises, a scalar; None where there is nothing to add.
 
         Args:
             critic: f, bound to its vector.
             x_real, x_fake: ``(batch, *shape)``, of equal shapes.
-            epsilon: ``(batch,)``, uniform in [0, 1]: all the randomness of the penalty.
+            epsilon: ``(batch,)``, uniform in [0, 1].
+            noise: ``(batch, *shape)``, standard normal; needed only if `noisy`. All randomness is in these two.
         """
+        return None
 
     @abstractmethod
     def check(self, critic: nn.Module) -> None:
@@ -84,14 +103,9 @@ class Lipschitz(ABC):
 class NoControl(Lipschitz):
     """Nothing. Guarantees nothing: the value is unbounded in the scale of f, so a critic with momentum runs away.
 
-    For games whose critic is bounded otherwise: by a projection of the user's choice, or by its architecture.
+    For games whose critic is bounded otherwise: by a projection of the user's choice, or by its architecture
+    (``network=orthogonal``).
     """
-
-    def projection(self) -> None:
-        return None
-
-    def penalty(self, critic: DifferentiableCritic, x_real: Tensor, x_fake: Tensor, epsilon: Tensor) -> None:
-        return None
 
     def check(self, critic: nn.Module) -> None:
         return None
@@ -120,43 +134,177 @@ class Clip(Lipschitz):
     def projection(self) -> Box:
         return Box(self.radius)
 
-    def penalty(self, critic: DifferentiableCritic, x_real: Tensor, x_fake: Tensor, epsilon: Tensor) -> None:
-        return None
-
     def check(self, critic: nn.Module) -> None:
         return None
 
 
 @final
 @dataclass(frozen=True)
-class GradientPenalty(Lipschitz):
-    """weight E (|grad f(x_hat)| - 1)^2 at x_hat = e x_real + (1 - e) x_fake: two-sided, one norm PER SAMPLE.
+class SpectralNorm(Lipschitz):
+    """Every layer's weight divided by its largest singular value, in the layer itself (see rlgan.nets.spectral).
 
-    Guarantees nothing off the segments between the samples that were drawn, and only softly on them: the dual may over-
-    or underestimate W1 (read it together with ``critic/lipschitz``). An optimal 1-Lipschitz critic has |grad f| = 1 on
-    those segments, hence two-sided. Where f is exactly flat the penalty exerts no force (the norm's derivative is 0).
-    Gulrajani et al. 2017 (arXiv:1704.00028), equation (3).
+    Guarantees layers of norm 1 up to the accuracy of the power iteration (a step behind: a little above 1 is possible),
+    hence |grad f| <= 1 for linear layers with ReLU-like activations; a convolution's norm as a map is up to sqrt(taps)
+    times that of its weight as a matrix. With batch or layer norm there is no bound. Does not reach slope 1: a gradient
+    shrinks in every layer that is not orthogonal, so that the dual is far below W1 (half of it and less).
+    Miyato et al. 2018 (arXiv:1802.05957), Algorithm 1.
 
     Args:
-        weight: lambda of the paper, positive: 10 there for images, 0.1 for the two-dimensional toys.
+        iterations: power iterations in every forward pass of training, at least 1.
+    """
+
+    iterations: int = 1
+
+    def __post_init__(self) -> None:
+        if self.iterations < 1:
+            raise ValueError(f"iterations = {self.iterations}: power iterations in a forward pass, at least 1")
+
+    def constrain(self, critic: nn.Module) -> nn.Module:
+        try:
+            return spectrally_normalised(critic, self.iterations)
+        except ValueError as error:
+            raise ValueError(f"critic.{error} (lipschitz = {self})") from None
+
+    def check(self, critic: nn.Module) -> None:
+        return None
+
+
+@dataclass(frozen=True)
+class Penalty(Lipschitz):
+    """weight E phi(grad f(x_i)), one gradient PER SAMPLE, added to the critic's loss.
+
+    Args:
+        weight: lambda, positive.
+        every: a lazy penalty: at every `every`-th step of the critic, with `every` times the weight, so that its mean
+            force is the same (Karras et al. 2020, arXiv:1912.04958, appendix B). Eager updates are spared the other
+            steps' cost; compiled and stacked ones multiply it by 0, for their graph is one and the same at each step.
     """
 
     weight: float = 0.1
+    every: int = 1
 
     def __post_init__(self) -> None:
         if not 0 < self.weight < float("inf"):
             raise ValueError(f"weight = {self.weight}: must be positive, such as 0.1; or lipschitz=none")
+        if self.every < 1:
+            raise ValueError(f"every = {self.every}: steps of the critic from penalty to penalty, at least 1")
 
-    def projection(self) -> None:
-        return None
+    @abstractmethod
+    def points(self, x_real: Tensor, x_fake: Tensor, epsilon: Tensor, noise: Tensor | None) -> Tensor:
+        """Where the gradient is taken, ``(batch, *shape)``; see `penalty`."""
 
-    def penalty(self, critic: DifferentiableCritic, x_real: Tensor, x_fake: Tensor, epsilon: Tensor) -> Tensor:
-        g = critic.input_gradient(interpolate(x_real, x_fake, epsilon))
-        return self.weight * (sample_norms(g) - 1).square().mean()
+    @abstractmethod
+    def phi(self, g: Tensor) -> Tensor:
+        """What a gradient costs: ``(batch, *shape) -> (batch,)``."""
+
+    def penalty(
+        self, critic: DifferentiableCritic, x_real: Tensor, x_fake: Tensor, epsilon: Tensor, noise: Tensor | None = None
+    ) -> Tensor:
+        g = critic.input_gradient(self.points(x_real, x_fake, epsilon, noise))
+        return self.weight * self.phi(g).mean()
 
     def check(self, critic: nn.Module) -> None:
-        if _batch_norm_in(critic):
+        if any(isinstance(m, nn.modules.batchnorm._BatchNorm) for m in critic.modules()):
             raise ValueError(
                 "critic.network.norm = batch: batch norm makes a score depend on the whole batch, so that a sample has "
                 "no gradient of its own to penalise; use critic.network.norm=layer or none, or lipschitz=clip"
             )
+
+
+@final
+@dataclass(frozen=True)
+class GradientPenalty(Penalty):
+    """weight E (|grad f(x_hat)| - 1)^2 at x_hat = e x_real + (1 - e) x_fake: two-sided.
+
+    Guarantees nothing off the segments between the samples that were drawn, and only softly on them: the dual may over-
+    or underestimate W1 (read it together with ``critic/lipschitz``). An optimal 1-Lipschitz critic has |grad f| = 1 on
+    those segments, hence two-sided. Where f is exactly flat the penalty exerts no force (the norm's derivative is 0).
+    Gulrajani et al. 2017 (arXiv:1704.00028), equation (3), whose lambda is 10 for images, and 0.1 for the
+    two-dimensional toys.
+    """
+
+    def points(self, x_real: Tensor, x_fake: Tensor, epsilon: Tensor, noise: Tensor | None) -> Tensor:
+        return interpolate(x_real, x_fake, epsilon)
+
+    def phi(self, g: Tensor) -> Tensor:
+        return (sample_norms(g) - 1).square()
+
+
+@final
+@dataclass(frozen=True)
+class OneSided(Penalty):
+    """weight E max(0, |grad f(x_hat)| - 1)^2 at x_hat = e x_real + (1 - e) x_fake: WGAN-LP.
+
+    A 1-Lipschitz critic need not have slope 1 between ARBITRARY pairs of samples, only between those that an optimal
+    coupling joins: so only slopes above 1 cost. Softly, and on the segments that were drawn, as `GradientPenalty`; in
+    equilibrium the slope stays somewhat above 1, as the force is 0 at 1. Petzka, Fischer & Lukovnikov 2018
+    (arXiv:1709.08894), equation (8).
+    """
+
+    def points(self, x_real: Tensor, x_fake: Tensor, epsilon: Tensor, noise: Tensor | None) -> Tensor:
+        return interpolate(x_real, x_fake, epsilon)
+
+    def phi(self, g: Tensor) -> Tensor:
+        return (sample_norms(g) - 1).clamp(min=0).square()
+
+
+@final
+@dataclass(frozen=True)
+class Dragan(Penalty):
+    """weight E (|grad f(x_real + scale n)| - 1)^2 with n ~ N(0, I): the slope around the real samples alone.
+
+    Says nothing about the slope where the generator's samples are, if these are far away: no bound, and no distance.
+    Kodali et al. 2017 (arXiv:1705.07215), section 2.3, where lambda is 10.
+
+    Args:
+        scale: standard deviation of the perturbation, in the units of the data.
+    """
+
+    noisy = True
+
+    scale: float = 0.1
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if not 0 < self.scale < float("inf"):
+            raise ValueError(f"scale = {self.scale}: must be positive, for example 0.1")
+
+    def points(self, x_real: Tensor, x_fake: Tensor, epsilon: Tensor, noise: Tensor | None) -> Tensor:
+        assert noise is not None and noise.shape == x_real.shape, "one perturbation per sample"
+        return x_real + self.scale * noise
+
+    def phi(self, g: Tensor) -> Tensor:
+        return (sample_norms(g) - 1).square()
+
+
+@final
+@dataclass(frozen=True)
+class R1(Penalty):
+    """(weight / 2) E |grad f(x_real)|^2: zero-centred, at the real samples.
+
+    Makes the game converge locally where the generator has the data's distribution and the critic is flat, which a
+    slope of 1 cannot. Bounds the slope nowhere, and with the Wasserstein loss the dual is no distance: it is meant for
+    ``loss=non_saturating``. Mescheder, Geiger & Nowozin 2018 (arXiv:1801.04406), equation (9), gamma 10 for images.
+    """
+
+    def points(self, x_real: Tensor, x_fake: Tensor, epsilon: Tensor, noise: Tensor | None) -> Tensor:
+        return x_real
+
+    def phi(self, g: Tensor) -> Tensor:
+        return g.flatten(1).square().sum(1) / 2
+
+
+@final
+@dataclass(frozen=True)
+class R2(Penalty):
+    """(weight / 2) E |grad f(x_fake)|^2: zero-centred, at the generator's samples, which it does not move.
+
+    As `R1`, in the critic's wrong places instead of the right ones. Mescheder, Geiger & Nowozin 2018
+    (arXiv:1801.04406), equation (10).
+    """
+
+    def points(self, x_real: Tensor, x_fake: Tensor, epsilon: Tensor, noise: Tensor | None) -> Tensor:
+        return x_fake.detach()
+
+    def phi(self, g: Tensor) -> Tensor:
+        return g.flatten(1).square().sum(1) / 2

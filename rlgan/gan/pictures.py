@@ -4,7 +4,10 @@ Matplotlib's object-oriented interface alone (a `Figure` on the Agg canvas): no 
 window, and nothing to close.
 """
 
+from __future__ import annotations
+
 from collections.abc import Callable, Mapping
+from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
@@ -16,7 +19,8 @@ from matplotlib.ticker import MaxNLocator
 from numpy.typing import NDArray
 from torch import Tensor
 
-from rlgan.gan.metrics.modes import ModeCoverage
+if TYPE_CHECKING:
+    from rlgan.gan.metrics.modes import ModeCoverage
 
 _REAL, _FAKE, _INK, _PALE = "#4d4d4d", "#c8102e", "#333333", "#bbbbbb"
 _PLAYERS = ("#c8102e", "#1f5aa6", "#3a8f5c", "#8a5aa8", "#d98c1f", "#4d4d4d")

@@ -1,23 +1,24 @@
 """The Wasserstein GAN: where its minibatches come from, what its two players minimise, how it is measured.
 
 min_generator max_critic  E f(x_real) - E f(G(z)),      f kept Lipschitz        (Arjovsky et al. 2017; deck 000, (19))
+
+The other GAN losses are the same game with other functions of the critic's scores.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, ClassVar, Literal, NamedTuple, Self
 
 import torch
 from torch import Tensor, nn
 
+from rlgan.gan import evaluation
 from rlgan.gan.data import Data
-from rlgan.gan.lipschitz import Lipschitz
-from rlgan.gan.losses import wasserstein_generator_loss, wasserstein_value
-from rlgan.gan.metrics import COVERAGE_SAMPLES, critic_lipschitz, probe_points, wasserstein_primal
-from rlgan.gan.pictures import image_grid, plane
+from rlgan.gan.evaluation import Path, Subject
+from rlgan.gan.lipschitz import DifferentiableCritic, Lipschitz
+from rlgan.gan.losses import Critic, GANLoss, Wasserstein, gap
 from rlgan.optim import (
     Game,
     Losses,
@@ -40,65 +41,86 @@ from rlgan.runs.task import Play, Request, Stackable, Together
 if TYPE_CHECKING:
     from rlgan.runs.task import Picture
 
-PRIMAL_SAMPLES = 1024
 CURVATURE_SAMPLES = 1024
 
 
-@contextmanager
-def evaluating(module: nn.Module) -> Iterator[nn.Module]:
-    """The module in evaluation mode inside the block: in training mode a look at it moves batch norm's averages."""
-    training = module.training
-    module.eval()
-    try:
-        yield module
-    finally:
-        module.train(training)
-
-
 class Batch(NamedTuple):
-    """One minibatch with all the randomness of one step.
+    """One minibatch with all the randomness of one step, and what the step of a lazy penalty is.
 
-    Shapes: x_real (batch, *shape), z (batch, latent_dim) ~ N(0, I), epsilon (batch,) ~ U(0, 1).
+    Shapes: x_real (batch, *shape), z (batch, latent_dim) ~ N(0, I), epsilon (batch,) ~ U(0, 1); noise (batch, *shape)
+    ~ N(0, I) for a control that needs it and () for the others; due (), 1 or 0: whether there is a penalty this time.
     """
 
     x_real: Tensor
     z: Tensor
     epsilon: Tensor
+    noise: Tensor = torch.zeros(())
+    due: Tensor = torch.ones(())
+
+
+def couples_samples(module: nn.Module) -> bool:
+    """Whether a sample's output depends on the batch that it is in: with batch norm."""
+    return any(isinstance(m, nn.modules.batchnorm._BatchNorm) for m in module.modules())
 
 
 class WassersteinGame:
     """The losses of critic and generator.
 
-    critic:    -(E f(x_real) - E f(G(z))) + penalty
-    generator: -E f(G(z)), which has the gradient of E f(x_real) - E f(G(z))
+    critic:    loss.critic(f(x_real), f(G(z))) + penalty         -(E f(x_real) - E f(G(z))) + penalty
+    generator: loss.generator(f(G(z)))                           -E f(G(z))
 
-    The game is zero-sum up to the penalty, which only moves the critic, so that one backward pass serves both.
+    The right column is the Wasserstein loss. That game is zero-sum up to the penalty, which only moves the critic, so
+    that one backward pass serves both players.
+
+    Args:
+        lipschitz: the control, for its penalty.
+        loss: of the scores.
+        apart: real and fake samples are scored in two passes, as a critic with batch norm wants it; otherwise in one,
+            which is quicker, and computes a weight that is a function of another (spectral norm) once.
     """
 
-    def __init__(self, lipschitz: Lipschitz) -> None:
-        self.lipschitz = lipschitz
+    def __init__(self, lipschitz: Lipschitz, loss: GANLoss | None = None, apart: bool = False) -> None:
+        self.lipschitz, self.loss, self.apart = lipschitz, loss or Wasserstein(), apart
 
     def critic_loss(self, nets: Nets, batch: Batch) -> tuple[Tensor, Metrics]:
         """What the critic minimises, a scalar; logs `wasserstein/dual`, positive, falling as training goes well."""
         x_fake = nets.generator(batch.z)
-        value = wasserstein_value(nets.critic, batch.x_real, x_fake)
-        penalty = self.lipschitz.penalty(nets.critic, batch.x_real, x_fake, batch.epsilon)
-        metrics = {"wasserstein/dual": value}
+        f_real, f_fake = self._scores(nets.critic, batch.x_real, x_fake)
+        loss = self.loss.critic(f_real, f_fake)
+        metrics = {self.loss.tag: gap(f_real, f_fake)}
+        penalty = self._penalty(nets.critic, batch, x_fake)
         if penalty is None:
-            return -value, metrics
-        return penalty - value, {**metrics, "critic/penalty": penalty}
+            return loss, metrics
+        return loss + penalty, {**metrics, "critic/penalty": penalty}
 
     def generator_loss(self, nets: Nets, batch: Batch) -> tuple[Tensor, Metrics]:
         """What the generator minimises, a scalar."""
-        return wasserstein_generator_loss(nets.critic, nets.generator(batch.z)), {}
+        return self.loss.generator(nets.critic(nets.generator(batch.z))), {}
 
     def losses(self) -> Losses:
         """Both, the critic first."""
-        return Losses(
-            of={"critic": self.critic_loss, "generator": self.generator_loss},
-            joint=self.critic_loss,
-            signs={"critic": 1, "generator": -1},
-        )
+        of = {"critic": self.critic_loss, "generator": self.generator_loss}
+        if not self.loss.zero_sum:
+            return Losses(of)
+        return Losses(of, joint=self.critic_loss, signs={"critic": 1, "generator": -1})
+
+    def _scores(self, critic: Critic, x_real: Tensor, x_fake: Tensor) -> tuple[Tensor, Tensor]:
+        if self.apart:
+            return critic(x_real), critic(x_fake)
+        scores = critic(torch.cat((x_real, x_fake)))
+        return scores[: len(x_real)], scores[len(x_real) :]
+
+    def _penalty(self, critic: DifferentiableCritic, batch: Batch, x_fake: Tensor) -> Tensor | None:
+        every = self.lipschitz.every
+        if every > 1 and _visible(batch.due) and not batch.due:
+            return batch.due
+        penalty = self.lipschitz.penalty(critic, batch.x_real, x_fake, batch.epsilon, batch.noise)
+        return penalty if penalty is None or every == 1 else penalty * (batch.due * every)
+
+
+def _visible(number: Tensor) -> bool:
+    """Whether its value may be looked at: not while a graph is recorded, or where every seed has its own."""
+    return not (torch.compiler.is_compiling() or torch._C._functorch.is_batchedtensor(number))
 
 
 class WGAN(Stackable):
@@ -110,8 +132,9 @@ class WGAN(Stackable):
         critic, generator: the two players.
         game: the order of play.
         lipschitz: what keeps the critic Lipschitz; a projection goes into the critic's projection slot.
+        loss: of the critic's scores; the Wasserstein loss where none is given.
         batch_size: samples of each kind in a minibatch.
-        latent_dim: length of z.
+        latent_dim: length of z; data that bring a generator of their own (a pair of known W1) set it themselves.
 
     Raises:
         ValueError: an impossible size, a batch larger than the data set, two projections for the critic, a critic that
@@ -131,12 +154,14 @@ class WGAN(Stackable):
         lipschitz: Lipschitz,
         batch_size: int = 256,
         latent_dim: int = 2,
+        loss: GANLoss | None = None,
     ) -> None:
         if batch_size < 1:
             raise ValueError(f"batch_size = {batch_size}: must be at least 1, for example 256")
         if latent_dim < 1:
             raise ValueError(f"latent_dim = {latent_dim}: must be at least 1, for example 2")
         data.check_batch(batch_size)
+        latent_dim = data.latent_dim or latent_dim
         projection = lipschitz.projection()
         if projection is not None:
             if critic.projection.active:
@@ -161,8 +186,10 @@ class WGAN(Stackable):
         with self.generators.init("critic"):
             critic_module = critic.network.build(data.shape, ()).to(device, dtype)
         with self.generators.init("generator"):
-            generator_module = generator.network.build((latent_dim,), data.shape).to(device, dtype)
+            built = data.generator() or generator.network.build((latent_dim,), data.shape)
+            generator_module = built.to(device, dtype)
         lipschitz.check(critic_module)
+        critic_module = lipschitz.constrain(critic_module)
         steps = game.steps(("critic", "generator"))
         self.critic = Player(
             "critic",
@@ -181,20 +208,30 @@ class WGAN(Stackable):
         self.compiled, self._why = resolve_compile(
             settings.compile, settings.steps * sum(steps.values()), device, (critic.optimizer, generator.optimizer)
         )
-        self.update = Update(
-            (self.critic, self.generator), WassersteinGame(lipschitz).losses(), game, compiled=self.compiled
-        )
+        playing = WassersteinGame(lipschitz, loss, apart=couples_samples(critic_module))
+        self.update = Update((self.critic, self.generator), playing.losses(), game, compiled=self.compiled)
         self._last: Mapping[str, Tensor | float] = {}
         self._primal: float | None = None
+        self._path = Path(self.generator.vector.theta, self.critic.vector.theta)
 
-    def batch(self, generators: Generators, size: int | None = None) -> Batch:
-        """A minibatch, each kind of randomness drawn from a stream of its own."""
+    def batch(self, generators: Generators, size: int | None = None, due: bool = True) -> Batch:
+        """A minibatch, each kind of randomness drawn from a stream of its own; `due`: with a penalty."""
         n, device, dtype = size or self.batch_size, self.settings.torch_device, self.settings.dtype
-        return Batch(
-            self.data.sample(n, generators.torch("real", device)).to(dtype),
-            self.latent(n, generators),
-            torch.rand(n, generator=generators.torch("epsilon", device), device=device).to(dtype),
-        )
+        x_real = self.data.sample(n, generators.torch("real", device)).to(dtype)
+        z = self.latent(n, generators)
+        epsilon = torch.rand(n, generator=generators.torch("epsilon", device), device=device).to(dtype)
+        noise = torch.zeros((), dtype=dtype, device=device)
+        if self.lipschitz.noisy:
+            drawn = torch.randn(x_real.shape, generator=generators.torch("perturbation", device), device=device)
+            noise = drawn.to(dtype)
+        return Batch(x_real, z, epsilon, noise, torch.full((), float(due), dtype=dtype, device=device))
+
+    def batches(self) -> list[Batch]:
+        """The minibatches of the next move; a lazy penalty is due by the count of the critic's steps."""
+        last, every = self.update.steps["critic"] - 1, self.lipschitz.every
+        # Where a move takes more minibatches than the critic steps, the rest are of its last step, or not for it.
+        steps = [self.critic.steps + min(i, last) for i in range(self.update.batches)]
+        return [self.batch(self.generators, due=step % every == 0) for step in steps]
 
     def latent(self, n: int, generators: Generators) -> Tensor:
         """z ~ N(0, I), (n, latent_dim); drawn in float32 whatever the precision, as everything is."""
@@ -203,15 +240,15 @@ class WGAN(Stackable):
         return z.to(self.settings.dtype)
 
     def play(self) -> Play[None]:
-        batches = [self.batch(self.generators) for _ in range(self.update.batches)]
         try:
-            self._last = yield Request(batches, self.settings.looks(self.steps_done, self.steps_done + 1))
+            self._last = yield Request(self.batches(), self.settings.looks(self.steps_done, self.steps_done + 1))
         except NonFinite as error:
             raise Diverged(
                 f"step {self.steps_done + 1}: {error}. Nothing of the update at fault was written. Try a lower "
                 "critic.optimizer.lr, or a stricter control of the critic (lipschitz=clip, a larger lipschitz.weight)"
             ) from error
         self.steps_done += 1
+        self._path.record(self.generator.vector.theta, self.critic.vector.theta)
 
     def answer(self, request: Request) -> Report:
         return self.update(request.batches, request.watch)
@@ -224,42 +261,27 @@ class WGAN(Stackable):
     def metrics(self) -> dict[str, float]:
         return {k: float(v) for k, v in self._last.items()}
 
-    @torch.no_grad()
-    def generate(self, n: int, generators: Generators) -> Tensor:
-        """`n` samples of the averaged generator, (n, *shape), in evaluation mode."""
-        with evaluating(self.generator.average) as generator:
-            samples: Tensor = generator(self.latent(n, generators))
-        return samples
+    @property
+    def subject(self) -> Subject:
+        """What is measured and drawn: the networks as they stand, under the draws of this seed."""
+        return Subject(
+            self.data,
+            self.critic.module,
+            self.generator.averages,
+            self.latent_dim,
+            self.settings.torch_device,
+            self.settings.dtype,
+            self.steps_done,
+            self.generators.seed("evaluation"),
+        )
 
     def evaluate(self) -> dict[str, float]:
-        # Fresh streams with a fixed seed: evaluations neither disturb training nor differ in their draws.
-        draws = Generators(self.generators.seed("evaluation"))
-        batch = self.batch(draws, PRIMAL_SAMPLES)
-        samples = self.generate(COVERAGE_SAMPLES, draws)
-        if not samples.isfinite().all():
-            raise Diverged(
-                f"step {self.steps_done}: the generator's samples are not finite; lower generator.optimizer.lr"
-            )
-        x_fake = samples[:PRIMAL_SAMPLES]
-        self._primal = wasserstein_primal(batch.x_real, x_fake)
-        points = probe_points(batch.x_real, x_fake, batch.epsilon)
-        return {
-            "wasserstein/primal": self._primal,
-            "critic/lipschitz": critic_lipschitz(self.critic.module, points),
-            **self.data.measure(samples),
-        }
+        found = evaluation.quick(self.subject)
+        self._primal = found["wasserstein/primal"]
+        return found
 
     def pictures(self) -> dict[str, Picture]:
-        draws = Generators(self.generators.seed("pictures"))
-        if self.data.images:
-            return {"samples/generator": image_grid(self.generate(100, draws))}
-        if self.data.shape != (2,):
-            return {}
-        x_fake = self.generate(1000, draws)
-        x_real = self.batch(draws, 1000).x_real
-        with evaluating(self.critic.module) as critic:
-            picture = plane(x_real, x_fake, critic, step=self.steps_done, w1=self._primal, title="generator")
-        return {"samples/generator": picture}
+        return {**evaluation.pictures(self.subject, self._primal), **self._path.pictures()}
 
     def curvature(self) -> dict[str, Landscape]:
         batch = self.batch(Generators(self.generators.seed("curvature")), CURVATURE_SAMPLES)
@@ -267,15 +289,11 @@ class WGAN(Stackable):
         return {name: survey(field, name, batch, CURVATURE_SAMPLES) for name in field.names}
 
     def notes(self) -> list[str]:
-        return [f"{'compiled' if self.compiled else 'eager'} update: {self._why}", self._scale()]
+        mode = f"{'compiled' if self.compiled else 'eager'} update: {self._why}"
+        return [mode, *self.data.notes(), evaluation.scale(self.subject)]
 
-    def _scale(self) -> str:
-        """What the real data measure against themselves: the figures of a perfect generator."""
-        draws = Generators(self.generators.seed("evaluation"))
-        x_real = self.batch(draws, COVERAGE_SAMPLES).x_real
-        primal = wasserstein_primal(self.batch(draws, PRIMAL_SAMPLES).x_real, x_real[:PRIMAL_SAMPLES])
-        figures = {"wasserstein/primal": primal, **self.data.measure(x_real)}
-        return "real samples in the generator's place: " + ", ".join(f"{k} = {v:.4g}" for k, v in figures.items())
+    def close(self) -> None:
+        self.data.close()
 
     def state_dict(self) -> dict[str, Any]:
         return {
@@ -284,6 +302,7 @@ class WGAN(Stackable):
             "generators": self.generators.state_dict(),
             "last": self.metrics(),
             "primal": self._primal,
+            "path": self._path.points,
         }
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
@@ -292,3 +311,5 @@ class WGAN(Stackable):
         self.generators.load_state_dict(state["generators"])
         self._last = state["last"]
         self._primal = state["primal"]
+        if "path" in state:  # what a run of an earlier version did not have yet
+            self._path.load(state["path"])

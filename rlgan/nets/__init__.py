@@ -1,8 +1,9 @@
 """Networks and the specifications that configurations build them from.
 
-A specification (`MLPSpec`, `DCGANSpec`) is a frozen dataclass, the schema of one file in ``conf/network``; it knows
-everything but the shapes. `NetworkSpec.build(inputs, outputs)` turns it into an ordinary `torch.nn.Module` from
-``(batch, *inputs)`` to ``(batch, *outputs)``; ``outputs = ()`` is a scalar per sample, ``(batch,)``: what a critic is.
+A specification (`MLPSpec`, `DCGANSpec`, `ResNetSpec`, `OrthogonalSpec`, ...) is a frozen dataclass, the schema of one
+file in ``conf/network``; it knows everything but the shapes. `NetworkSpec.build(inputs, outputs)` turns it into an
+ordinary `torch.nn.Module` from ``(batch, *inputs)`` to ``(batch, *outputs)``; ``outputs = ()`` is a scalar per sample,
+``(batch,)``: what a critic is.
 
 Every network here is pure torch without data-dependent branches, so that it passes `torch.func.functional_call` under
 grad, vmap and ``torch.compile(fullgraph=True)``. Parameters are drawn from torch's global generator: construct under a
@@ -11,7 +12,11 @@ seed.
 
 from rlgan.nets.dcgan import DCGANCritic, DCGANGenerator, DCGANSpec
 from rlgan.nets.layers import DDPG_FINAL_BOUND, Activation, Init, NetworkSpec, Norm, Output, initialise
+from rlgan.nets.linear import LinearSpec, PointSpec
 from rlgan.nets.mlp import MLP, Actor, MLPSpec, QCritic
+from rlgan.nets.orthogonal import OrthogonalMLP, OrthogonalSpec
+from rlgan.nets.resnet import ResNetCritic, ResNetGenerator, ResNetSpec
+from rlgan.nets.spectral import spectrally_normalised
 
 __all__ = [
     "DDPG_FINAL_BOUND",
@@ -22,10 +27,18 @@ __all__ = [
     "DCGANGenerator",
     "DCGANSpec",
     "Init",
+    "LinearSpec",
     "MLPSpec",
     "NetworkSpec",
     "Norm",
+    "OrthogonalMLP",
+    "OrthogonalSpec",
     "Output",
+    "PointSpec",
     "QCritic",
+    "ResNetCritic",
+    "ResNetGenerator",
+    "ResNetSpec",
     "initialise",
+    "spectrally_normalised",
 ]

@@ -10,7 +10,8 @@ from torch import Tensor, nn
 from rlgan.nets.layers import ACTIVATIONS, Init, NetworkSpec, Norm, Output, initialise, squashed
 
 
-def _image_norm(norm: Norm, channels: int) -> list[nn.Module]:
+def image_norm(norm: Norm, channels: int) -> list[nn.Module]:
+    """The layers, none or one, that normalise ``(batch, channels, H, W)``."""
     if norm == "batch":
         return [nn.BatchNorm2d(channels)]
     if norm == "layer":
@@ -19,7 +20,7 @@ def _image_norm(norm: Norm, channels: int) -> list[nn.Module]:
     return []
 
 
-def _halvings(shape: tuple[int, ...], smallest: int) -> int:
+def halvings(shape: tuple[int, ...], smallest: int) -> int:
     """How often both sides of an image can be halved without a remainder and without falling below `smallest`."""
     height, width = shape[1:]
     count = 0
@@ -27,7 +28,7 @@ def _halvings(shape: tuple[int, ...], smallest: int) -> int:
         height, width, count = height // 2, width // 2, count + 1
     if count == 0:
         raise ValueError(
-            f"shape = {shape}: DCGAN halves an image's sides at least once, down to {smallest} pixels; "
+            f"shape = {shape}: this network halves an image's sides at least once, down to {smallest} pixels; "
             f"use even sides of at least {2 * smallest}, for example 8, 16, 32 or 64, or network mlp"
         )
     return count
@@ -46,16 +47,16 @@ class DCGANGenerator(nn.Module):
         self, latent: int, shape: tuple[int, ...], width: int, norm: Norm, smallest: int, output: Output
     ) -> None:
         super().__init__()
-        count = _halvings(shape, smallest)
+        count = halvings(shape, smallest)
         channels = width * 2**count
         self.start = (channels, shape[1] >> count, shape[2] >> count)
         bias = norm == "none"  # a norm subtracts the bias before it and has its own
         self.project = nn.Linear(latent, math.prod(self.start), bias=bias)
-        layers: list[nn.Module] = [*_image_norm(norm, channels), nn.ReLU()]
+        layers: list[nn.Module] = [*image_norm(norm, channels), nn.ReLU()]
         for _ in range(count):
             layers.append(nn.ConvTranspose2d(channels, channels // 2, 4, 2, 1, bias=bias))
             channels //= 2
-            layers += [*_image_norm(norm, channels), nn.ReLU()]
+            layers += [*image_norm(norm, channels), nn.ReLU()]
         self.layers = nn.Sequential(*layers, nn.Conv2d(channels, shape[0], 3, 1, 1))
         self._squash = squashed(output, shape)
 
@@ -75,14 +76,14 @@ class DCGANCritic(nn.Module):
     def __init__(self, shape: tuple[int, ...], outputs: tuple[int, ...], width: int, norm: Norm, smallest: int) -> None:
         super().__init__()
         self.outputs = outputs
-        count = _halvings(shape, smallest)
+        count = halvings(shape, smallest)
         channels = width
         bias = norm == "none"
         layers: list[nn.Module] = [nn.Conv2d(shape[0], channels, 3, 1, 1), nn.LeakyReLU(0.2)]
         for _ in range(count):
             layers.append(nn.Conv2d(channels, 2 * channels, 4, 2, 1, bias=bias))
             channels *= 2
-            layers += [*_image_norm(norm, channels), nn.LeakyReLU(0.2)]
+            layers += [*image_norm(norm, channels), nn.LeakyReLU(0.2)]
         self.layers = nn.Sequential(*layers)
         self.head = nn.Linear(channels * (shape[1] >> count) * (shape[2] >> count), math.prod(outputs))
 

@@ -57,6 +57,10 @@ class MLP(nn.Module):
         self._linear = tuple(layer for layer in self.layers if isinstance(layer, nn.Linear))
         self._squash = squashed(output, self.outputs)
 
+    def layers_replaced(self) -> None:
+        """Run the layers' own forwards from now on: some are others than at first (see rlgan.nets.spectral)."""
+        self._plain, self._linear = False, ()
+
     def forward(self, x: Tensor) -> Tensor:
         if len(self.inputs) > 1:
             x = x.flatten(-len(self.inputs))

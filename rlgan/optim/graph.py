@@ -9,8 +9,7 @@ from pathlib import Path
 from typing import Any, Literal, TypeVar
 
 import torch
-from torch import Tensor, fx
-from torch._inductor.custom_graph_pass import CustomGraphPass, get_hash_for_files
+from torch import Tensor
 
 from rlgan.optim.method import Method
 
@@ -19,14 +18,12 @@ T = TypeVar("T")
 COMPILE_SECONDS = 50.0
 """A cold compilation of a DDPG update on one core of an AVX2 CPU; from a warm cache it is a sixth of it."""
 
-SAVED = ((0, 450e-6), (140_000, 1_400e-6))
+SAVED = ((0, 500e-6), (130_000, 1_200e-6))
 """Parameters of all players together -> seconds that a compiled step of a player is quicker than an eager one.
 
-`python scripts/benchmark.py update`: DDPG with 2x64 and batch 64, 2x256 and batch 256, one thread of an AVX2 CPU.
+The least seen with `python scripts/benchmark.py update`: DDPG with 2x64 and batch 64, and with 2x256 and batch 256, one
+thread of an AVX2 CPU.
 """
-
-THIN = 16
-"""Columns below which BLAS is slow at a product of which it is asked for few columns (see `ThinProducts`)."""
 
 
 def resolve_compile(
@@ -104,6 +101,8 @@ def one_graph(function: Callable[..., T], device: torch.device) -> Callable[...,
     options: dict[str, Any] = {"guard_filter_fn": lambda guards: [g.guard_type == "TENSOR_MATCH" for g in guards]}
     if device.type == "cpu":
         options["cpp_wrapper"] = True  # calls the kernels from C++, a fifth faster at 2x64
+        from rlgan.optim.thin_products import ThinProducts  # loads the compiler, for seconds
+
         options["post_grad_custom_pre_pass"] = ThinProducts()
     elif cuda_graphs(device):
         options["triton.cudagraphs"] = True
@@ -131,40 +130,3 @@ def on_device(numbers: list[float] | list[list[float]], device: torch.device) ->
         return torch.tensor(numbers, dtype=torch.float64, device=device)
     # From pinned memory the copy is queued; torch keeps that memory until it has been made.
     return torch.tensor(numbers, dtype=torch.float64, pin_memory=True).to(device, non_blocking=True)
-
-
-class ThinProducts(CustomGraphPass):
-    """Asks for products with 2 to 15 columns as their transposes, A B = (B^T A^T)^T.
-
-    BLAS takes up to ten times as long for x^T g with 4 columns as for g^T x with 4 rows: the weight gradient of a first
-    layer, and the gradient by an action. Stacked over seeds these two cost as much as four square products at 2x64.
-    """
-
-    def __call__(self, graph: fx.Graph) -> None:
-        aten = torch.ops.aten
-        for node in list(graph.nodes):
-            if node.op != "call_function" or node.target not in (aten.mm.default, aten.bmm.default):
-                continue
-            a, b = node.args
-            rows, inner = a.meta["val"].shape[-2:]
-            columns = b.meta["val"].shape[-1]
-            if not (1 < columns < THIN <= rows and inner > 1):
-                continue
-            order = [1, 0] if node.target is aten.mm.default else [0, 2, 1]
-            with graph.inserting_before(node):
-                args = []
-                for factor in (b, a):
-                    turned = graph.call_function(aten.permute.default, (factor, order))
-                    turned.meta["val"] = factor.meta["val"].permute(order)
-                    args.append(turned)
-                product = graph.call_function(node.target, tuple(args))
-                shape = node.meta["val"].shape
-                product.meta["val"] = node.meta["val"].new_empty([*shape[:-2], columns, rows])
-                back = graph.call_function(aten.permute.default, (product, order))
-                back.meta["val"] = product.meta["val"].permute(order)
-            node.replace_all_uses_with(back)
-            graph.erase_node(node)
-        graph.lint()
-
-    def uuid(self) -> bytes:
-        return get_hash_for_files((__file__,))

@@ -16,11 +16,11 @@ from rlgan.optim.introspection import before, introspect
 from rlgan.optim.player import PlayerState, overwrite
 from rlgan.optim.update import Draws, Update
 
-CACHE = 24 * 2**20
-"""Bytes that the seeds of one block may touch in a move: what a core's share of the last-level cache holds."""
-ACTIVATIONS = 8
+CACHE = 32 * 2**20
+"""Bytes that the seeds of one block may touch in a move: a last-level cache."""
+ACTIVATIONS = 4
 """Tensors of the size of all layers' outputs that a move has alive, roughly."""
-LARGEST_BLOCK = 32
+LARGEST_BLOCK = 16
 """Seeds from which the cost of a call is spread thin enough."""
 
 
@@ -71,7 +71,9 @@ class Stack:
         if compiled and self._device.type == "cuda":
             fixed_in_memory(self.states)
         self._finite = Finite(len(self.updates), self._device, check_every)
-        self._noisy = any(p.spec.xi.active for u in self.updates for p in u.players.values())
+        self._players = [tuple(u.players.values()) for u in self.updates]
+        self._one_horizon = len({tuple(p.horizon for p in own) for own in self._players}) == 1
+        self._noisy = any(p.spec.xi.active for own in self._players for p in own)
         blocked = compiled and self._device.type == "cpu"
         self._block = block if block is not None or blocked else len(self.updates)
         self._blocks: list[tuple[slice, int, dict[str, PlayerState]]] = []
@@ -84,13 +86,7 @@ class Stack:
         every = {name: draws.get(name, [None] * n) for name, n in first.steps.items()}  # vmap takes no None
         at, metrics = first.pure_move(states, active, batches, scalars, every)
         assert at.finite is not None
-        moved = {}
-        for name, state in at.players.items():
-            old = states[name]["buffers"]
-            # Whoever does not move gathers no statistics of the batch that stands in for its own.
-            buffers = {key: torch.where(at.finite, value, old[key]) for key, value in state["buffers"].items()}
-            moved[name] = cast(PlayerState, {**state, "buffers": buffers})
-        return moved, reported(metrics, at.finite)
+        return at.players, reported(metrics, at.finite)
 
     def _all(
         self, states: dict[str, PlayerState], active: Tensor, batches: list[Any], scalars: Tensor, draws: Draws
@@ -194,25 +190,19 @@ class Stack:
 
     def _touched(self, batches: list[Any]) -> int:
         """Bytes that a move of one seed reads and writes, roughly: its state, and activations by the layers' widths."""
-        players = self.updates[0].players.values()
+        players = self._players[0]
         samples = max(leaf.shape[1] for leaf in _leaves(batches) if leaf.ndim > 1)
         width = sum(shape[0] for p in players for shape in p.vector.shapes if len(shape) > 1)
-        size = next(iter(players)).vector.theta.element_size()
+        size = players[0].vector.theta.element_size()
         state = sum(leaf[0].nbytes for leaf in _leaves(self.states))
         return state + sum(leaf[0].nbytes for leaf in _leaves(batches)) + ACTIVATIONS * samples * width * size
 
     def _numbers(self) -> Tensor:
-        """Every update's numbers (S, .), computed once for all that have made as many steps."""
-        known: dict[tuple[tuple[int, int], ...], list[float]] = {}
-        rows = []
-        for update in self.updates:
-            when = tuple((p.steps, p.horizon) for p in update.players.values())
-            if when not in known:
-                known[when] = update.numbers()
-            rows.append(known[when])
-        if len(known) == 1:
-            return on_device(rows[0], self._device).repeat(len(rows), 1)
-        return on_device(rows, self._device)
+        """Every update's numbers (S, .), computed once if all have made as many steps of as many planned."""
+        steps = [[p.steps for p in own] for own in self._players]
+        if self._one_horizon and steps.count(steps[0]) == len(steps):
+            return on_device(self.updates[0].numbers(), self._device).repeat(len(steps), 1)
+        return on_device([u.numbers() for u in self.updates], self._device)
 
     def _draws(self, given: Sequence[bool]) -> Draws:
         """The noise (S, ...) of the next move; whoever stands still draws none."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any, TypeAlias
+from typing import Any, TypeAlias, cast
 
 import torch
 from torch import Tensor
@@ -163,7 +163,15 @@ class Update:
             for name in self.players
         }
         s = {key: next(values) for key in self.game.scalars(0)}
-        return self.game.move(self.pure, Position(states, finite), batches, plan, s)
+        at, report = self.game.move(self.pure, Position(states, finite), batches, plan, s)
+        assert at.finite is not None
+        moved = {}
+        for name, state in at.players.items():
+            old = states[name]["buffers"]
+            # Whoever makes no move gathers no statistics of the batch either.
+            buffers = {key: torch.where(at.finite, value, old[key]) for key, value in state["buffers"].items()}
+            moved[name] = cast(PlayerState, {**state, "buffers": buffers})
+        return Position(moved, at.finite), report
 
     def rehome(self, states: dict[str, PlayerState]) -> None:
         """Move all players into memory given from outside (see `Player.rehome`)."""

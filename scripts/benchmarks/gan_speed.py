@@ -23,9 +23,12 @@ def run(options: Options, report: Report) -> None:
     """Three kinds at two widths."""
     for kind in KINDS:
         for width in (128, 512):
+            title = f"WGAN, {kind}, 3x{width}, batch {BATCH_SIZE}"
+            if options.only not in title:
+                continue
             variants = same_update(kind, (width,) * 3, options, report)
             figures = measure(variants, options)
-            report.table(f"WGAN, {kind}, 3x{width}, batch {BATCH_SIZE}", figures)
+            report.table(title, figures)
             if kind == "simultaneous":
                 for one, two in ((EAGER, EAGER_TWO), (COMPILED, COMPILED_TWO), (EAGER, USUAL)):
                     report.mark(f"{one}: one backward against {two}", figures.ratio(two, one), at_least=1.25)

@@ -42,6 +42,7 @@ class Options:
         device: of the tensors.
         clock: `wall`, elapsed time; `cpu`, CPU time of the process, which a busy machine disturbs less.
         profile: say where the time goes as well.
+        only: measure the tables whose title contains this.
     """
 
     blocks: int
@@ -49,6 +50,7 @@ class Options:
     device: str = "cpu"
     clock: Literal["wall", "cpu"] = "wall"
     profile: bool = False
+    only: str = ""
 
     @property
     def cuda(self) -> bool:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import functools
+
 from rlgan.gan.wgan import WGAN, Batch
 from rlgan.optim import Stack
 from scripts.benchmarks import peers
@@ -22,32 +24,38 @@ def run(options: Options, report: Report) -> None:
     """DDPG at two sizes, and the default WGAN."""
     counts = (*COUNTS, *MORE) if options.cuda else COUNTS
     for width, batch_size in reversed(peers.SIZES):
-        batch = transitions(batch_size, options.device)
-        plain = PlainUpdate(width, device=options.device)
-        alone = our_update(width, compiled=True, device=options.device)
-        variants: dict[str, Variant] = {
-            PLAIN: lambda plain=plain, batch=batch: plain(batch),  # type: ignore[misc]
-            ALONE: lambda alone=alone, batch=batch: alone([batch]),  # type: ignore[misc]
-        }
-        for n in counts:
-            variants[stacked(n)] = stacked_update(width, batch, n, options.device)
-        title = f"DDPG update, 2x{width}, batch {batch_size}, time per seed"
-        per_seed(title, variants, counts, options, report)
-        if options.profile:
-            profiled(
-                f"DDPG update, 2x{width}, batch {batch_size}, {PROFILED} stacked",
-                lambda width=width, batch=batch: stacked_update(width, batch, PROFILED, options.device),  # type: ignore[misc]
-                report,
-            )
+        if options.only in (title := f"DDPG update, 2x{width}, batch {batch_size}"):
+            ddpg(title, width, batch_size, counts, options, report)
+    if options.only in (title := "the default WGAN on the ring, 3x128, batch 128"):
+        wgan(title, counts, options, report)
+
+
+def ddpg(title: str, width: int, batch_size: int, counts: tuple[int, ...], options: Options, report: Report) -> None:
+    """One size of network and minibatch."""
+    batch = transitions(batch_size, options.device)
+    plain = PlainUpdate(width, device=options.device)
+    alone = our_update(width, compiled=True, device=options.device)
+    variants: dict[str, Variant] = {PLAIN: lambda: plain(batch), ALONE: lambda: alone([batch])}
+    for n in counts:
+        variants[stacked(n)] = stacked_update(width, batch, n, options.device)
+    per_seed(title, variants, counts, options, report)
+    if options.profile:
+        make = functools.partial(stacked_update, width, batch, PROFILED, options.device)
+        profiled(f"{title}, {PROFILED} stacked", make, report)
+
+
+def wgan(title: str, counts: tuple[int, ...], options: Options, report: Report) -> None:
+    """The task of conf/ as it is: weight clipping, three steps of the critic to one of the generator."""
     ring = default_wgan(0, options.device)
     batches = ring_batches(ring)
     usual = UsualClip([128] * 3, usual_rmsprop, our_parameters(ring.update), options.device)
-    own = default_wgan(0, options.device, compiled=True).update
-    variants = {PLAIN: lambda: usual(batches), ALONE: lambda: own(batches)}
+    alone = default_wgan(0, options.device, compiled=True).update
+    variants: dict[str, Variant] = {PLAIN: lambda: usual(batches), ALONE: lambda: alone(batches)}
     variants |= {stacked(n): stacked_wgan(n, options.device) for n in counts}
-    per_seed("the default WGAN on the ring, 3x128, batch 128, time per seed", variants, counts, options, report)
+    per_seed(title, variants, counts, options, report)
     if options.profile:
-        profiled(f"the default WGAN, {PROFILED} stacked", lambda: stacked_wgan(PROFILED, options.device), report)
+        make = functools.partial(stacked_wgan, PROFILED, options.device)
+        profiled(f"{title}, {PROFILED} stacked", make, report)
 
 
 def stacked(n: int) -> str:
@@ -61,7 +69,7 @@ def per_seed(
     """Measure and show the time of a call over its seeds."""
     parts = dict.fromkeys(variants, 1) | {stacked(n): n for n in counts}
     figures = measure(variants, options).over(parts)
-    report.table(title, figures)
+    report.table(f"{title}, time per seed", figures)
     for n in counts[1:]:
         times = figures.ratio(ALONE, stacked(n))
         print(f"  {n} seeds: {times:.2f} times cheaper a seed than one by itself", flush=True)

@@ -28,12 +28,15 @@ JAX, JAX_FLAT, PRODUCTS = "JAX, jit, trees", "JAX, jit, flat vectors", "matrix p
 def run(options: Options, report: Report) -> None:
     """All variants at both sizes."""
     for width, batch_size in peers.SIZES:
+        title = f"DDPG update, 2x{width}, batch {batch_size}"
+        if options.only not in title:
+            continue
         variants = same_update(width, batch_size, options, report)
         if not options.cuda:
             variants |= train_steps(width, batch_size, report)
         variants[PRODUCTS] = matrix_products(width, batch_size, options.device)
         figures = measure(variants, options)
-        report.table(f"DDPG update, 2x{width}, batch {batch_size}", figures)
+        report.table(title, figures)
         of_products, of_plain, of_jax = MARKS[width]
         report.mark("compiled over its matrix products", figures.ratio(COMPILED, PRODUCTS), at_most=of_products)
         report.mark("compiled against the usual update", figures.ratio(PLAIN, COMPILED), at_least=of_plain)
@@ -47,7 +50,7 @@ def run(options: Options, report: Report) -> None:
                 update = our_update(width, compiled=True, device=options.device)
                 return lambda: update([batch])
 
-            profiled(f"DDPG update, 2x{width}, batch {batch_size}, compiled", make, report)
+            profiled(f"{title}, compiled", make, report)
 
 
 def same_update(width: int, batch_size: int, options: Options, report: Report) -> dict[str, Variant]:

@@ -7,6 +7,7 @@ from torch import Tensor
 
 from rlgan.gan.data import Data, Ring
 from rlgan.gan.lipschitz import Clip, GradientPenalty, Lipschitz, NoControl
+from rlgan.gan.losses import GANLoss
 from rlgan.gan.wgan import WGAN
 from rlgan.nets import MLPSpec
 from rlgan.optim import Alternating, Game, Linear, PlayerSpec, RunEMA, Simultaneous, rmsprop
@@ -24,6 +25,7 @@ def make(
     game: Game | None = None,
     critic: Any = SMALL,
     generator: Any = SMALL,
+    loss: GANLoss | None = None,
     lr: float = 2e-3,
     batch_size: int = 16,
     **settings: Any,
@@ -40,6 +42,7 @@ def make(
         lipschitz or Clip(0.1),
         batch_size=batch_size,
         latent_dim=2,
+        loss=loss,
     )
 
 

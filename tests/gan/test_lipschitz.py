@@ -7,7 +7,20 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from rlgan.gan.lipschitz import Clip, GradientPenalty, Lipschitz, NoControl, interpolate, sample_norms
+from rlgan.gan.lipschitz import (
+    R1,
+    R2,
+    Clip,
+    Dragan,
+    GradientPenalty,
+    Lipschitz,
+    NoControl,
+    OneSided,
+    Penalty,
+    SpectralNorm,
+    interpolate,
+    sample_norms,
+)  # fmt: skip
 from rlgan.nets import DCGANSpec, MLPSpec
 from rlgan.optim.projection import Box
 
@@ -35,6 +48,7 @@ class FunctionalCritic(AutogradCritic):
 
 
 WAYS = [AutogradCritic, FunctionalCritic]
+PENALTIES: list[type[Penalty]] = [GradientPenalty, OneSided, Dragan, R1, R2]
 
 
 def batch(n: int = 5, d: int = 3) -> tuple[Tensor, Tensor, Tensor]:
@@ -63,6 +77,49 @@ def test_one_norm_per_sample_and_epsilon_belongs_to_its_sample(way: type[Autogra
     ]
     penalty = GradientPenalty(1.0).penalty(way(lambda x: x.square().sum(1) / 2), x_real, x_fake, epsilon)
     assert float(penalty.detach()) == pytest.approx(sum(by_hand) / len(by_hand), rel=1e-14)
+
+
+@pytest.mark.parametrize("way", WAYS)
+@pytest.mark.parametrize("kind", PENALTIES, ids=lambda k: k.__name__)
+def test_each_penalty_is_taken_at_its_points_of_its_norms(kind: type[Penalty], way: type[AutogradCritic]) -> None:
+    """f = |x|^2 / 2 has gradient x: each penalty is a mean over points that are written out here, sample by sample."""
+    x_real, x_fake, epsilon = batch()
+    noise = torch.randn(x_real.shape, generator=torch.Generator().manual_seed(5), dtype=torch.float64)
+    rows = zip(x_real.tolist(), x_fake.tolist(), epsilon.tolist(), noise.tolist(), strict=True)
+    costs = []
+    for r, f, e, n in rows:
+        between = math.hypot(*(e * a + (1 - e) * b for a, b in zip(r, f, strict=True)))
+        near = math.hypot(*(a + 0.1 * b for a, b in zip(r, n, strict=True)))
+        cost = {
+            GradientPenalty: (between - 1) ** 2,
+            OneSided: max(0.0, between - 1) ** 2,
+            Dragan: (near - 1) ** 2,
+            R1: math.hypot(*r) ** 2 / 2,
+            R2: math.hypot(*f) ** 2 / 2,
+        }
+        costs.append(cost[kind])
+    assert min(costs) < max(costs)
+    x_fake.requires_grad_()
+    penalty = kind(0.7).penalty(way(lambda x: x.square().sum(1) / 2), x_real, x_fake, epsilon, noise)
+    assert float(penalty.detach()) == pytest.approx(0.7 * sum(costs) / len(costs), rel=1e-13)
+    # No penalty moves the generator.
+    assert not penalty.requires_grad or torch.autograd.grad(penalty, x_fake, allow_unused=True)[0] is None
+
+
+@pytest.mark.parametrize("way", WAYS)
+def test_one_sided_lets_flat_critics_be(way: type[AutogradCritic]) -> None:
+    """f = w.x: 0 with gradient 0 for |w| < 1, beyond it as the two-sided one."""
+    for slope, value, force in ((0.25, 0.0, 0.0), (1.75, 0.75**2, 2 * 0.75)):
+        w = torch.tensor(slope, dtype=torch.float64, requires_grad=True)
+        penalty = OneSided(1.0).penalty(way(lambda x, w=w: w * x[:, 0]), *batch())  # type: ignore[misc]
+        (g,) = torch.autograd.grad(penalty, w)
+        assert [float(penalty.detach()), float(g)] == pytest.approx([value, force])
+
+
+def test_dragan_wants_a_perturbation_per_sample() -> None:
+    with pytest.raises(AssertionError, match="one perturbation per sample"):
+        Dragan().penalty(AutogradCritic(lambda x: x.sum(1)), *batch(), torch.zeros(()))
+    assert [kind for kind in PENALTIES if kind.noisy] == [Dragan]
 
 
 @pytest.mark.parametrize("way", WAYS)
@@ -139,24 +196,26 @@ def test_clip_is_a_box_in_the_projection_slot_and_nothing_in_the_loss() -> None:
     controls: list[tuple[Lipschitz, Box | None, bool]] = [
         (Clip(0.03), Box(0.03), False),
         (NoControl(), None, False),
-        (GradientPenalty(), None, True),
+        (SpectralNorm(), None, False),
+        *((kind(), None, True) for kind in PENALTIES),
     ]
     for control, projection, penalised in controls:
         assert control.projection() == projection
-        penalty = control.penalty(AutogradCritic(lambda x: x.sum(1)), *batch())
+        penalty = control.penalty(AutogradCritic(lambda x: x.sum(1)), *batch(), torch.zeros(5, 3, dtype=torch.float64))
         assert (penalty is not None) == penalised
 
 
 @pytest.mark.parametrize("spec", [MLPSpec(norm="batch"), DCGANSpec(width=2, norm="batch")])
 def test_batch_norm_under_a_per_sample_penalty_is_refused_with_the_reason(spec: MLPSpec | DCGANSpec) -> None:
     critic = spec.build((1, 8, 8), ())
-    with pytest.raises(ValueError, match=r"^critic.network.norm = batch: .* no gradient of its own .*layer"):
-        GradientPenalty().check(critic)
+    for kind in PENALTIES:
+        with pytest.raises(ValueError, match=r"^critic.network.norm = batch: .* no gradient of its own .*layer"):
+            kind().check(critic)
     NoControl().check(critic)
     Clip().check(critic)
 
 
-@pytest.mark.parametrize("control", [NoControl(), Clip(), GradientPenalty()])
+@pytest.mark.parametrize("control", [NoControl(), Clip(), SpectralNorm(), *(kind() for kind in PENALTIES)])
 @pytest.mark.parametrize("norm", ["none", "layer"])
 def test_other_norms_are_welcome(control: Lipschitz, norm: str) -> None:
     for spec in (MLPSpec(norm=norm), DCGANSpec(width=2, norm=norm)):  # type: ignore[arg-type]
@@ -171,6 +230,10 @@ def test_other_norms_are_welcome(control: Lipschitz, norm: str) -> None:
         (lambda: GradientPenalty(-0.1), r"^weight = -0.1: "),
         (lambda: GradientPenalty(0.0), r"^weight = 0.0: .*lipschitz=none"),
         (lambda: GradientPenalty(float("nan")), r"^weight = nan: "),
+        (lambda: R1(-1.0), r"^weight = -1.0: "),
+        (lambda: OneSided(every=0), r"^every = 0: "),
+        (lambda: Dragan(scale=0.0), r"^scale = 0.0: "),
+        (lambda: SpectralNorm(0), r"^iterations = 0: "),
     ],
 )
 def test_impossible_values_name_themselves(make: Callable[[], Lipschitz], message: str) -> None:

@@ -8,15 +8,21 @@ import pytest
 import torch
 from matplotlib.contour import ContourSet
 from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
 
 from rlgan.gan.data import Digits, Ring
-from rlgan.gan.pictures import image_grid, plane
+from rlgan.gan.metrics import mode_coverage
+from rlgan.gan.pictures import image_grid, mode_bars, neighbour_grid, plane, trajectory
 from rlgan.nets import MLPSpec
 
 
 def render(figure: Figure) -> np.ndarray:
     figure.canvas.draw()
     return np.asarray(figure.canvas.buffer_rgba())  # type: ignore[attr-defined]
+
+
+def drawn(line: Line2D) -> np.ndarray:
+    return np.asarray(line.get_xydata())
 
 
 def test_plane_shows_both_samples_and_the_level_sets() -> None:
@@ -97,6 +103,51 @@ def test_image_grid_refuses_what_is_not_images(shape: tuple[int, ...]) -> None:
         image_grid(torch.zeros(shape))
     with pytest.raises(ValueError, match=r"^value_range = "):
         image_grid(torch.zeros(1, 1, 2, 2), value_range=(1.0, 1.0))
+
+
+def test_neighbours_stand_beside_each_other() -> None:
+    """Generated on the left and its neighbour on the right, then a gap that no pair has inside."""
+    left, right = -torch.ones(3, 1, 8, 8), torch.ones(3, 1, 8, 8)
+    grid = neighbour_grid(left, right, columns=3)
+    zoom, border = 5, 2
+    row = grid[border + 4, :, 0]
+    width = 17 * zoom
+    for pair in range(3):
+        start = border + pair * (width + border)
+        assert (row[start : start + 8 * zoom] == 0).all()
+        assert (row[start + 8 * zoom : start + 16 * zoom] == 255).all()
+        assert (row[start + 16 * zoom : start + width + border] == 64).all()
+    assert neighbour_grid(torch.zeros(2, 3, 4, 4), torch.zeros(2, 3, 4, 4)).shape[2] == 3
+
+
+def test_trajectories_are_drawn_from_start_to_end() -> None:
+    angle = torch.linspace(0, 6, 50, dtype=torch.float64)
+    circle = torch.stack((angle.cos(), angle.sin()), 1)
+    figure = trajectory({"circle": circle, "away": circle * torch.exp(3 * angle)[:, None]})
+    assert render(figure).std() > 5
+    axes = figure.axes[0]
+    path = axes.get_lines()[0]
+    np.testing.assert_allclose(drawn(path), circle.numpy())
+    start, end = axes.get_lines()[1], axes.get_lines()[2]
+    np.testing.assert_allclose(drawn(start), circle[:1].numpy())
+    np.testing.assert_allclose(drawn(end), circle[-1:].numpy())
+    assert axes.get_xlim()[1] > 1.0
+    assert "generator" in axes.get_xlabel() and "critic" in axes.get_ylabel()
+    lost = trajectory({"lost": torch.tensor([[1.0, 1.0], [2.0, float("nan")]])})
+    assert render(lost).std() > 0
+
+
+def test_bars_show_every_modes_share_and_width() -> None:
+    ring = Ring()
+    j = torch.arange(900) % 3
+    samples = ring.modes[j] + ring.sigma * torch.randn(900, 2, generator=torch.Generator().manual_seed(0))
+    coverage = mode_coverage(samples, ring.modes, ring.sigma)
+    figure = mode_bars(coverage, step=7)
+    bars = [patch.get_height() for patch in figure.axes[0].patches]  # type: ignore[attr-defined]
+    assert bars == pytest.approx([1 / 3] * 3 + [0] * 5)
+    np.testing.assert_allclose(drawn(figure.axes[1].get_lines()[0])[:, 1], coverage.spreads.numpy())
+    assert figure.axes[0].get_title(loc="left") == "step 7   3 of 8 modes   KL(generated || uniform) = 0.981"
+    assert render(figure).std() > 5
 
 
 def test_drawing_needs_no_pyplot() -> None:

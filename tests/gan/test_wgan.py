@@ -11,11 +11,12 @@ import torch
 from matplotlib.figure import Figure
 from torch import Tensor
 
-from rlgan.gan.data import Data, Digits, Ring
-from rlgan.gan.lipschitz import Clip, GradientPenalty, Lipschitz
+from rlgan.gan.data import Cones, Data, Digits, Dirac, Ring
+from rlgan.gan.lipschitz import Clip, GradientPenalty, Lipschitz, NoControl
 from rlgan.gan.wgan import WGAN
-from rlgan.nets import DCGANSpec, MLPSpec
-from rlgan.optim import Alternating, Box, Game, PlayerSpec, adam
+from rlgan.nets import DCGANSpec, LinearSpec, MLPSpec, OrthogonalSpec, PointSpec
+from rlgan.optim import Alternating, Box, Game, Linear, NoAverage, PlayerSpec, RunEMA, Uniform, adam, rmsprop
+from rlgan.optim.averaging import Several
 from rlgan.runs.errors import ConfigError, Diverged
 from rlgan.runs.settings import Settings
 from tests.gan.small import CONTROLS, GAMES, SMALL, assert_same, make, train, vectors
@@ -40,7 +41,7 @@ def test_clip_is_the_projection_of_the_critic_alone() -> None:
     ("changes", "message"),
     [
         ({"batch_size": 0}, r"^batch_size = 0: "),
-        ({"data": Digits(), "batch_size": 1798}, r"^batch_size = 1798: larger than the data set \(1,797 samples\)"),
+        ({"data": Digits(), "batch_size": 1798}, r"^batch_size = 1798: larger than the data set \(1,438 samples\)"),
         ({"lipschitz": GradientPenalty(), "critic": MLPSpec(norm="batch")}, r"^critic.network.norm = batch: .*layer"),
         ({"critic": DCGANSpec()}, r"^shape = .*mlp"),
     ],
@@ -80,7 +81,7 @@ def test_samples_are_those_of_the_average_and_move_no_statistics() -> None:
     with torch.no_grad():
         alone = task.generator.average(z[:1])
         torch.testing.assert_close(task.generator.average(z)[:1], alone)  # evaluation mode: no sample sees another
-    task.generate(7, task.generators)
+    task.subject.generate(7, task.generators)
     assert_same(vectors(task), before)
 
 
@@ -219,7 +220,7 @@ def test_float64_is_float64_throughout_and_sees_the_same_samples() -> None:
         assert torch.equal(x.float(), y)
     train(double, 3)
     assert {v.dtype for v in vectors(double).values()} == {torch.float64}
-    assert double.generate(4, double.generators).dtype == torch.float64
+    assert double.subject.generate(4, double.generators).dtype == torch.float64
     assert double.evaluate()["wasserstein/primal"] > 0
     assert isinstance(double.pictures()["samples/generator"], Figure)
 
@@ -261,3 +262,47 @@ def test_other_methods_and_averages_train_too() -> None:
         torch.cat([p.reshape(-1) for p in task.generator.average.parameters()]), task.generator.vector.theta
     )
     assert task.evaluate()["wasserstein/primal"] > 0
+
+
+def test_every_average_of_the_generator_is_measured_from_the_same_latent_vectors() -> None:
+    averages = Several({"ema": RunEMA(0.5), "uniform": Uniform(), "none": NoAverage()})
+    task = make(steps=6)
+    several = WGAN(
+        Settings(steps=6, seed=3, device="cpu", compile=False),
+        Ring(),
+        PlayerSpec(SMALL, rmsprop(2e-3, 0.9), Linear()),
+        PlayerSpec(SMALL, rmsprop(2e-3, 0.9), Linear(), averaging=averages),
+        Alternating(3),
+        Clip(0.1),
+        batch_size=16,
+    )
+    train(several, 4)
+    found = several.evaluate()
+    tags = {tag for tag in train(task, 4).evaluate() if tag.startswith(("modes/", "wasserstein/primal"))}
+    assert tags | {f"{tag}/{name}" for tag in tags for name in ("uniform", "none")} <= found.keys()
+    assert len({found[f"wasserstein/primal{name}"] for name in ("", "/uniform", "/none")}) == 3
+    assert torch.equal(several.generator.vector.theta, task.generator.vector.theta)
+
+
+def test_a_pair_of_known_distance_trains_the_critic_alone() -> None:
+    """An orthogonal critic's dual is below the truth, and rises towards it; the generator stays what it is."""
+    task = make(data=Cones(), critic=OrthogonalSpec(hidden=(16, 16)), lipschitz=NoControl(), lr=1e-2, batch_size=64)
+    assert task.latent_dim == Cones().latent_dim and any("W1 = 1" in note for note in task.notes())
+    theta = task.generator.vector.theta.clone()
+    before = task.evaluate()["wasserstein/dual_over_true"]
+    after = train(task, 20).evaluate()["wasserstein/dual_over_true"]
+    assert before < after <= 1.0 and after > 0.5
+    assert torch.equal(theta, task.generator.vector.theta)
+
+
+def test_the_players_of_a_dirac_gan_leave_a_path_that_a_checkpoint_keeps() -> None:
+    def dirac() -> WGAN:
+        return make(data=Dirac(), critic=LinearSpec(), generator=PointSpec(), game=Alternating(1))
+
+    task, resumed = train(dirac(), 3), dirac()
+    assert "players/path" in task.pictures() and "players/path" not in make().pictures()
+    resumed.load_state_dict(task.state_dict())
+    for run in (task, resumed):
+        train(run, 2)
+    assert task.state_dict()["path"].shape == (6, 2)
+    assert torch.equal(task.state_dict()["path"], resumed.state_dict()["path"])

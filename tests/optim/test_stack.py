@@ -1,9 +1,14 @@
 """Seed k of a stack does what it does alone; a seed that fails or waits is left out, and each can go on by itself."""
 
 import math
+import os
+from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
+from torch import Tensor
+from torch.fx.experimental.proxy_tensor import make_fx
 
 from rlgan.optim import (
     Alternating,
@@ -19,9 +24,12 @@ from rlgan.optim import (
     adam,
     from_torch,
     nesterov,
+    resolve_compile,
     sgd,
 )  # fmt: skip
-from tests.optim.test_update import Batch, batches, difference, make
+from rlgan.optim.graph import keep_graphs
+from rlgan.optim.thin_products import ThinProducts
+from tests.optim.test_update import Batch, batches, difference, make, run_pure
 
 GAMES: list[Game] = [Simultaneous(), Alternating(2), Extragradient(), Lookahead(Alternating(1), k=3), Symplectic(0.3)]
 SEEDS = 3
@@ -157,3 +165,165 @@ def test_methods_with_numbers_and_look_aheads_stack(name: str) -> None:
         for k in range(SEEDS):
             single[k](move[k])
     assert max(difference(a, b) for a, b in zip(single, stacked, strict=True)) < 1e-12
+
+
+def poisoned(move: list[list[Batch]], k: int) -> list[list[Batch]]:
+    """The same minibatches, seed k's with NaN."""
+    return [[Batch(b.x, b.y * math.nan) for b in own] if i == k else own for i, own in enumerate(move)]
+
+
+@pytest.mark.parametrize("block", [1, 2, 3])
+def test_blocks_of_seeds_move_as_all_at_once(block: int) -> None:
+    """Two and one, with one moved by the block before standing still in the second; one waits, one fails."""
+    whole, cut = seeds(Alternating(2)), seeds(Alternating(2))
+    together, apart = Stack(whole), Stack(cut, block=block)
+    calls: list[int] = []
+    run = apart._run
+
+    def counted(states: Any, active: Tensor, *rest: Any) -> Any:
+        calls.append(len(active))
+        return run(states, active, *rest)
+
+    apart._run = counted
+    for i, move in enumerate(data(whole[0], 6)):
+        sound = poisoned(move, 2) if i == 4 else move
+        given = [None if (i + k) % 3 == 0 and i != 4 else own for k, own in enumerate(sound)]
+        a, b = together(given), apart(given)
+        for mine, theirs in zip(a, b, strict=True):
+            assert type(mine) is type(theirs)
+            if isinstance(mine, dict) and isinstance(theirs, dict):
+                assert mine == pytest.approx(theirs, rel=1e-12)
+    assert calls == [min(block, 2) if block < 3 else 3] * (6 * math.ceil(SEEDS / block))
+    assert max(difference(x, y) for x, y in zip(whole, cut, strict=True)) < 1e-12
+    assert [u.moves for u in whole] == [u.moves for u in cut] == [4, 4, 4]
+
+
+def test_batches_may_come_stacked() -> None:
+    listed, stacked = seeds(Alternating(2)), seeds(Alternating(2))
+    one, other = Stack(listed), Stack(stacked)
+    for i, move in enumerate(data(listed[0], 4)):
+        moving = [True, i != 2, True]
+        one([own if moves else None for own, moves in zip(move, moving, strict=True)])
+        whole = [Batch(*(torch.stack(part) for part in zip(*own, strict=True))) for own in zip(*move, strict=True)]
+        reports = other(whole, stacked=True, moving=moving)
+        assert (reports[1] is None) == (i == 2)
+    assert max(difference(x, y) for x, y in zip(listed, stacked, strict=True)) == 0.0
+    assert [u.moves for u in stacked] == [4, 3, 4]
+
+
+def test_seeds_at_different_steps_have_numbers_of_their_own() -> None:
+    """Their bias corrections and schedules differ; together with a seed that has made two moves alone."""
+    single, stacked = seeds(Simultaneous()), seeds(Simultaneous())
+    stack = Stack(stacked)
+    for i, move in enumerate(data(single[0], 5)):
+        for k in range(SEEDS):
+            if i > 1 or k == 1:
+                single[k](move[k])
+        if i > 1:
+            stack(move)
+        else:
+            stacked[1](move[1])
+    assert [u.moves for u in stacked] == [3, 5, 3]
+    assert max(difference(a, b) for a, b in zip(single, stacked, strict=True)) < 1e-12
+
+
+def test_a_seed_that_failed_stays_frozen_until_somebody_looks() -> None:
+    """check_every = 5: a NaN in the third move; that move and the two after it are not made, and then not counted."""
+    single, stacked = seeds(Simultaneous()), seeds(Simultaneous())
+    stack = Stack(stacked, check_every=5)
+    moves = data(single[0], 7)
+    found, frozen = [], []
+    for i, move in enumerate(moves):
+        found.append(stack(poisoned(move, 1) if i == 2 else move))
+        for k in range(SEEDS):
+            if k != 1 or i < 2 or i > 4:
+                single[k](move[k])
+            else:
+                single[k].draws()  # noise is drawn on the host, which does not know
+        if i in (1, 2, 3, 4):
+            frozen.append(stacked[1].players["critic"].vector.theta.clone())
+    for i, reports in enumerate(found):
+        assert all(isinstance(own, dict) for k, own in enumerate(reports) if (i, k) != (4, 1))
+    assert all(torch.equal(theta, frozen[0]) for theta in frozen)
+    error = found[4][1]
+    assert isinstance(error, NonFinite) and "critic/loss = nan" in str(error), "the metrics of the move that failed"
+    assert [u.moves for u in stacked] == [7, 4, 7] and stack.check() == [None] * SEEDS
+    assert max(difference(a, b) for a, b in zip(single, stacked, strict=True)) < 1e-12
+
+
+@pytest.mark.parametrize("how", ["fifth", "watch", "check", "state_dict"])
+def test_an_update_looks_at_its_flag_every_fifth_move_or_when_asked(how: str) -> None:
+    update = make(Simultaneous(), adam(0.01), torch.float64, noise=False)
+    lazy = run_pure(Update(list(update.players.values()), update.pure.losses, update.game, check_every=5))
+    plain = make(Simultaneous(), adam(0.01), torch.float64, noise=False)
+    flat = batches(update, torch.float64, 5)
+    for i in range(2):
+        report, own = lazy(flat[i]), plain(flat[i])
+        assert isinstance(report["critic/loss"], Tensor), "not read"
+        assert float(report["critic/loss"]) == pytest.approx(float(own["critic/loss"]), rel=1e-12)
+    lazy([Batch(b.x, b.y * math.nan) for b in flat[2]])
+    lazy(flat[3])
+    assert lazy.moves == 4
+    with pytest.raises(NonFinite, match=r"critic/loss = nan.*largest parameter: critic"):
+        if how == "check":
+            lazy.check()
+        elif how == "state_dict":
+            lazy.state_dict()
+        else:
+            lazy(flat[4], watch=how == "watch")
+    assert lazy.moves == 2 and difference(lazy, plain) < 1e-12
+    lazy(flat[3])
+    plain(flat[3])
+    lazy.check()
+    assert lazy.moves == 3 and difference(lazy, plain) < 1e-12
+
+
+def test_what_cannot_be_is_refused() -> None:
+    with pytest.raises(ValueError, match="check_every = 0"):
+        Stack(seeds(Simultaneous()), check_every=0)
+    with pytest.raises(ValueError, match="block = 0"):
+        Stack(seeds(Simultaneous()), block=0)
+
+
+def test_products_with_few_columns_become_products_with_few_rows() -> None:
+    """The pass on the graph of two layers: the same values, and no product left with 2 to 15 columns and more rows."""
+
+    def products(x: Tensor, g: Tensor, w: Tensor) -> tuple[Tensor, ...]:
+        return g.mT @ x, g @ w, x @ w.mT, (g * 2).mT @ g
+
+    generator = torch.Generator().manual_seed(0)
+    for lead in ((), (3,)):
+        x, g, w = (
+            torch.randn(*lead, *shape, dtype=torch.float64, generator=generator)
+            for shape in ((32, 4), (32, 24), (24, 4))
+        )
+        traced = make_fx(products, tracing_mode="fake")(x, g, w)
+        ThinProducts()(traced.graph)
+        traced.recompile()
+        for ours, wanted in zip(traced(x, g, w), products(x, g, w), strict=True):
+            torch.testing.assert_close(ours, wanted, rtol=1e-12, atol=1e-12)
+        kinds = (torch.ops.aten.mm.default, torch.ops.aten.bmm.default)
+        shapes = [n.meta["val"].shape[-2:] for n in traced.graph.nodes if n.target in kinds]
+        assert sorted(map(tuple, shapes)) == [(4, 24), (4, 32), (24, 24), (32, 24)]
+
+
+def test_compiled_graphs_are_kept_where_the_user_keeps_caches(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    monkeypatch.setenv("TORCHINDUCTOR_CACHE_DIR", "/elsewhere")
+    keep_graphs()
+    assert os.environ["TORCHINDUCTOR_CACHE_DIR"] == "/elsewhere" and not list(tmp_path.iterdir())
+    monkeypatch.delenv("TORCHINDUCTOR_CACHE_DIR")
+    keep_graphs()
+    path = Path(os.environ["TORCHINDUCTOR_CACHE_DIR"])
+    assert path == tmp_path / "rlgan" / "inductor" and path.is_dir()
+
+
+def test_auto_says_its_figures_and_counts_seeds_and_parameters(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("shutil.which", lambda name: "/usr/bin/c++")
+    cpu = torch.device("cpu")
+    steps = 60_000
+    small, why = resolve_compile("auto", steps, cpu, parameters=9_000)
+    assert not small and "60000" in why and "do not pay" in why
+    assert resolve_compile("auto", steps, cpu, parameters=140_000)[0], "a larger network saves more a step"
+    assert resolve_compile("auto", steps, cpu, parameters=9_000, seeds=16)[0], "as do more seeds in one graph"
+    assert resolve_compile("auto", steps, cpu, parameters=9_000) == (small, why), "no clock"

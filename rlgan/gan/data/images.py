@@ -131,6 +131,8 @@ class Images(Finite):
             raise ValueError(f"held_out = {self.held_out}: leaves none of {self.total} images to train on; lower it")
         if self.features == "inception":
             Inception()
+        if self.named:
+            _ = self._in_memory  # what cannot be decoded is refused here, and not in the middle of a run
 
     @property
     @abstractmethod

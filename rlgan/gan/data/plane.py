@@ -167,7 +167,8 @@ class TwoMoons(Data):
 class Dirac(Data):
     """All mass at the origin: with a linear critic f(x) = psi x and a generator that is one point theta the Dirac-GAN.
 
-    Mescheder, Geiger & Nowozin 2018 (arXiv:1801.04406), section 2. Its value f(0) - f(theta) = -psi theta is bilinear, its one equilibrium theta = psi = 0.
+    Its value f(0) - f(theta) = -psi theta is bilinear, its one equilibrium theta = psi = 0. Mescheder, Geiger & Nowozin
+    2018 (arXiv:1801.04406), section 2.
 
     Args:
         dimension: of the space.

@@ -199,7 +199,7 @@ def _load(path: Path, key: str | None) -> NDArray[Any]:
     if path.stat().st_size == 0:
         raise ValueError(f"{name}: the file is empty; give a .npy or .npz of images")
     try:
-        found = np.load(path, mmap_mode="r", allow_pickle=False)
+        found = np.load(path, mmap_mode="c", allow_pickle=False)
         if isinstance(found, np.ndarray):
             if key is not None:
                 raise ValueError(f"key = {key}: {path.name} holds one array without a name; leave key out")

@@ -1,0 +1,141 @@
+"""The residual generator and critic of WGAN-GP (Gulrajani et al. 2017, arXiv:1704.00028, appendix F, table 7)."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import Literal, final
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from rlgan.nets.dcgan import halvings, image_norm
+from rlgan.nets.layers import ACTIVATIONS, Init, NetworkSpec, Norm, Output, initialise, squashed
+
+Resample = Literal["up", "down", "none"]
+
+
+def doubled(x: Tensor) -> Tensor:
+    """Nearest-neighbour upsampling, ``(batch, C, H, W) -> (batch, C, 2 H, 2 W)``."""
+    b, c, h, w = x.shape
+    return x[:, :, :, None, :, None].expand(b, c, h, 2, w, 2).reshape(b, c, 2 * h, 2 * w)
+
+
+@final
+class Residual(nn.Module):
+    """shortcut(x) + conv(act(norm(conv(act(norm(x)))))), 3x3 convolutions; resampled by a factor of 2 on both ways.
+
+    ``up`` doubles before the first convolution and the shortcut's 1x1, ``down`` takes 2x2 means after the second and
+    the shortcut's. `first`: the critic's first block, without norm and activation before its first convolution; its
+    shortcut takes the means before the 1x1, at a quarter of the cost.
+    """
+
+    def __init__(self, inputs: int, outputs: int, norm: Norm, resample: Resample, first: bool = False) -> None:
+        super().__init__()
+        self.resample, self.first = resample, first
+        bias = norm == "none" or first
+        self.norms = nn.ModuleList(nn.Sequential(*image_norm(norm, n)) for n in (() if first else (inputs, outputs)))
+        self.convs = nn.ModuleList(
+            (nn.Conv2d(inputs, outputs, 3, padding=1, bias=bias), nn.Conv2d(outputs, outputs, 3, padding=1))
+        )
+        self.shortcut = nn.Conv2d(inputs, outputs, 1) if inputs != outputs or resample != "none" else nn.Identity()
+
+    def _act(self, x: Tensor, i: int) -> Tensor:
+        return F.relu(x if self.first else self.norms[i](x))
+
+    def forward(self, x: Tensor) -> Tensor:
+        y = x if self.first else self._act(x, 0)
+        if self.resample == "up":
+            x, y = doubled(x), doubled(y)
+        if self.first:
+            x = F.avg_pool2d(x, 2)
+        x = self.shortcut(x)
+        y = self.convs[1](self._act(self.convs[0](y), 1))
+        if self.resample == "down":
+            y = F.avg_pool2d(y, 2)
+            x = x if self.first else F.avg_pool2d(x, 2)
+        return x + y
+
+
+@final
+class ResNetGenerator(nn.Module):
+    """``(batch, latent) -> (batch, C, H, W)``: a linear layer to the smallest image, a residual block per doubling of
+    its sides, norm, ReLU, a 3x3 convolution, the output activation; `width` channels throughout."""
+
+    def __init__(
+        self, latent: int, shape: tuple[int, ...], width: int, norm: Norm, smallest: int, output: Output
+    ) -> None:
+        super().__init__()
+        count = halvings(shape, smallest)
+        self.start = (width, shape[1] >> count, shape[2] >> count)
+        self.project = nn.Linear(latent, math.prod(self.start))
+        self.blocks = nn.Sequential(*(Residual(width, width, norm, "up") for _ in range(count)))
+        self.last = nn.Sequential(*image_norm(norm, width), nn.ReLU(), nn.Conv2d(width, shape[0], 3, padding=1))
+        self._squash = squashed(output, shape)
+
+    def forward(self, z: Tensor) -> Tensor:
+        x: Tensor = self.last(self.blocks(self.project(z).reshape(-1, *self.start)))
+        return torch.tanh(x) if self._squash else x
+
+
+@final
+class ResNetCritic(nn.Module):
+    """``(batch, C, H, W) -> (batch, *outputs)``: residual blocks that halve the sides, two that keep them, ReLU, the
+    mean over all pixels, a linear layer; `width` channels throughout. From 32 x 32 two halvings, as in the paper:
+    one less than the generator has doublings, but at least one."""
+
+    def __init__(self, shape: tuple[int, ...], outputs: tuple[int, ...], width: int, norm: Norm, smallest: int) -> None:
+        super().__init__()
+        self.outputs = outputs
+        down = max(1, halvings(shape, smallest) - 1)
+        blocks = [Residual(shape[0], width, norm, "down", first=True)]
+        blocks += [Residual(width, width, norm, "down") for _ in range(down - 1)]
+        self.blocks = nn.Sequential(*blocks, *(Residual(width, width, norm, "none") for _ in range(2)))
+        self.head = nn.Linear(width, math.prod(outputs))
+
+    def forward(self, x: Tensor) -> Tensor:
+        y: Tensor = self.head(F.relu(self.blocks(x)).mean((2, 3)))
+        return y.reshape(-1, *self.outputs)
+
+
+@final
+@dataclass(frozen=True)
+class ResNetSpec(NetworkSpec):
+    """The residual pair of WGAN-GP, for images of 8 x 8 to 64 x 64: `ResNetGenerator`, `ResNetCritic`.
+
+    At 32 x 32 and width 128 it is table 7 of the paper; other sizes change the number of blocks.
+
+    Args:
+        width: channels, 128 in the paper.
+        norm: ``batch`` in the paper's generator, ``none`` in its critic.
+        smallest: sides are halved while they are even and stay at least this many pixels.
+        init: see `initialise`; ``he`` is the paper's (there but for the shortcuts).
+        output: the generator's last activation; ``auto`` is tanh.
+    """
+
+    width: int = 128
+    norm: Norm = "batch"
+    smallest: int = 4
+    init: Init = "he"
+    output: Output = "auto"
+
+    def __post_init__(self) -> None:
+        if self.width < 1:
+            raise ValueError(f"width = {self.width}: must be at least 1 channel, for example 128")
+        if self.smallest < 1:
+            raise ValueError(f"smallest = {self.smallest}: must be at least 1 pixel, for example 4")
+
+    def build(self, inputs: tuple[int, ...], outputs: tuple[int, ...]) -> ResNetGenerator | ResNetCritic:
+        module: ResNetGenerator | ResNetCritic
+        if len(inputs) == 1 and len(outputs) == 3:
+            module = ResNetGenerator(inputs[0], tuple(outputs), self.width, self.norm, self.smallest, self.output)
+        elif len(inputs) == 3 and len(outputs) <= 1:
+            module = ResNetCritic(tuple(inputs), tuple(outputs), self.width, self.norm, self.smallest)
+        else:
+            raise ValueError(
+                f"shape = {tuple(inputs)} -> {tuple(outputs)}: the residual pair maps a latent vector to an image "
+                "(C, H, W), or an image to a score; use network mlp for data that are not images"
+            )
+        initialise(module, self.init, gain=ACTIVATIONS["relu"].gain)
+        return module

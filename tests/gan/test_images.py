@@ -1,0 +1,370 @@
+"""Images of one's own: what is read, how it is said, what is refused, and that workers decide nothing."""
+
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+from torch import Tensor
+
+from rlgan.gan.data import ArrayFile, Folder, HuggingFace, Images
+
+
+def pixels(n: int = 10, side: int = 8, channels: int = 3) -> np.ndarray:
+    """(n, side, side, channels), uint8; every image another."""
+    return np.random.default_rng(0).integers(0, 256, (n, side, side, channels), dtype=np.uint8)
+
+
+def write(folder: Path, images: np.ndarray, suffix: str = "png") -> Path:
+    folder.mkdir(exist_ok=True)
+    for i, image in enumerate(images):
+        Image.fromarray(image[..., 0] if image.shape[-1] == 1 else image).save(folder / f"{i:03d}.{suffix}")
+    return folder
+
+
+def save(path: Path, **arrays: Any) -> Path:
+    np.savez(path, allow_pickle=True, **arrays)
+    return path
+
+
+def generator(seed: int = 0) -> torch.Generator:
+    return torch.Generator().manual_seed(seed)
+
+
+def expected(images: np.ndarray) -> Tensor:
+    return torch.from_numpy(images.transpose(0, 3, 1, 2)).float() / 127.5 - 1
+
+
+def whole(data: Images) -> Tensor:
+    return data.read(torch.arange(data.total))
+
+
+# --- what is read --------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("channels", [1, 3])
+def test_a_folder_of_pngs_and_an_array_are_the_same_data(tmp_path: Path, channels: int) -> None:
+    images = pixels(channels=channels)
+    folder = Folder(path=str(write(tmp_path / "png", images)))
+    array = ArrayFile(path=str(save(tmp_path / "a.npz", images=images)))
+    for data in (folder, array):
+        assert data.shape == (channels, 8, 8) and data.total == 10 and data.size == 8 and data.images
+        assert torch.equal(whole(data), expected(images))
+        x = data.sample(50, generator())
+        assert x.dtype == torch.float32 and x.shape == (50, channels, 8, 8)
+        assert x.min() >= -1 and x.max() <= 1
+        assert torch.equal(data.training(), expected(images)[~torch.isin(torch.arange(10), data._part(1, None))])
+        (note,) = data.notes()
+        assert note == f"10 images 8x8x{channels}, uint8 0..255 read as [-1, 1]; 2 of them held out; in memory"
+    assert torch.equal(folder.sample(50, generator()), array.sample(50, generator()))
+
+
+@pytest.mark.parametrize(
+    ("make", "reading", "tolerance"),
+    [
+        (lambda u: u, "uint8 0..255", 0.0),
+        (lambda u: (u / 255).astype(np.float32), "float32 0..1", 0.0),
+        (lambda u: u / 127.5 - 1, "float64 -1..1", 1e-6),
+        (lambda u: u.transpose(0, 3, 1, 2), "uint8 0..255", 0.0),
+    ],
+)
+def test_arrays_of_every_range_and_layout_are_read_as_the_same_images(
+    tmp_path: Path, make: Callable[[np.ndarray], np.ndarray], reading: str, tolerance: float
+) -> None:
+    images = pixels()
+    images[0, 0, 0], images[0, 0, 1] = 0, 255
+    np.save(tmp_path / "a.npy", make(images))
+    data = ArrayFile(path=str(tmp_path / "a.npy"))
+    assert (whole(data) - expected(images)).abs().max() <= tolerance
+    assert f"{reading} read as [-1, 1]" in data.notes()[0]
+
+
+def test_grey_arrays_need_no_channel_and_a_range_may_be_said(tmp_path: Path) -> None:
+    images = pixels(channels=1)
+    counts = images[..., 0].astype(np.int32) * 4
+    np.save(tmp_path / "a.npy", counts)
+    data = ArrayFile(path=str(tmp_path / "a.npy"), value_range=(0.0, 1020.0))
+    assert torch.equal(whole(data), expected(images))
+    assert "int32 0..1020 read as [-1, 1]" in data.notes()[0]
+
+
+def test_jpegs_below_a_folder_count_and_other_files_do_not(tmp_path: Path) -> None:
+    write(tmp_path / "in", pixels(3))
+    write(tmp_path / "in" / "below", pixels(4), "JPG")
+    (tmp_path / "in" / "readme.txt").write_text("not an image")
+    assert Folder(path=str(tmp_path / "in")).total == 7
+
+
+def test_side_crops_the_middle_and_resizes(tmp_path: Path) -> None:
+    wide = np.zeros((8, 16, 3), np.uint8)
+    wide[:, 4:12] = 200  # the middle square
+    folder = tmp_path / "in"
+    folder.mkdir()
+    Image.fromarray(wide).save(folder / "a.png")
+    Image.fromarray(np.full((20, 20, 3), 200, np.uint8)).save(folder / "b.png")
+    data = Folder(path=str(folder), side=4, held_out=0.0)
+    assert data.shape == (3, 4, 4)
+    torch.testing.assert_close(whole(data), torch.full((2, 3, 4, 4), 200 / 127.5 - 1))
+
+
+def test_grey_files_among_colour_are_made_colour(tmp_path: Path) -> None:
+    folder = write(tmp_path / "in", pixels(2))
+    Image.fromarray(pixels(1, channels=1)[0, ..., 0]).save(folder / "grey.png")
+    data = Folder(path=str(folder), held_out=0.0)
+    grey = whole(data)[2]
+    assert data.shape[0] == 3 and torch.equal(grey[0], grey[1]) and torch.equal(grey[0], grey[2])
+
+
+def test_data_that_changed_on_disk_are_read_again(tmp_path: Path) -> None:
+    path = save(tmp_path / "a.npz", x=pixels(10))
+    assert ArrayFile(path=str(path)).total == 10
+    save(path, x=pixels(12))
+    assert ArrayFile(path=str(path)).total == 12
+
+
+# --- what is refused -----------------------------------------------------------------------------------------------
+
+
+def _corrupt(tmp_path: Path) -> Images:
+    folder = write(tmp_path / "in", pixels(3))
+    file = folder / "001.png"
+    file.write_bytes(file.read_bytes()[:60])
+    return Folder(path=str(folder))
+
+
+def _no_image(tmp_path: Path) -> Images:
+    folder = write(tmp_path / "in", pixels(3))
+    (folder / "001.png").write_bytes(b"GIF? no")
+    return Folder(path=str(folder))
+
+
+def _empty_file(tmp_path: Path) -> Images:
+    folder = write(tmp_path / "in", pixels(3))
+    (folder / "002.png").write_bytes(b"")
+    return Folder(path=str(folder))
+
+
+def _mixed(tmp_path: Path) -> Images:
+    folder = write(tmp_path / "in", pixels(3))
+    Image.fromarray(pixels(1, 9)[0]).save(folder / "zzz.png")
+    return Folder(path=str(folder))
+
+
+def _sixteen_bits(tmp_path: Path) -> Images:
+    folder = tmp_path / "in"
+    folder.mkdir()
+    Image.fromarray(np.full((8, 8), 4000, np.uint16)).save(folder / "deep.png")
+    return Folder(path=str(folder))
+
+
+def _no_images(tmp_path: Path) -> Images:
+    (tmp_path / "in").mkdir()
+    return Folder(path=str(tmp_path / "in"))
+
+
+def _array(**arrays: Any) -> Callable[[Path], Images]:
+    return lambda tmp_path: ArrayFile(path=str(save(tmp_path / "a.npz", **arrays)))
+
+
+def _bytes(content: bytes, name: str = "a.npz") -> Callable[[Path], Images]:
+    def make(tmp_path: Path) -> Images:
+        (tmp_path / name).write_bytes(content)
+        return ArrayFile(path=str(tmp_path / name))
+
+    return make
+
+
+def _truncated(tmp_path: Path) -> Images:
+    path = save(tmp_path / "a.npz", x=pixels())
+    path.write_bytes(path.read_bytes()[:500])
+    return ArrayFile(path=str(path))
+
+
+@pytest.mark.parametrize(
+    ("make", "message"),
+    [
+        (_corrupt, r"^path = .*001\.png: cannot be read \(.+\); replace or remove"),
+        (_no_image, r"^path = .*001\.png: cannot be read \(no image that Pillow knows\)"),
+        (_empty_file, r"^path = .*002\.png: the file is empty; remove it"),
+        (_mixed, r"^path = .*zzz\.png: is 9x9 pixels and 000\.png is 8x8; .*side=32"),
+        (_sixteen_bits, r"^path = .*deep\.png: pixels of mode I;16 are not 8 bits .*; convert"),
+        (_no_images, r"^path = .*in: holds no .png, .jpg, .jpeg files"),
+        (lambda p: Folder(path=str(p / "none")), r"^path = .*none: there is no such folder"),
+        (lambda p: ArrayFile(path=str(p / "none.npz")), r"^path = .*none.npz: there is no such file"),
+        (_bytes(b""), r"^path = .*a.npz: the file is empty"),
+        (_bytes(b"hello", "a.npy"), r"^path = .*a.npy: cannot be read as .npy or .npz \(.+\); save it again"),
+        (_truncated, r"^path = .*a.npz: cannot be read as .npy or .npz"),
+        (_array(x=np.array([{"a": 1}])), r"^path = .*a.npz: cannot be read .*pickle"),
+        (_array(x=pixels(), y=pixels()), r"^key = null: a.npz holds x, y; say which"),
+        (_array(x=np.zeros((0, 8, 8, 3), np.uint8)), r"^path = .*a.npz: an array of shape \(0, 8, 8, 3\) holds no"),
+        (_array(x=np.zeros((5, 7), np.uint8)), r"^path = .*shape \(5, 7\) is no batch of images"),
+        (_array(x=np.zeros((5, 8, 8, 4), np.uint8)), r"^path = .*shape \(5, 8, 8, 4\) is no batch of images"),
+        (_array(x=np.array(3.0)), r"^path = .*shape \(\) holds no images"),
+        (_array(x=np.zeros((5, 8, 8), bool)), r"^path = .*dtype bool is no image's"),
+        (_array(x=np.full((5, 8, 8), np.nan)), r"^path = .*holds nan or inf"),
+        (_array(x=np.full((5, 8, 8), 7.0)), r"^path = .*float64 values from 7 to 7 are neither .*value_range"),
+        (_array(x=np.full((5, 8, 8), -3)), r"^path = .*int64 values from -3 to -3 are neither .*value_range"),
+        (_array(x=np.eye(8, dtype=np.uint8)[None]), r"^path = .*uint8 values from 0 to 1 would all be black"),
+    ],
+)
+def test_what_cannot_be_used_is_said_with_the_files_name(
+    tmp_path: Path, make: Callable[[Path], Images], message: str
+) -> None:
+    with pytest.raises(ValueError, match=message):
+        make(tmp_path).sample(4, generator())
+
+
+@pytest.mark.parametrize(
+    ("make", "message"),
+    [
+        (lambda path: ArrayFile(path=path, key="z"), r"^key = z: a.npz holds x, y; choose one"),
+        (lambda path: ArrayFile(path=path, key="x", value_range=(0.0, 9.0)), r"^path = .*outside of value_range = \[0"),
+        (lambda path: ArrayFile(path=path, key="x", value_range=(1.0, 1.0)), r"^value_range = \[1.0, 1.0\]: must"),
+        (lambda path: ArrayFile(path=path, key="x", held_out=0.99), r"^held_out = 0.99: leaves none of 10 images"),
+        (lambda path: ArrayFile(path=path, key="x", workers=-1), r"^workers = -1: "),
+        (lambda path: ArrayFile(path=path, key="x", memory_mb=-1), r"^memory_mb = -1: "),
+        (lambda path: Folder(side=0), r"^side = 0: "),
+        (lambda path: Folder().shape, r"^data.path = null: has to be given"),
+        (lambda path: HuggingFace().shape, r"^data.name = null: has to be given"),
+    ],
+)
+def test_impossible_options_name_themselves(tmp_path: Path, make: Callable[[str], Any], message: str) -> None:
+    path = save(tmp_path / "a.npz", x=pixels(), y=pixels())
+    with pytest.raises(ValueError, match=message):
+        make(str(path))
+
+
+# --- large sets ----------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def pair(tmp_path: Path) -> Iterator[tuple[Folder, Folder]]:
+    """The same folder in memory, and decoded by two workers."""
+    path = str(write(tmp_path / "in", pixels(40, 4)))
+    large = Folder(path=path, memory_mb=0, workers=2)
+    yield Folder(path=path), large
+    large.close()
+
+
+def test_workers_draw_what_memory_draws_and_only_decode(pair: tuple[Folder, Folder]) -> None:
+    """With other draws between, a generator put back in the middle, and torch's global generator untouched."""
+    memory, large = pair
+    state = torch.get_rng_state()
+    ours, theirs, other = generator(), generator(), generator(5)
+    for step in range(8):
+        assert torch.equal(memory.sample(6, ours), large.sample(6, theirs))
+        if step == 4:
+            assert large._decoders._batches is not None
+            assert torch.equal(memory.sample(9, generator(5)), large.sample(9, other))
+            saved = theirs.get_state()
+    assert torch.equal(ours.get_state(), theirs.get_state())
+    ours.set_state(saved)
+    theirs.set_state(saved)
+    for _ in range(3):
+        assert torch.equal(memory.sample(6, ours), large.sample(6, theirs))
+    assert torch.equal(torch.get_rng_state(), state)
+    assert "decoded by 2 workers as they are drawn" in large.notes()[0]
+    assert torch.equal(memory.unseen(), large.unseen())
+
+
+def test_what_workers_fetched_ahead_is_used(pair: tuple[Folder, Folder], monkeypatch: pytest.MonkeyPatch) -> None:
+    _, large = pair
+    g = generator()
+    large.sample(6, g)
+    large.sample(6, g)
+    monkeypatch.setattr(type(large.source), "rows", None)  # from now on this process cannot decode
+    assert large.sample(6, g).shape == (6, 3, 4, 4)
+    with pytest.raises(TypeError):
+        large.sample(7, g)
+
+
+def test_a_fault_in_a_worker_names_the_file(tmp_path: Path) -> None:
+    folder = write(tmp_path / "in", pixels(4, 64))
+    data = Folder(path=str(folder), memory_mb=0, workers=1, held_out=0.0)
+    file = folder / "002.png"
+    file.write_bytes(file.read_bytes()[:2000])  # its header can still be read
+    g = generator()
+    with pytest.raises(ValueError, match=r"path = .*002\.png: cannot be read"):
+        for _ in range(20):
+            data.sample(2, g)
+    data.close()
+
+
+# --- data sets by name ---------------------------------------------------------------------------------------------
+
+
+class Rows:
+    """What `datasets.load_dataset` returns, as far as it is used."""
+
+    def __init__(self, images: list[Any], **features: str) -> None:
+        self._images = images
+        self.features = {name: type(kind, (), {})() for name, kind in features.items()}
+
+    def __len__(self) -> int:
+        return len(self._images)
+
+    def __getitem__(self, i: int) -> dict[str, Any]:
+        return dict.fromkeys(self.features, self._images[i])
+
+
+def named(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, answer: Callable[..., Any]) -> str:
+    """A library `datasets` that answers, and a name that was not asked for before."""
+    monkeypatch.setitem(sys.modules, "datasets", SimpleNamespace(load_dataset=answer))
+    return str(tmp_path)
+
+
+def test_a_data_set_by_name(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    images = pixels()
+    asked: list[Any] = []
+
+    def answer(*args: Any, **options: Any) -> Rows:
+        asked.append((args, options))
+        return Rows([Image.fromarray(image) for image in images], image="Image", label="ClassLabel")
+
+    name = named(monkeypatch, tmp_path, answer)
+    data = HuggingFace(name=name, config="plain", split="test")
+    assert torch.equal(whole(data), expected(images))
+    assert asked == [((name, "plain"), {"split": "test"})]
+    assert "10 images 8x8x3" in data.notes()[0]
+
+
+@pytest.mark.parametrize(
+    ("images", "features", "options", "message"),
+    [
+        ([], {"image": "Image"}, {}, r"^split = train: holds no images"),
+        (["i"], {"a": "Image", "b": "Image"}, {}, r"^column = null: .* has image columns \['a', 'b'\]; say which"),
+        (["i"], {"a": "Image"}, {"column": "b"}, r"^column = b: .* has image columns \['a'\]; choose"),
+        ([None], {"a": "Image"}, {}, r"^name = .*: image 0 is missing"),
+    ],
+)
+def test_a_data_set_that_does_not_fit(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, images: list[Any], features: Any, options: Any, message: str
+) -> None:
+    name = named(monkeypatch, tmp_path, lambda *a, **k: Rows(images, **features))
+    with pytest.raises(ValueError, match=message):
+        HuggingFace(name=name, **options)
+
+
+def test_a_data_set_of_mixed_sizes(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    images = [Image.new("RGB", (4, 4)), Image.new("RGB", (5, 4))]
+    name = named(monkeypatch, tmp_path, lambda *a, **k: Rows(images, image="Image"))
+    with pytest.raises(ValueError, match=r"image 1 is 5x4 pixels and image 0 is 4x4; set side"):
+        whole(HuggingFace(name=name, held_out=0.0))
+    assert HuggingFace(name=name, side=4, held_out=0.0).shape == (3, 4, 4)
+
+
+def test_without_the_library_or_a_network_it_says_so(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    def offline(*args: Any, **options: Any) -> None:
+        raise ConnectionError("Couldn't reach the Hub")
+
+    name = named(monkeypatch, tmp_path, offline)
+    with pytest.raises(ValueError, match=r"^name = .* cannot be loaded \(ConnectionError: Couldn't .*; without a net"):
+        HuggingFace(name=name)
+    monkeypatch.setitem(sys.modules, "datasets", None)
+    with pytest.raises(ValueError, match=r"^name = .*: needs the library datasets, .*rlgan\[images\]"):
+        HuggingFace(name=name)
