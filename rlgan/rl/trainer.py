@@ -106,9 +106,7 @@ class Trainer(Stackable):
             sum(len(player.vector.theta) for player in (self.critic, self.actor)),
             len(settings.every_seed),
         )
-        losses = agent.losses()
-        if settings.precision == "bf16":
-            losses = bfloat16(losses)
+        losses = bfloat16(agent.losses()) if settings.precision == "bf16" else agent.losses()
         self.update = Update((self.critic, self.actor), losses, game, compiled=self.compiled, shares_batch=True)
         self._critic_steps = steps["critic"]
         self.replay = Replay(capacity, obs_dim, action_dim, dtype, device)
