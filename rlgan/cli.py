@@ -25,20 +25,22 @@ HELP = """\
 rlgan {version}: train a WGAN or a deterministic policy gradient agent.
 
 Usage: rlgan [key=value ...]          train
-       rlgan evaluate RUN             measure a checkpoint of a run (curvature=true: its players' loss surfaces too)
+       rlgan evaluate RUN             measure a checkpoint of a run (curvature=true: its players' loss surfaces too);
+                                      of a run with seeds=, a checkpoint of each
 
-Eight commands worth copying:
+Nine commands worth copying:
   rlgan                                                        a WGAN on the ring of 8 Gaussians
   rlgan data=digits                                            real 8x8 scans of digits
   rlgan task=ddpg                                              DDPG on Pendulum-v1
   rlgan lipschitz=gradient_penalty optimizer@critic.optimizer=adam_wgan
   rlgan task=ddpg game=simultaneous steps=20000 name=both
-  rlgan -m seed=1,2,3 task=wgan,ddpg                           every combination, one run each
+  rlgan task=ddpg seeds=10                                     ten seeds in one process, side by side as one update
+  rlgan -m lipschitz=clip,gradient_penalty seed=1,2            every combination, one run each
   rlgan resume=RUN steps=20000                                 go on with a run, or train it longer
   rlgan evaluate RUN checkpoint=last curvature=true            measure a checkpoint: best (the default), last or a step
 
 Every run:
-  steps seed device precision compile threads log_every eval_every checkpoint_every keep_last
+  steps seed seeds device precision compile threads log_every eval_every checkpoint_every keep_last
   run_dir resume progress tensorboard name
 
 Groups (choose an option with group=option, or group@place=option where a group is mounted per player):
@@ -106,8 +108,9 @@ def _help() -> int:
 def _train(arguments: list[str]) -> int:
     from hydra._internal.utils import get_args_parser
 
-    from rlgan.runs.compose import changes, forced, options, parse
+    from rlgan.runs.compose import changes, forced, options, parse, quoted
 
+    arguments = [quoted(item) for item in arguments]
     known, unknown = get_args_parser().parse_known_args(arguments)
     if unknown:
         raise ConfigError(f"{unknown[0]}: no such option; see --help")
@@ -218,15 +221,16 @@ def _verdict(outcomes: list[dict[str, Any]], many: bool) -> int:
 
 def evaluate(arguments: Sequence[str]) -> int:
     """`evaluate RUN [checkpoint=best|last|<step>] [curvature=true] [key=value ...]`; returns the exit code."""
-    from rlgan.runs.compose import changes, parse
+    from rlgan.runs.compose import changes, parse, quoted
 
-    words = [word for word in arguments if "=" not in word]
+    # A run's name holds an `=` itself (`..._seed=0`); a slash before it, or its being there, tells it from a setting.
+    words = [word for word in arguments if "/" in word.partition("=")[0] or "=" not in word or Path(word).is_dir()]
     if len(words) != 1:
         raise ConfigError("RUN: name one run's directory, for example evaluate outputs/wgan/2026-01-31_12-00-00_seed=0")
     from rlgan.runs.directory import read_config, read_starts
 
     path = Path(words[0])
-    read_config(path)
+    config = read_config(path)
     which, curvature = "best", False
     rest: list[str] = []
     for item in arguments:
@@ -235,16 +239,21 @@ def evaluate(arguments: Sequence[str]) -> int:
         elif item.startswith("curvature="):
             curvature = _switch(item)
         elif item not in words:
-            rest.append(item)
+            rest.append(quoted(item))
     for item in rest:
         key = item.split("=")[0]
         if close := difflib.get_close_matches(key, ["checkpoint", "curvature"], n=1, cutoff=0.75):
             raise ConfigError(f"{item.replace('=', ' = ', 1)}: there is no such key; did you mean {close[0]}?")
     starts = read_starts(path)
     values = changes(rest, starts[0]["choices"] if starts else {})
-    from rlgan.runs.evaluation import evaluate_run
+    from rlgan.runs.evaluation import evaluate_run, evaluate_seeds
     from rlgan.runs.progress import columns, table
 
+    if config.get("seeds") is not None:
+        from rlgan.runs.seeds import seeds_table
+
+        print(seeds_table(evaluate_seeds(path, which, values, curvature)))
+        return 0
     result = evaluate_run(path, which, values, curvature)
     print(f"checkpoint: {which}, step {result.metrics['step']:.0f}", file=sys.stderr)
     print(table(result.metrics))

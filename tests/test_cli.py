@@ -143,13 +143,13 @@ def test_evaluate_measures_a_checkpoint_and_changes_nothing_else(
     assert code == 2 and "is not a run" in err and "run" in err.partition("nearby: ")[2]
 
 
-def test_help_shows_eight_commands_and_every_group(rlgan: Command) -> None:
+def test_help_shows_nine_commands_and_every_group(rlgan: Command) -> None:
     code, out, _ = rlgan("--help")
     assert code == 0
     lines = out.splitlines()
-    start = lines.index("Eight commands worth copying:")
+    start = lines.index("Nine commands worth copying:")
     commands = lines[start + 1 : lines.index("", start)]
-    assert len(commands) == 8 and all(line.startswith("  rlgan") for line in commands)
+    assert len(commands) == 9 and all(line.startswith("  rlgan") for line in commands)
     assert "  flavour" in out and "normal, uniform" in out
     assert max(map(len, lines)) <= 120
 
@@ -178,3 +178,19 @@ def test_an_outside_package_adds_its_configurations_by_environment_variable(tmp_
     wrong = {**env, "RLGAN_CONF": "/nowhere"}
     done = subprocess.run(command, cwd=tmp_path, env=wrong, capture_output=True, text=True)
     assert done.returncode == 2 and done.stderr.startswith("rlgan: RLGAN_CONF = /nowhere: no such folder")
+
+
+def test_a_run_is_found_by_the_name_that_it_was_given(rlgan: Command) -> None:
+    """Names end in `_seed=0`, and Hydra's grammar takes no second `=`: a copied path works all the same."""
+    code, out, _ = rlgan("task=quadratic", "steps=4", "progress=false", "tensorboard=false")
+    assert code == 0
+    path = out.split("--logdir ")[1].strip()
+    assert path.endswith("_seed=0")
+    code, _, err = rlgan("evaluate", path)
+    assert code == 0, err
+    code, _, err = rlgan(f"resume={path}", "steps=6")
+    assert code == 0 and "resuming at step 4" in err
+    code, _, err = rlgan("task=quadratic", "steps=3", "progress=false", "tensorboard=false", "run_dir=it's/k=1")
+    assert code == 0 and Path("it's/k=1/summary.json").exists(), err
+    code, _, err = rlgan("evaluate", "outputs/no_seed=0")
+    assert code == 2 and "no such run" in err

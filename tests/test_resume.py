@@ -24,11 +24,11 @@ from rlgan.cli import main
 from rlgan.gan.wgan import WGAN
 from rlgan.rl.trainer import Trainer
 
-def dying(advance, at):
+def dying(play, at):
     def move(self):
         if self.steps_done >= at:
             os.kill(os.getpid(), signal.SIGKILL)
-        advance(self)
+        yield from play(self)
     return move
 
 for line in sys.stdin:
@@ -41,7 +41,7 @@ for line in sys.stdin:
         for task in (WGAN, Trainer):
             task.pictures = lambda self: {}  # a second each
             if order["kill"] is not None:
-                task.advance = dying(task.advance, order["kill"])
+                task.play = dying(task.play, order["kill"])
         main(order["words"])
     print(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]), flush=True)
 """
@@ -79,6 +79,7 @@ class Case(NamedTuple):
     saved: int
     killed: int
     words: tuple[str, ...]
+    seeds: tuple[int, ...] = ()
 
 
 WGAN = (*TASKS["wgan"], "seed=3", "checkpoint_every=20")
@@ -141,6 +142,10 @@ CASES: dict[str, Case] = {
             "steps=300",
         ),
     ),
+    "wgan, many seeds": Case(40, 47, (*WGAN, "lipschitz=gradient_penalty", "steps=60", "seeds=[3,5]"), (3, 5)),
+    "ddpg, many seeds by parameter noise": Case(
+        140, 175, (*DDPG, "exploration=parameter", "checkpoint_every=70", "steps=230", "seeds=3"), (3, 4, 5)
+    ),
 }
 
 #: These go on in a fresh interpreter as well, with other hash seeds and addresses.
@@ -157,8 +162,10 @@ def test_killed_and_resumed_in_new_processes_is_the_run_that_was_not(
     assert code == 0, printed
     code, printed = server(*case.words, "run_dir=killed", kill=case.killed)
     assert code == -signal.SIGKILL, printed
-    whole, killed = Path("whole"), Path("killed")
-    assert status(killed)["state"] == "running" and not (killed / "summary.json").exists()
+    folders = [f"seed={seed}" for seed in case.seeds] or [""]
+    for folder in folders:
+        killed = Path("killed") / folder
+        assert status(killed)["state"] == "running" and not (killed / "summary.json").exists()
 
     if name in FRESH:
         fresh = subprocess.run(
@@ -170,8 +177,10 @@ def test_killed_and_resumed_in_new_processes_is_the_run_that_was_not(
     assert code == 0, printed
     assert f"resuming at step {case.saved}\n" in printed and "exact" not in printed
 
-    assert metrics(killed) == metrics(whole)
-    assert summary(killed) == summary(whole)
-    last = summary(whole)["step"]
-    assert differences(checkpoint(killed, last), checkpoint(whole, last)) == []
-    assert status(killed)["state"] == "finished"
+    for folder in folders:
+        whole, killed = Path("whole") / folder, Path("killed") / folder
+        assert metrics(killed) == metrics(whole)
+        assert summary(killed) == summary(whole)
+        last = summary(whole)["step"]
+        assert differences(checkpoint(killed, last), checkpoint(whole, last)) == []
+        assert status(killed)["state"] == "finished"

@@ -33,6 +33,7 @@ from rlgan.optim import (
     resolve_compile,
 )
 from rlgan.optim.landscape import Landscape, survey
+from rlgan.optim.precision import bfloat16, bfloat16_note
 from rlgan.runs.errors import Diverged
 from rlgan.runs.seeding import Generators
 from rlgan.runs.settings import Settings
@@ -206,10 +207,16 @@ class WGAN(Stackable):
             self.generators.torch("noise/generator", device),
         )
         self.compiled, self._why = resolve_compile(
-            settings.compile, settings.steps * sum(steps.values()), device, (critic.optimizer, generator.optimizer)
+            settings.compile,
+            settings.steps * sum(steps.values()),
+            device,
+            (critic.optimizer, generator.optimizer),
+            sum(len(player.vector.theta) for player in (self.critic, self.generator)),
+            len(settings.every_seed),
         )
         playing = WassersteinGame(lipschitz, loss, apart=couples_samples(critic_module))
-        self.update = Update((self.critic, self.generator), playing.losses(), game, compiled=self.compiled)
+        losses = bfloat16(playing.losses()) if settings.precision == "bf16" else playing.losses()
+        self.update = Update((self.critic, self.generator), losses, game, compiled=self.compiled)
         self._last: Mapping[str, Tensor | float] = {}
         self._primal: float | None = None
         self._path = Path(self.generator.vector.theta, self.critic.vector.theta)
@@ -241,7 +248,7 @@ class WGAN(Stackable):
 
     def play(self) -> Play[None]:
         try:
-            self._last = yield Request(self.batches(), self.settings.logs(self.steps_done, self.steps_done + 1))
+            self._last = yield Request(self.batches(), self.settings.looks(self.steps_done, self.steps_done + 1))
         except NonFinite as error:
             raise Diverged(
                 f"step {self.steps_done + 1}: {error}. Nothing of the update at fault was written. Try a lower "
@@ -256,7 +263,7 @@ class WGAN(Stackable):
     @classmethod
     def together(cls, tasks: Sequence[Self]) -> Together:
         stack = Stack([task.update for task in tasks], tasks[0].compiled)
-        return lambda batches, watch: stack(batches)
+        return lambda batches, watch: stack(batches, watch=watch)
 
     def metrics(self) -> dict[str, float]:
         return {k: float(v) for k, v in self._last.items()}
@@ -290,6 +297,8 @@ class WGAN(Stackable):
 
     def notes(self) -> list[str]:
         mode = f"{'compiled' if self.compiled else 'eager'} update: {self._why}"
+        if self.settings.precision == "bf16":
+            mode = f"{mode}; {bfloat16_note(self.settings.torch_device)}"
         return [mode, *self.data.notes(), evaluation.scale(self.subject)]
 
     def close(self) -> None:

@@ -12,6 +12,7 @@ from torch import Tensor
 from rlgan.optim.field import Metrics, NonFinite, Report
 from rlgan.optim.finite import Failed, Finite, reported
 from rlgan.optim.graph import fixed_in_memory, on_device, one_graph
+from rlgan.optim.introspection import before, introspect
 from rlgan.optim.player import PlayerState, overwrite
 from rlgan.optim.update import Draws, Update
 
@@ -102,7 +103,7 @@ class Stack:
         *,
         stacked: bool = False,
         moving: Sequence[bool] | None = None,
-        watch: bool = False,
+        watch: Sequence[bool] = (),
     ) -> list[Report | NonFinite | None]:
         """One move of every update that is given minibatches; the others stand still.
 
@@ -111,7 +112,8 @@ class Stack:
                 gathers for all seeds at once, `stacked`: `Update.batches` minibatches of tensors (S, ...).
             stacked: which of the two forms `batches` has.
             moving: with `stacked`, who moves; None is everybody.
-            watch: look now whether all were finite, whatever `check_every` says.
+            watch: for which updates to measure what rlgan.optim.introspection reads off the players; if for any, it is
+                looked whether all were finite, whatever `check_every` says. Empty is for none.
 
         Returns:
             For each update its metrics, detached and, unless all is looked at, not synchronised; or `NonFinite`, not
@@ -125,12 +127,20 @@ class Stack:
             given = [own is not None for own in batches]
             still = next(own for own in batches if own is not None)
             data = _stacked([list(still if own is None else own) for own in batches])
-        metrics = self._moved(self._finite.active(given), data, self._numbers(), self._draws(given))
+        watched = [k for k, wanted in enumerate(watch) if wanted and given[k]]
+        earlier = {k: {name: before(p) for name, p in self.updates[k].players.items()} for k in watched}
+        draws = self._draws(given)
+        metrics = self._moved(self._finite.active(given), data, self._numbers(), draws)
         for update, moves in zip(self.updates, given, strict=True):
             if moves:
                 update.count()
-        reports, failed = self._finite.settle(metrics, given, watch)
+        reports, failed = self._finite.settle(metrics, given, bool(watched))
         self._take_back(failed)
+        for k, players in earlier.items():
+            for name, then in players.items():
+                noise = draws[name][-1] if name in draws else None
+                own = None if noise is None else noise[k]
+                reports[k].update(introspect(self.updates[k].players[name], then, own))
         found: list[Report | NonFinite | None] = []
         for k, report in enumerate(reports):
             found.append(failed[k][0] if k in failed else report if given[k] else None)

@@ -6,11 +6,11 @@ from typing import cast
 import numpy as np
 import torch
 from gymnasium import spaces
-from scipy import stats
 from torch import nn
 
 from rlgan.rl.envs import ActionMap, Environment
 from rlgan.runs.errors import Diverged
+from rlgan.runs.statistics import bootstrap_interval, interquartile_mean
 
 
 @dataclass(frozen=True)
@@ -50,29 +50,6 @@ class Evaluation:
             "return/eval_high": high,
             "return/eval_length": float(self.lengths.mean()),
         }
-
-
-def interquartile_mean(values: np.ndarray) -> float:
-    """Mean of `values` (n,) without the lowest and the highest quarter (each floor(n / 4) values)."""
-    return float(stats.trim_mean(values, 0.25))
-
-
-def bootstrap_interval(values: np.ndarray, level: float = 0.95, resamples: int = 2000) -> tuple[float, float]:
-    """Percentile bootstrap interval of the mean of `values` (n,), with resamples drawn from a fixed seed.
-
-    A single value, or equal values, give an interval of length zero.
-    """
-    if len(values) < 2 or np.ptp(values) == 0.0:
-        return float(values[0]), float(values[0])
-    result = stats.bootstrap(
-        (values,),
-        np.mean,
-        n_resamples=resamples,
-        confidence_level=level,
-        method="percentile",
-        rng=np.random.default_rng(0),
-    )
-    return float(result.confidence_interval.low), float(result.confidence_interval.high)
 
 
 def evaluate(

@@ -10,6 +10,7 @@ from torch import Tensor
 
 from rlgan.optim import Game, NonFinite, Player, PlayerSpec, Report, Stack, Update, resolve_compile
 from rlgan.optim.landscape import Landscape, survey
+from rlgan.optim.precision import bfloat16, bfloat16_note
 from rlgan.rl import evaluation, pictures
 from rlgan.rl.agent import Agent
 from rlgan.rl.envs import Environment
@@ -98,9 +99,15 @@ class Trainer(Stackable):
         )
         self.actor = Player("actor", actor_module, actor, moves * steps["actor"], gens.torch("noise/actor", device))
         self.compiled, self._why = resolve_compile(
-            settings.compile, moves * sum(steps.values()), device, (critic.optimizer, actor.optimizer)
+            settings.compile,
+            moves * sum(steps.values()),
+            device,
+            (critic.optimizer, actor.optimizer),
+            sum(len(player.vector.theta) for player in (self.critic, self.actor)),
+            len(settings.every_seed),
         )
-        self.update = Update((self.critic, self.actor), agent.losses(), game, compiled=self.compiled, shares_batch=True)
+        losses = bfloat16(agent.losses()) if settings.precision == "bf16" else agent.losses()
+        self.update = Update((self.critic, self.actor), losses, game, compiled=self.compiled, shares_batch=True)
         self._critic_steps = steps["critic"]
         self.replay = Replay(capacity, obs_dim, action_dim, dtype, device)
         self._samplers = [self.replay.sampler(batch_size) for _ in range(self.update.batches)]
@@ -109,7 +116,7 @@ class Trainer(Stackable):
         )
         self._credit = 0.0
         self._moves = 0
-        self._watch = False  # a log is due whose move has not come yet
+        self._watch = False  # a log, evaluation or save is due whose move has not come yet
         self._returns: deque[float] = deque(maxlen=RECENT_EPISODES)
         self._last: Mapping[str, Tensor | float] = {}
 
@@ -118,7 +125,7 @@ class Trainer(Stackable):
         count = 0
         while not count:  # a step in which every environment resets is no step
             count = self._collect()
-        self._watch |= self.settings.logs(self.steps_done, self.steps_done + count)
+        self._watch |= self.settings.looks(self.steps_done, self.steps_done + count)
         self.steps_done += count
         if self.steps_done > self.learning_starts:
             self._credit += self.updates_per_step * min(count, self.steps_done - self.learning_starts)
@@ -164,7 +171,7 @@ class Trainer(Stackable):
     @classmethod
     def together(cls, tasks: Sequence[Self]) -> Together:
         stack = Stack([task.update for task in tasks], tasks[0].compiled)
-        return lambda batches, watch: stack(batches)
+        return lambda batches, watch: stack(batches, watch=watch)
 
     def metrics(self) -> dict[str, float]:
         learned = {k: float(v) for k, v in self._last.items()}
@@ -198,6 +205,8 @@ class Trainer(Stackable):
 
     def notes(self) -> list[str]:
         how = f"{'compiled' if self.compiled else 'eager'} update: {self._why}"
+        if self.settings.precision == "bf16":
+            how = f"{how}; {bfloat16_note(self.settings.torch_device)}"
         return [how, *self.envs.notes(), *self.explorer.notes()]
 
     def state_dict(self) -> dict[str, Any]:

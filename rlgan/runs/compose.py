@@ -115,6 +115,22 @@ def parse(text: str) -> Override:
         raise ConfigError(f"{key} = {value}: cannot be read; put it in quotes, for example {key}=\"'...'\"") from None
 
 
+def quoted(text: str) -> str:
+    """`key=value` with the value in quotes where it holds an `=` of its own, as the names of runs do.
+
+    Hydra's grammar takes no second `=` outside of quotes, which nobody expects of a path that was completed or copied.
+    """
+    key, equals, value = text.partition("=")
+    if "=" not in value or not re.fullmatch(r"[+~]{0,2}[A-Za-z_][\w.@/]*", key):
+        return text
+    try:
+        OverridesParser.create().parse_override(text)
+    except HydraException:
+        escaped = value.replace("\\", "\\\\").replace("'", "\\'")
+        return f"{key}{equals}'{escaped}'"
+    return text
+
+
 def is_group(override: Override, groups: Mapping[str, Any]) -> bool:
     """Whether the override chooses a group's option, rather than setting a value."""
     key = override.key_or_group

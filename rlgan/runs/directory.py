@@ -33,8 +33,8 @@ State = Literal["running", "finished", "interrupted", "failed"]
 # Record locks belong to the process, so they cannot tell two runs of one process apart; this can.
 _held: set[Path] = set()
 
-_NAME_BYTES = 120
-_IN_NAME_ALREADY = ("task", "seed", "run_dir", "resume", "progress", "name")
+_NAME_BYTES = 100
+_IN_NAME_ALREADY = ("task", "seed", "seeds", "run_dir", "resume", "progress", "name")
 
 
 def write_atomically(path: Path, data: bytes) -> None:
@@ -68,20 +68,23 @@ def write_json(path: Path, value: Any) -> None:
     write_atomically(path, (json.dumps(value, indent=2) + "\n").encode())
 
 
-def run_name(overrides: Sequence[str], seed: int, name: str | None = None, now: datetime | None = None) -> str:
-    """`<date>_<time>_<what was overridden>_seed=<seed>`: safe on every file system and cut to a bearable length.
+def run_name(overrides: Sequence[str], seeds: str, name: str | None = None, now: datetime | None = None) -> str:
+    """`<date>_<time>_<what was overridden>_<seeds>`: safe on every file system and cut to a bearable length.
 
-    A cut name carries a hash of what it lost, and the seed always stays.
+    `seeds` is a word such as `seed=1`. A cut name carries a hash of what it lost, and the seeds always stay.
     """
     stamp = (now or datetime.now()).strftime("%Y-%m-%d_%H-%M-%S")
     said = [item.lstrip("+~") for item in overrides]
     said = [item for item in said if item.split("=")[0] not in _IN_NAME_ALREADY]
     words = "_".join(([name] if name else []) + said)
-    safe = re.sub(r"[^A-Za-z0-9._=+@-]+", "-", words).strip("-_.")
-    if len(safe) > _NAME_BYTES:
-        digest = hashlib.sha256(words.encode()).hexdigest()[:8]
-        safe = f"{safe[: _NAME_BYTES - 9]}-{digest}"
-    return "_".join(part for part in (stamp, safe, f"seed={seed}") if part)
+    safe = _cut(re.sub(r"[^A-Za-z0-9._=+@-]+", "-", words).strip("-_."), words)
+    return "_".join(part for part in (stamp, safe, _cut(seeds, seeds)) if part)
+
+
+def _cut(safe: str, words: str) -> str:
+    if len(safe) <= _NAME_BYTES:
+        return safe
+    return f"{safe[: _NAME_BYTES - 9]}-{hashlib.sha256(words.encode()).hexdigest()[:8]}"
 
 
 class RunDirectory:
@@ -200,7 +203,7 @@ class RunDirectory:
         }
         write_json(self.path / "status.json", record)
 
-    def write_summary(self, values: Mapping[str, float]) -> None:
+    def write_summary(self, values: Mapping[str, Any]) -> None:
         """Replace summary.json."""
         write_json(self.path / "summary.json", dict(values))
 

@@ -18,6 +18,7 @@ from rlgan.runs.errors import ConfigError
 from rlgan.runs.landscape import draw
 from rlgan.runs.logger import picture_name, rasterise
 from rlgan.runs.session import put, stored_config
+from rlgan.runs.statistics import over_seeds
 
 
 @dataclass(frozen=True)
@@ -92,3 +93,21 @@ def evaluate_run(
         folder.mkdir(exist_ok=True)
         write_atomically(folder / f"{picture_name(tag)}.png", rasterise(picture)[0])
     return result
+
+
+def evaluate_seeds(
+    path: Path, which: str = "best", changes: Mapping[str, Any] | None = None, curvature: bool = False
+) -> dict[str, dict[str, float]]:
+    """`evaluate_run` of every seed of a run with `seeds=`, and RUN/evaluation.json over them.
+
+    Returns:
+        `rlgan.runs.statistics.over_seeds` of what was measured.
+
+    Raises:
+        RunError, ConfigError: as `evaluate_run`, for any of the seeds.
+    """
+    seeds = build_settings(stored_config(path)).every_seed
+    found = [evaluate_run(path / f"seed={seed}", which, changes, curvature).metrics for seed in seeds]
+    figures = over_seeds(found)
+    write_json(path / "evaluation.json", {"checkpoint": which, "seeds": seeds, "metrics": figures})
+    return figures

@@ -130,7 +130,7 @@ def rasterise(picture: Picture) -> tuple[bytes, np.ndarray]:
 
 # How a run is watched and kept, not what it computes.
 _HOUSEKEEPING = (
-    "run_dir", "resume", "progress", "tensorboard", "name", "log_every", "eval_every", "checkpoint_every", "keep_last",
+    "run_dir", "seeds", "resume", "progress", "tensorboard", "name", "log_every", "eval_every", "checkpoint_every", "keep_last",
     "threads", "device", "compile", "task",
 )  # fmt: skip
 

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import math
 import os
-import platform
 import random
 import signal
 import threading
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from dataclasses import dataclass
 from types import FrameType
 from typing import Any
 
@@ -21,10 +21,11 @@ from omegaconf import OmegaConf
 from rlgan.runs.checkpoint import Checkpoint, Checkpoints
 from rlgan.runs.directory import RunDirectory
 from rlgan.runs.errors import Diverged
+from rlgan.runs.exactness import exactness, global_random_state, set_global_random_state
 from rlgan.runs.logger import Logger
 from rlgan.runs.progress import Progress
 from rlgan.runs.settings import Settings, crossed
-from rlgan.runs.task import Task
+from rlgan.runs.task import Play, Stackable, Task, drive
 
 _SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGUSR2)
 
@@ -43,19 +44,45 @@ class Interrupted(Exception):
         self.step = step
 
 
-class Stop:
-    """The first signal asks the loop to finish its step and save; the second leaves at once."""
+@dataclass
+class Start:
+    """One start of a run.
 
-    def __init__(self, run: RunDirectory) -> None:
-        self._run = run
+    Args:
+        task: built from `config`, and restored where there is a checkpoint.
+        settings: the settings it was built with.
+        run: the locked directory.
+        config: the resolved configuration, for TensorBoard.
+        checkpoint: what to go on from.
+        together: the number of runs that are moved as one.
+        draws: draw pictures at every evaluation, and not at the end alone (a picture costs up to a second).
+    """
+
+    task: Task
+    settings: Settings
+    run: RunDirectory
+    config: Mapping[str, Any]
+    checkpoint: Checkpoint | None = None
+    together: int = 1
+    draws: bool = True
+
+
+class Stop:
+    """The first signal asks the loops to finish their step and save; the second leaves at once.
+
+    Args:
+        starts: whatever runs; more may be appended.
+    """
+
+    def __init__(self, starts: list[Start]) -> None:
+        self._starts = starts
         self.number: int | None = None
-        self.step = 0
 
     def __call__(self, number: int, frame: FrameType | None) -> None:
         if self.number is not None:
-            self._run.write_status(
-                "interrupted", self.step, f"second {signal.Signals(number).name}: left without saving"
-            )
+            reason = f"second {signal.Signals(number).name}: left without saving"
+            for start in self._starts:
+                start.run.write_status("interrupted", start.task.steps_done, reason)
             os._exit(128 + number)
         self.number = number
 
@@ -74,28 +101,18 @@ class Stop:
 
 
 class Run:
-    """One start of a run: its logger, checkpoints and clock around a task.
+    """A start's logger, checkpoints and clock around its task.
 
     Args:
-        task: built from `config`, and restored where there is a checkpoint.
-        settings: the run's settings.
-        run: the locked directory.
-        config: the resolved configuration, for TensorBoard.
-        checkpoint: what to go on from.
+        start: what runs.
+        progress: where it is shown how far it is.
     """
 
-    def __init__(
-        self,
-        task: Task,
-        settings: Settings,
-        run: RunDirectory,
-        config: Mapping[str, Any],
-        checkpoint: Checkpoint | None,
-    ) -> None:
-        self.task = task
-        self.settings = settings
-        self.run = run
-        self.config = config
+    def __init__(self, start: Start, progress: Progress) -> None:
+        self.task, self.settings, self.run, self.config = start.task, start.settings, start.run, start.config
+        self.progress = progress
+        self._start = start
+        task, settings, run, checkpoint = start.task, start.settings, start.run, start.checkpoint
         self.latest: dict[str, float] = {}
         self._saved_at = -1
         self._earlier_seconds = 0.0
@@ -107,8 +124,6 @@ class Run:
             meta = checkpoint.manifest.meta
             self._earlier_seconds = float(meta["wall_seconds"])
             self._saved_at = checkpoint.manifest.step
-        name = task.title or type(task).__name__.lower()
-        self.progress = Progress(name, task.steps_done, settings.steps, task.headline, settings.progress)
         self.checkpoints = Checkpoints(run.checkpoints, settings.keep_last, task.best, self.progress.say)
         if checkpoint is not None:
             self.checkpoints.discard_after(checkpoint.manifest.step)
@@ -120,7 +135,7 @@ class Run:
             resume_bytes=int(meta.get("metrics_bytes", 0)),
         )
         if checkpoint is None:
-            self.logger.text("config", OmegaConf.to_yaml(OmegaConf.create(dict(config))))
+            self.logger.text("config", OmegaConf.to_yaml(OmegaConf.create(dict(start.config))))
         self._began = time.monotonic()
         self._log_began = self._began
         self._steps_at_log = task.steps_done
@@ -139,14 +154,15 @@ class Run:
         self._write(step, {**values, "time/steps_per_second": rate, "time/seconds": self.seconds})
         self._log_began, self._steps_at_log = time.monotonic(), step
 
-    def evaluate(self) -> dict[str, float]:
-        """Evaluation scalars and pictures; its time does not count in the training rate."""
+    def evaluate(self, draw: bool) -> dict[str, float]:
+        """Evaluation scalars and, if wanted, pictures; its time does not count in the training rate."""
         began = time.monotonic()
         step = self.task.steps_done
         values = self._finite(self.task.evaluate())
         took = time.monotonic() - began
         self._write(step, {**values, "time/evaluation_seconds": took})
-        self.logger.pictures(step, self.task.pictures())
+        if draw:
+            self.logger.pictures(step, self.task.pictures())
         self._log_began += time.monotonic() - began
         return values
 
@@ -157,7 +173,7 @@ class Run:
         meta = {
             "metrics_bytes": self.logger.flush(),
             "wall_seconds": self.seconds,
-            **exactness(self.settings, self.task),
+            **exactness(self.settings, self.task, self._start.together),
         }
         state = {"task": self.task.state_dict(), "global_random": global_random_state(), "latest": self.latest}
         self.checkpoints.save(step, state, evaluation, meta)
@@ -177,8 +193,8 @@ class Run:
         self.run.write_status("finished", step)
         return summary
 
-    def loop(self, stop: Stop) -> None:
-        """Advance to `settings.steps`.
+    def loop(self, stop: Stop) -> Play[None]:
+        """Move to `settings.steps`.
 
         Raises:
             Interrupted: a signal came; the state is saved.
@@ -189,17 +205,20 @@ class Run:
         step = task.steps_done
         while step < settings.steps:
             former = step
-            task.advance()
-            step = stop.step = task.steps_done
+            if isinstance(task, Stackable):
+                yield from task.play()
+            else:
+                task.advance()
+            step = task.steps_done
             if step <= former:
-                raise RuntimeError(f"{type(task).__name__}.advance made no step at {step}")
+                raise RuntimeError(f"{type(task).__name__} made no step at {step}")
             self.progress.update(step)
             end = step >= settings.steps
             if settings.logs(former, step):
                 self.log()
             evaluation: dict[str, float] = {}
             if end or crossed(eval_every, former, step):
-                evaluation = self.evaluate()
+                evaluation = self.evaluate(end or self._start.draws)
             better = bool(save_every and evaluation) and self.checkpoints.would_be_best(evaluation)
             if end or better or crossed(save_every, former, step):
                 self.save(evaluation)
@@ -228,104 +247,58 @@ class Run:
         return plain
 
 
-def train(
-    task: Task,
-    settings: Settings,
-    run: RunDirectory,
-    config: Mapping[str, Any],
-    checkpoint: Checkpoint | None = None,
-) -> dict[str, float]:
+def show(task: Task, settings: Settings) -> Progress:
+    """The progress display of a single run."""
+    name = task.title or type(task).__name__.lower()
+    return Progress(name, task.steps_done, settings.steps, task.headline, settings.progress)
+
+
+def life(start: Start, stop: Stop, progress: Progress) -> Play[dict[str, float]]:
     """Train to `settings.steps` and return the final metrics, which are also in summary.json.
 
     At each multiple of an interval: training scalars, then evaluation and pictures, then the checkpoint; all of them at
-    the end. A run that is already there does nothing and returns its summary.
-
-    Args:
-        task: the task, freshly built, or restored from `checkpoint`.
-        settings: the settings it was built with.
-        run: the locked directory.
-        config: the resolved configuration.
-        checkpoint: a sound checkpoint to go on from; the rest of metrics.jsonl is cut off.
+    the end. A run that is already there does nothing and returns its summary. The rest of metrics.jsonl after the
+    checkpoint is cut off.
 
     Raises:
         Interrupted: SIGINT, SIGTERM or SIGUSR2 came; the state is saved, status.json says interrupted.
         Diverged: status.json says failed, with the diagnosis; the last good checkpoint stands.
     """
-    stop = Stop(run)
-    started = checkpoint.manifest.step if checkpoint else 0
-    with stop.installed():
-        run.write_status("running", started, steps=settings.steps)
-        if checkpoint is None:
-            torch.manual_seed(settings.seed)
-            random.seed(settings.seed)
-            np.random.seed(settings.seed % 2**32)
-        current: Run | None = None
-        try:
-            current = Run(task, settings, run, config, checkpoint)
-            stop.step = task.steps_done
+    task, settings, run, checkpoint = start.task, start.settings, start.run, start.checkpoint
+    run.write_status("running", checkpoint.manifest.step if checkpoint else 0, steps=settings.steps)
+    if checkpoint is None:
+        torch.manual_seed(settings.seed)
+        random.seed(settings.seed)
+        np.random.seed(settings.seed % 2**32)
+    current: Run | None = None
+    try:
+        current = Run(start, progress)
+        if progress.takes_notes:
             for note in task.notes():
-                current.progress.say(f"note: {note}")
-            done = run.summary
-            if task.steps_done >= settings.steps and done is not None and done["step"] == task.steps_done:
-                run.write_status("finished", task.steps_done)
-                return done
-            current.loop(stop)
-            return current.finish()
-        except Interrupted:
-            raise
-        except BaseException as error:
-            reason = str(error) or type(error).__name__
-            run.write_status("failed", task.steps_done, reason, error=type(error).__name__)
-            raise
-        finally:
-            if current is not None:
-                current.close()
-            else:
-                task.close()
+                progress.say(f"note: {note}")
+        done = run.summary
+        if task.steps_done >= settings.steps and done is not None and done["step"] == task.steps_done:
+            run.write_status("finished", task.steps_done)
+            return done
+        yield from current.loop(stop)
+        return current.finish()
+    except Interrupted:
+        raise
+    except BaseException as error:
+        reason = str(error) or type(error).__name__
+        run.write_status("failed", task.steps_done, reason, error=type(error).__name__)
+        raise
+    finally:
+        if current is not None:
+            current.close()
+        else:
+            task.close()
 
 
-def exactness(settings: Settings, task: Task) -> dict[str, Any]:
-    """What has to be the same for a resumed run to have the same bits."""
-    return {
-        "torch": str(torch.__version__),
-        "numpy": np.__version__,
-        "machine": platform.machine(),
-        "device": str(settings.torch_device),
-        "threads": settings.threads,
-        "precision": settings.precision,
-        "compiled": bool(task.compiled),
-        "layout": task.layout(),
-    }
-
-
-def inexact(meta: Mapping[str, Any], settings: Settings, task: Task) -> list[str]:
-    """A sentence for every difference that costs a resumed run its bit-exactness."""
-    now = exactness(settings, task)
-    return [
-        f"resume is not bit-exact: {key} was {meta[key]} and is {value}"
-        for key, value in now.items()
-        if key in meta and meta[key] != value
-    ]
-
-
-def global_random_state() -> dict[str, Any]:
-    """The states of the global generators, for what draws from them (dropout, outside code), in plain containers."""
-    kind, keys, position, has_gauss, cached = np.random.get_state(legacy=True)
-    state: dict[str, Any] = {
-        "torch": torch.get_rng_state(),
-        "python": random.getstate(),
-        "numpy": (str(kind), torch.from_numpy(np.asarray(keys).astype(np.int64)), position, has_gauss, cached),
-    }
-    if torch.cuda.is_initialized():
-        state["cuda"] = torch.cuda.get_rng_state_all()
-    return state
-
-
-def set_global_random_state(state: Mapping[str, Any]) -> None:
-    """Put `global_random_state()` back."""
-    torch.set_rng_state(state["torch"])
-    random.setstate(state["python"])
-    kind, keys, position, has_gauss, cached = state["numpy"]
-    np.random.set_state((kind, keys.numpy().astype(np.uint32), position, has_gauss, cached))
-    if "cuda" in state and torch.cuda.device_count() == len(state["cuda"]):
-        torch.cuda.set_rng_state_all(state["cuda"])
+def train(start: Start) -> dict[str, float]:
+    """`life` of one run by itself."""
+    task, stop = start.task, Stop([start])
+    with stop.installed():
+        return drive(
+            life(start, stop, show(task, start.settings)), task.answer if isinstance(task, Stackable) else None
+        )

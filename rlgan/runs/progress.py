@@ -18,7 +18,12 @@ class Progress:
         done, total: steps.
         headline: tags that are shown; empty shows the first two that come.
         shown: False keeps silent.
+
+    Attributes:
+        takes_notes: whether notes on the task are to be said here.
     """
+
+    takes_notes = True
 
     def __init__(self, name: str, done: int, total: int, headline: Sequence[str], shown: bool) -> None:
         self._name = name
@@ -71,6 +76,65 @@ class Progress:
         """Leave the bar as it stands."""
         if self._bar is not None:
             self._bar.close()
+
+
+class SeedsProgress:
+    """One progress display for many seeds: the steps of the last one, the means of the headline's figures.
+
+    Args:
+        bar: what is shown.
+        seeds: those that run.
+    """
+
+    def __init__(self, bar: Progress, seeds: Sequence[int]) -> None:
+        self.bar = bar
+        self._steps = dict.fromkeys(seeds, 0)
+        self._values: dict[int, dict[str, float]] = {seed: {} for seed in seeds}
+        self.first = seeds[0]
+
+    def of(self, seed: int, step: int) -> SeedProgress:
+        """The display as one seed, now at `step`, sees it."""
+        self._steps[seed] = step
+        return SeedProgress(self, seed)
+
+    def update(self, seed: int, step: int) -> None:
+        """A seed has come to `step`."""
+        self._steps[seed] = step
+        self.bar.update(min(self._steps.values()))
+
+    def metrics(self, seed: int, values: Mapping[str, float]) -> None:
+        """A seed's new values; what is shown is the mean over the seeds that have one."""
+        self._values[seed] |= values
+        if seed == max(self._steps):
+            every = [own for other, own in self._values.items() if other in self._steps]
+            tags = [tag for tag in values if not tag.startswith("time/")]
+            means = {tag: [own[tag] for own in every if tag in own] for tag in tags}
+            self.bar.metrics({tag: sum(own) / len(own) for tag, own in means.items()})
+
+    def leave(self, seed: int) -> None:
+        """A seed has ended."""
+        if len(self._steps) > 1:
+            del self._steps[seed]
+
+
+class SeedProgress(Progress):
+    """What the loop of one seed among many writes to."""
+
+    def __init__(self, shared: SeedsProgress, seed: int) -> None:
+        self._shared, self._seed = shared, seed
+        self.takes_notes = seed == shared.first
+
+    def update(self, step: int) -> None:
+        self._shared.update(self._seed, step)
+
+    def metrics(self, values: Mapping[str, float]) -> None:
+        self._shared.metrics(self._seed, values)
+
+    def say(self, message: str) -> None:
+        self._shared.bar.say(message if message.startswith("note: ") else f"seed={self._seed}: {message}")
+
+    def close(self) -> None:
+        self._shared.leave(self._seed)
 
 
 def table(metrics: Mapping[str, float]) -> str:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Literal
 if TYPE_CHECKING:
     import torch
 
-Precision = Literal["float32", "float64"]
+Precision = Literal["float32", "float64", "bf16"]
 Compile = Literal["auto"] | bool
 
 
@@ -20,8 +20,10 @@ class Settings:
     Args:
         steps: length of the run, in the task's own unit: generator updates (WGAN), environment steps (DDPG).
         seed: the one seed; every generator of the run is derived from it (rlgan.runs.seeding).
+        seeds: train this many seeds from `seed` on, or the listed ones, in one process (rlgan.runs.seeds); each has its
+            own run directory below the run's.
         device: `auto` (CUDA where there is one, else the CPU) or any name that torch understands, such as `cuda:1`.
-        precision: dtype of parameters and batches.
+        precision: dtype of parameters and batches; `bf16` is float32 with the networks in the losses run in bfloat16.
         compile: `true`, `false`, or `auto`: the task compiles when the run is long enough to repay the compilation.
         threads: CPU threads of torch. Results depend on it in the last bits, so it is fixed and not "all cores".
         log_every, eval_every, checkpoint_every: interval in steps of training scalars, of evaluation and pictures,
@@ -39,6 +41,7 @@ class Settings:
 
     steps: int = 1000
     seed: int = 0
+    seeds: int | list[int] | None = None
     device: str = "auto"
     precision: Precision = "float32"
     compile: Compile = "auto"
@@ -64,11 +67,22 @@ class Settings:
                 raise ValueError(f"{field} = {value}: must be an interval in steps, or 0 for only at the end")
         if not 0 <= self.seed < 2**63:
             raise ValueError(f"seed = {self.seed}: must be between 0 and 2**63 - 1, for example seed=1")
-        if self.precision not in ("float32", "float64"):
-            raise ValueError(f"precision = {self.precision}: must be float32 or float64")
+        self._check_seeds()
+        if self.precision not in ("float32", "float64", "bf16"):
+            raise ValueError(f"precision = {self.precision}: must be float32, float64 or bf16")
         if self.compile not in ("auto", True, False):
             raise ValueError(f"compile = {self.compile}: must be auto, true or false")
         self._check_device()
+
+    def _check_seeds(self) -> None:
+        many = self.every_seed
+        if (isinstance(self.seeds, int) and self.seeds < 1) or not many:
+            raise ValueError(f"seeds = {self.seeds}: must be at least 1, for example seeds=10, or a list: seeds=[0,3]")
+        for seed in many:
+            if not 0 <= seed < 2**63:
+                raise ValueError(f"seeds = {self.seeds}: {seed} is not between 0 and 2**63 - 1")
+            if many.count(seed) > 1:
+                raise ValueError(f"seeds = {self.seeds}: {seed} is there twice; name every seed once")
 
     def _check_device(self) -> None:
         if self.device in ("auto", "cpu"):
@@ -85,9 +99,30 @@ class Settings:
             count = torch.cuda.device_count()
             raise ValueError(f"device = {self.device}: this machine has {count} CUDA device(s); use device=cpu or auto")
 
+    @property
+    def every_seed(self) -> list[int]:
+        """The seeds to train: `seed` alone, or those of `seeds`."""
+        if self.seeds is None:
+            return [self.seed]
+        return list(range(self.seed, self.seed + self.seeds)) if isinstance(self.seeds, int) else list(self.seeds)
+
+    @property
+    def seeds_word(self) -> str:
+        """The seeds as they stand in a directory's name."""
+        if self.seeds is None:
+            return f"seed={self.seed}"
+        first = f"_from_{self.seed}" if self.seed and isinstance(self.seeds, int) else ""
+        return f"seeds={self.seeds if isinstance(self.seeds, int) else '-'.join(map(str, self.seeds))}{first}"
+
     def logs(self, former: int, step: int) -> bool:
         """Whether training scalars are logged when the steps done go from `former` to `step`."""
         return step >= self.steps or crossed(self.log_every, former, step)
+
+    def looks(self, former: int, step: int) -> bool:
+        """Whether anything of the run is logged, measured or saved at these steps."""
+        return self.logs(former, step) or any(
+            crossed(every, former, step) for every in (self.eval_every, self.checkpoint_every)
+        )
 
     @property
     def torch_device(self) -> torch.device:

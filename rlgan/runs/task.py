@@ -39,10 +39,11 @@ Together: TypeAlias = Callable[[Sequence[Sequence[Any] | None], Sequence[bool]],
 each task its metrics, or its FloatingPointError, not raised, or None."""
 
 
-def drive(play: Play[T], update: Callable[[Request], Any]) -> T:
-    """Run `play` to its end with every request answered by `update`; what it returns."""
+def drive(play: Play[T], update: Callable[[Request], Any] | None) -> T:
+    """Run `play` to its end with every request answered by `update` (None where nothing is asked); what it returns."""
     try:
         request = next(play)
+        assert update is not None
         while True:
             try:
                 reply = update(request)

@@ -18,6 +18,7 @@ from rlgan.rl.exploration import Exploration, Gaussian, NoExploration, OrnsteinU
 from rlgan.rl.parameter_noise import ParameterNoise, PerturbedActors
 from rlgan.rl.trainer import Trainer
 from rlgan.runs.settings import Settings
+from rlgan.runs.task import Play
 from tests.rl import scripted
 
 
@@ -151,9 +152,9 @@ def test_exploration_perturbs_copies_and_never_the_vector_that_is_trained(num_en
     assert copies.vectors.untyped_storage().data_ptr() != task.actor.vector.theta.untyped_storage().data_ptr()
     learn, explored = task._learn, []
 
-    def learning(watch: bool) -> None:
+    def learning(watch: bool) -> Play[None]:
         explored.append(task.actor.vector.theta.clone())
-        learn(watch)
+        yield from learn(watch)
         explored.append(task.actor.vector.theta.clone())
 
     task._learn = learning  # type: ignore[method-assign]

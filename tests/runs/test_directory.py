@@ -17,15 +17,18 @@ NOW = datetime(2026, 1, 31, 12, 0, 5)
 
 def test_names_say_what_was_overridden_and_always_the_seed() -> None:
     overrides = ["task=wgan", "seed=3", "++critic.optimizer.lr=1e-3", "lipschitz=gp", "run_dir=x"]
-    assert run_name(overrides, 3, "try", NOW) == "2026-01-31_12-00-05_try_critic.optimizer.lr=1e-3_lipschitz=gp_seed=3"
-    assert run_name([], 0, None, NOW) == "2026-01-31_12-00-05_seed=0"
+    assert (
+        run_name(overrides, "seed=3", "try", NOW)
+        == "2026-01-31_12-00-05_try_critic.optimizer.lr=1e-3_lipschitz=gp_seed=3"
+    )
+    assert run_name([], "seed=0", None, NOW) == "2026-01-31_12-00-05_seed=0"
 
 
 def test_names_fit_every_file_system() -> None:
-    name = run_name(["data.path=/a/b: *?\\ö", *[f"key{i}={'v' * 30}" for i in range(20)]], 7, None, NOW)
+    name = run_name(["data.path=/a/b: *?\\ö", *[f"key{i}={'v' * 30}" for i in range(20)]], "seed=7", None, NOW)
     assert len(name.encode()) < 180 and name.endswith("_seed=7")
     assert set(name) <= set("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789._=+@-")
-    other = run_name(["data.path=/a/b: *?\\ö", *[f"key{i}={'v' * 30}" for i in range(19)], "z=1"], 7, None, NOW)
+    other = run_name(["data.path=/a/b: *?\\ö", *[f"key{i}={'v' * 30}" for i in range(19)], "z=1"], "seed=7", None, NOW)
     assert name != other
 
 

@@ -1,0 +1,62 @@
+"""What a resumed run needs to have the same bits: the same machine, the same choices, the same random numbers."""
+
+from __future__ import annotations
+
+import platform
+import random
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+import torch
+
+from rlgan.runs.settings import Settings
+from rlgan.runs.task import Task
+
+
+def exactness(settings: Settings, task: Task, together: int = 1) -> dict[str, Any]:
+    """What has to be the same for a resumed run to have the same bits."""
+    return {
+        "torch": str(torch.__version__),
+        "numpy": np.__version__,
+        "machine": platform.machine(),
+        "device": str(settings.torch_device),
+        "threads": settings.threads,
+        "precision": settings.precision,
+        "compiled": bool(task.compiled),
+        "seeds moved together": together,
+        "layout": task.layout(),
+    }
+
+
+def inexact(meta: Mapping[str, Any], settings: Settings, task: Task, together: int = 1) -> list[str]:
+    """A sentence for every difference that costs a resumed run its bit-exactness."""
+    now = exactness(settings, task, together)
+    return [
+        f"resume is not bit-exact: {key} was {meta[key]} and is {value}"
+        for key, value in now.items()
+        if key in meta and meta[key] != value
+    ]
+
+
+def global_random_state() -> dict[str, Any]:
+    """The states of the global generators, for what draws from them (dropout, outside code), in plain containers."""
+    kind, keys, position, has_gauss, cached = np.random.get_state(legacy=True)
+    state: dict[str, Any] = {
+        "torch": torch.get_rng_state(),
+        "python": random.getstate(),
+        "numpy": (str(kind), torch.from_numpy(np.asarray(keys).astype(np.int64)), position, has_gauss, cached),
+    }
+    if torch.cuda.is_initialized():
+        state["cuda"] = torch.cuda.get_rng_state_all()
+    return state
+
+
+def set_global_random_state(state: Mapping[str, Any]) -> None:
+    """Put `global_random_state()` back."""
+    torch.set_rng_state(state["torch"])
+    random.setstate(state["python"])
+    kind, keys, position, has_gauss, cached = state["numpy"]
+    np.random.set_state((kind, keys.numpy().astype(np.uint32), position, has_gauss, cached))
+    if "cuda" in state and torch.cuda.device_count() == len(state["cuda"]):
+        torch.cuda.set_rng_state_all(state["cuda"])

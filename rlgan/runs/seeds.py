@@ -1,0 +1,228 @@
+"""Many seeds of one configuration in one process: `seeds=16`, or `seeds=[0,3,7]`.
+
+RUN/seed=<k>/      an ordinary run's directory, which can be evaluated, resumed or trained further by itself; the first
+                   seed draws pictures at every evaluation, the others at the end
+RUN/summary.json   what became of each seed; mean, IQM and 95 % bootstrap intervals over those that finished
+RUN/pictures/      the seeds' curves
+
+The seeds run side by side, and every update that they ask for at the same time is made as one (`Stackable.together`);
+everything else, from minibatches to evaluation, each does by itself with its own generators. A seed that fails is
+marked and left out, and the others go on.
+"""
+
+from __future__ import annotations
+
+import signal
+import sys
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, TypeVar
+
+from rlgan.runs.config import build_settings
+from rlgan.runs.curves import draw_seeds
+from rlgan.runs.directory import RunDirectory, State
+from rlgan.runs.errors import ConfigError, RunError
+from rlgan.runs.loop import Interrupted, Start, Stop, life, show
+from rlgan.runs.progress import SeedsProgress, columns
+from rlgan.runs.start import (
+    Built,
+    Command,
+    Outcome,
+    ended_badly,
+    newest,
+    prepare,
+    shown,
+    start_record,
+    stored,
+    tell_resumed,
+)
+from rlgan.runs.statistics import over_seeds
+from rlgan.runs.task import Play, Request, Stackable, Together, drive
+
+T = TypeVar("T")
+_COLUMNS = {"mean": "mean", "iqm": "IQM", "iqm_low": "95 % from", "iqm_high": "to", "min": "least", "max": "largest"}
+Ends = dict[int, "dict[str, float] | Exception"]
+
+
+def seed_config(config: Mapping[str, Any], seed: int) -> dict[str, Any]:
+    """What one of the seeds is built from: its own seed, and knowing how many there are (a compilation serves all)."""
+    return {**config, "seed": seed}
+
+
+def run_seeds(run: RunDirectory, config: Mapping[str, Any], command: Command, built: Built | None = None) -> Outcome:
+    """Start or go on with every seed.
+
+    Args:
+        run: the locked directory above those of the seeds.
+        config: the configuration, with `seeds`.
+        command: what was typed.
+        built: settings and task of the first seed, if they have been built.
+    """
+    seeds = build_settings(config).every_seed
+    together = len(seeds)
+    # Which seeds there are is the group's own affair.
+    changes = {key: value for key, value in command.changes.items() if key not in ("seed", "seeds")}
+    own = Command(command.overrides, command.choices, changes)
+    runs: list[RunDirectory] = []
+
+    def make(seed: int, first: Start | None = None, built: Built | None = None) -> Start:
+        values = seed_config(config, seed)
+        directory = RunDirectory.open(run.path / f"seed={seed}")
+        runs.append(directory)
+        directory.write_config(stored({**values, "seeds": None}))  # as it would be of a run of its own
+        if first is not None:
+            values["compile"] = first.task.compiled
+        return prepare(directory, values, own, newest(directory), built, together)
+
+    try:
+        first = make(seeds[0], built=built)
+        why_not = _why_not(first) if together > 1 else ""
+        run.add_start(start_record(command, first.task.steps_done))
+        print(f"run: {shown(run.path)}", file=sys.stderr)
+        run.write_status("running", first.task.steps_done, seeds=seeds)
+        if why_not:
+            print(f"note: {why_not}; the seeds run one after another", file=sys.stderr)
+            together = first.together = 1
+        ends = _in_turn(seeds, first, make) if together == 1 else _side_by_side(seeds, first, make)
+        return _conclude(run, first, ends)
+    finally:
+        for directory in runs:
+            directory.release()
+        run.release()
+
+
+def _why_not(start: Start) -> str:
+    """Why the updates of several such tasks cannot be made as one; empty if they can."""
+    task = start.task
+    if not isinstance(task, Stackable):
+        return f"{type(task).__name__} makes its updates by itself"
+    try:
+        type(task).together([task])
+    except ValueError as error:
+        return str(error)
+    return ""
+
+
+def _in_turn(seeds: Sequence[int], first: Start, make: Callable[..., Start]) -> Ends:
+    ends: Ends = {}
+    for seed in seeds:
+        start = first if seed == seeds[0] else make(seed, first)
+        if len(seeds) > 1:
+            print(f"seed={seed}:", file=sys.stderr)
+        tell_resumed(start)
+        stop = Stop([start])
+        answer = start.task.answer if isinstance(start.task, Stackable) else None
+        with stop.installed():
+            try:
+                ends[seed] = drive(life(start, stop, show(start.task, start.settings)), answer)
+            except Exception as error:
+                ends[seed] = error
+                _say_failed(seed, start, error)
+        if isinstance(ends[seed], Interrupted):
+            break
+    return ends
+
+
+def _side_by_side(seeds: Sequence[int], first: Start, make: Callable[..., Start]) -> Ends:
+    starts = [first]
+    try:
+        for seed in seeds[1:]:
+            starts.append(make(seed, first))
+            # Sixteen pictures at every evaluation would take longer than the training between them.
+            starts[-1].draws = False
+    except BaseException:
+        for start in starts:
+            start.task.close()
+        raise
+    tell_resumed(first)
+    stop = Stop(starts)
+    progress = SeedsProgress(show(first.task, first.settings), seeds)
+    tasks = [start.task for start in starts if isinstance(start.task, Stackable)]
+    lives = [
+        life(start, stop, progress.of(seed, start.task.steps_done)) for seed, start in zip(seeds, starts, strict=True)
+    ]
+    with stop.installed():
+        ended = drive_together(lives, type(tasks[0]).together(tasks))
+    progress.bar.close()
+    for seed, start, end in zip(seeds, starts, ended, strict=True):
+        if isinstance(end, Exception):
+            _say_failed(seed, start, end)
+    return dict(zip(seeds, ended, strict=True))
+
+
+def drive_together(plays: Sequence[Play[T]], together: Together) -> list[T | Exception]:
+    """Run all of `plays` to their ends, the requests that wait at the same time answered by one call.
+
+    Returns:
+        What each returned, or the exception that ended it.
+    """
+    waiting: list[Request | None] = [None] * len(plays)
+    ended: list[T | Exception] = [RuntimeError("did not run")] * len(plays)
+
+    def go(k: int, reply: Any) -> None:
+        """Play `k` up to its next request."""
+        try:
+            waiting[k] = plays[k].throw(reply) if isinstance(reply, Exception) else plays[k].send(reply)
+        except StopIteration as end:
+            waiting[k], ended[k] = None, end.value
+        except Exception as error:
+            waiting[k], ended[k] = None, error
+
+    for k in range(len(plays)):
+        go(k, None)
+    while any(request is not None for request in waiting):
+        asked = list(waiting)
+        replies: Sequence[Any]
+        try:
+            replies = together(
+                [None if request is None else request.batches for request in asked],
+                [request is not None and request.watch for request in asked],
+            )
+        except Exception as error:
+            replies = [error] * len(plays)
+        for k, request in enumerate(asked):
+            if request is not None:
+                go(k, replies[k])
+    return ended
+
+
+def _say_failed(seed: int, start: Start, error: Exception) -> None:
+    if isinstance(error, Interrupted):
+        return
+    print(f"seed={seed} failed:", file=sys.stderr)
+    try:
+        ended_badly(start, error)
+    except (ConfigError, RunError):
+        print(f"rlgan: {error}", file=sys.stderr)
+
+
+def seeds_table(figures: Mapping[str, Mapping[str, float]]) -> str:
+    """`over_seeds` for people: without what the methods did, which is for TensorBoard's curves."""
+    rows = {tag: row for tag, row in figures.items() if tag != "step" and not tag.startswith(("optim/", "time/eval"))}
+    return columns({word: {tag: row[key] for tag, row in rows.items()} for key, word in _COLUMNS.items()})
+
+
+def _conclude(run: RunDirectory, first: Start, ends: Ends) -> Outcome:
+    """The group's summary, status and last words."""
+    stopped = [error for error in ends.values() if isinstance(error, Interrupted)]
+    failed = {
+        seed: error
+        for seed, error in ends.items()
+        if isinstance(error, Exception) and not isinstance(error, Interrupted)
+    }
+    good = {seed: values for seed, values in ends.items() if not isinstance(values, Exception)}
+    draw_seeds(run.path, list(ends), first.task.headline)
+    message = "; ".join(f"seed={seed}: {error}" for seed, error in failed.items())
+    if stopped:
+        number = stopped[0].number
+        run.write_status("interrupted", stopped[0].step, f"{signal.Signals(number).name}: saved")
+        print(f"{stopped[0]}{shown(run.path)}", file=sys.stderr)
+        return Outcome(128 + number, "interrupted", str(run.path), str(stopped[0]))
+    figures = over_seeds(list(good.values())) if good else {}
+    state: dict[str, State] = {str(seed): "finished" if seed in good else "failed" for seed in ends}
+    run.write_summary({"seeds": state, "metrics": figures})
+    run.write_status("failed" if failed else "finished", first.settings.steps, message)
+    print(f"{len(good)} of {len(ends)} seeds finished{'; over them:' if good else ''}")
+    if good:
+        print(seeds_table(figures))
+    print(f"tensorboard --logdir {shown(run.path)}", flush=True)
+    return Outcome(1 if failed else 0, "failed" if failed else "finished", str(run.path), message)
