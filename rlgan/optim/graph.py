@@ -16,7 +16,7 @@ from rlgan.optim.method import Method
 T = TypeVar("T")
 
 COMPILE_SECONDS = 50.0
-"""A cold compilation of a DDPG update, rounded up from 44 and 46 s on a busy AVX2 CPU; from a warm cache it took 15 s."""
+"""A cold compilation of a DDPG update, rounded up from 44 and 46 s on a busy AVX2 CPU (15 s from a warm cache)."""
 
 SAVED = ((0, 500e-6), (130_000, 1_200e-6))
 """Parameters of all players together -> seconds that a compiled step of a player is quicker than an eager one.
