@@ -16,13 +16,13 @@ from rlgan.optim.method import Method
 T = TypeVar("T")
 
 COMPILE_SECONDS = 50.0
-"""A cold compilation of a DDPG update on one core of an AVX2 CPU; from a warm cache it is a sixth of it."""
+"""A cold compilation of a DDPG update, rounded up from 44 and 46 s on a busy AVX2 CPU (15 s from a warm cache)."""
 
 SAVED = ((0, 500e-6), (130_000, 1_200e-6))
 """Parameters of all players together -> seconds that a compiled step of a player is quicker than an eager one.
 
-The least seen with `python scripts/benchmark.py update`: DDPG with 2x64 and batch 64, and with 2x256 and batch 256, one
-thread of an AVX2 CPU.
+Rounded down from 0.8 ms (DDPG with 2x64, batch 64) and 1.3 ms (2x256, batch 256) of CPU time, one thread of a busy AVX2
+CPU; `python scripts/benchmark.py update --clock cpu` measures both ways (a move is two steps). On CUDA: not measured.
 """
 
 
