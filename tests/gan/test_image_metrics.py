@@ -26,9 +26,7 @@ def standard(n: int, d: int, seed: int) -> Tensor:
 
 def test_frechet_distance_of_diagonal_gaussians() -> None:
     """|m|^2 + sum (s_i - t_i)^2 where both covariances are diagonal."""
-    s, t, m = torch.tensor(
-        [[1.0, 2.0, 0.5, 3.0], [1.5, 0.0, 0.5, 1.0], [0.3, -1.0, 0.0, 2.0]], dtype=torch.float64
-    )
+    s, t, m = torch.tensor([[1.0, 2.0, 0.5, 3.0], [1.5, 0.0, 0.5, 1.0], [0.3, -1.0, 0.0, 2.0]], dtype=torch.float64)
     x, y = standard(50, 4, 0) * s, standard(70, 4, 1) * t + m
     expected = float((m**2).sum() + ((s - t) ** 2).sum())
     assert frechet_distance(x, y) == pytest.approx(expected, rel=1e-9)
