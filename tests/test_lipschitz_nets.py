@@ -184,6 +184,16 @@ def test_an_orthogonal_network_is_1_lipschitz_for_all_weights_and_not_less(spec:
             assert steep.max() > 0.2
 
 
+def test_the_constant_scales_the_network_and_its_bound() -> None:
+    nets = []
+    for constant in (1.0, 7.0):
+        torch.manual_seed(1)
+        nets.append(OrthogonalSpec(hidden=(8,), constant=constant).build((2,), ()))
+    x = torch.randn(5, 2)
+    torch.testing.assert_close(nets[1](x), 7 * nets[0](x))
+    assert [net.lipschitz_bound() for net in nets] == [1.0, 7.0]
+
+
 def test_the_absolute_value_is_within_reach() -> None:
     """|x| = max(x, -x): GroupSort has it exactly, as no norm-constrained ReLU network has."""
     net = OrthogonalSpec(hidden=(2,), method="bjorck", iterations=40).build((1,), ()).double()
@@ -202,6 +212,7 @@ def test_the_absolute_value_is_within_reach() -> None:
         ({"hidden": (8, 9)}, r"^hidden = \[8, 9\]: .*group = 2"),
         ({"hidden": (0,)}, r"^hidden = \[0\]: "),
         ({"iterations": 0}, "^iterations = 0: "),
+        ({"constant": 0.0}, "^constant = 0.0: "),
     ],
 )
 def test_impossible_orthogonal_networks_name_themselves(options: dict[str, int], message: str) -> None:

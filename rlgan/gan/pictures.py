@@ -208,9 +208,9 @@ def trajectory(
         if len(finite):
             axes.plot(*finite[0], marker="o", color=colour, markersize=4, markerfacecolor="white")
             axes.plot(*finite[-1], marker="o", color=colour, markersize=4)
-            # A path that runs away must not shrink the others: nine tenths of its points are enough.
+            # A path that runs away must not shrink what it came from.
             distance = np.abs(finite - np.asarray(equilibrium)).max(1)
-            reach = max(reach, float(np.quantile(distance, 0.9)), float(distance[0]))
+            reach = max(reach, min(float(distance.max()), 4 * float(distance[0]) or np.inf))
     axes.plot(*equilibrium, marker="+", color=_INK, markersize=9)
     reach = 1.15 * (reach or 1.0)
     axes.set(

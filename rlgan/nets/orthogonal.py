@@ -99,7 +99,7 @@ class OrthonormalLinear(nn.Module):
 
 @final
 class OrthogonalMLP(nn.Module):
-    """Orthonormal linear layers with GroupSort between them: ``(batch, *inputs) -> (batch, *outputs)``, 1-Lipschitz."""
+    """`constant` times orthonormal layers with GroupSort between them: ``(batch, *inputs) -> (batch, *outputs)``."""
 
     def __init__(
         self,
@@ -109,21 +109,23 @@ class OrthogonalMLP(nn.Module):
         group: int,
         method: Orthonormal,
         iterations: int,
+        constant: float,
     ) -> None:
         super().__init__()
-        self.inputs, self.outputs, self.group = tuple(inputs), tuple(outputs), group
+        self.inputs, self.outputs = tuple(inputs), tuple(outputs)
+        self.group, self.constant = group, constant
         sizes = [math.prod(self.inputs), *hidden, math.prod(self.outputs)]
         self.layers = nn.ModuleList(OrthonormalLinear(m, n, method, iterations) for m, n in pairwise(sizes))
 
     def lipschitz_bound(self) -> float:
-        """1, to rounding, in the Euclidean norms of inputs and outputs."""
-        return 1.0
+        """`constant`, to rounding, in the Euclidean norms of inputs and outputs."""
+        return self.constant
 
     def forward(self, x: Tensor) -> Tensor:
         x = x.flatten(-len(self.inputs))
         for layer in self.layers[:-1]:
             x = group_sort(layer(x), self.group)
-        y: Tensor = self.layers[-1](x)
+        y: Tensor = self.layers[-1](x) * self.constant
         return y.unflatten(-1, self.outputs) if self.outputs else y.squeeze(-1)
 
 
@@ -132,8 +134,8 @@ class OrthogonalMLP(nn.Module):
 class OrthogonalSpec(NetworkSpec):
     """A perceptron that is 1-Lipschitz whatever its weights: a critic that needs ``lipschitz=none`` and no tuning.
 
-    Its dual is a true lower bound of W1 (of the two samples it is taken on). It cannot represent steeper functions, so
-    that a loss with labels or margins needs data on their scale. Batch and layer norm would break the bound.
+    With `constant` 1 its dual is a true lower bound of W1 (of the two samples it is taken on). Batch and layer norm
+    would break the bound.
 
     Args:
         hidden: widths of the hidden layers, multiples of `group`; equal widths keep the gradient's norm.
@@ -141,14 +143,20 @@ class OrthogonalSpec(NetworkSpec):
         method: ``cayley`` is orthonormal to rounding and quicker; ``bjorck`` reaches both determinants, is at most
             1-Lipschitz, and near orthonormal after enough iterations.
         iterations: of ``bjorck``.
+        constant: the network's Lipschitz constant K. It scales the Wasserstein loss and no more; of a loss with margins
+            or odds 1 / K is the distance over which the critic may change its mind, in the units of the data (the
+            temperature of Bethune et al. 2022, arXiv:2104.05097).
     """
 
     hidden: tuple[int, ...] = (64, 64, 64)
     group: int = 2
     method: Orthonormal = "cayley"
     iterations: int = 15
+    constant: float = 1.0
 
     def __post_init__(self) -> None:
+        if not 0 < self.constant < math.inf:
+            raise ValueError(f"constant = {self.constant}: the Lipschitz constant is positive, for example 1.0")
         if self.group < 2:
             raise ValueError(f"group = {self.group}: sorts at least 2 features, or the network is linear")
         if self.iterations < 1:
@@ -157,4 +165,5 @@ class OrthogonalSpec(NetworkSpec):
             raise ValueError(f"hidden = {list(self.hidden)}: widths must be multiples of group = {self.group}")
 
     def build(self, inputs: tuple[int, ...], outputs: tuple[int, ...]) -> OrthogonalMLP:
-        return OrthogonalMLP(inputs, outputs, tuple(self.hidden), self.group, self.method, self.iterations)
+        hidden = tuple(self.hidden)
+        return OrthogonalMLP(inputs, outputs, hidden, self.group, self.method, self.iterations, self.constant)

@@ -61,7 +61,8 @@ class Options:
 def pin(threads: int) -> None:
     """Give this process, and every library it will load, so many CPU threads.
 
-    XLA takes flags as advice only, so the process is also bound to as many cores where the system can do that.
+    XLA takes flags as advice only, so the process is also bound to as many cores where the system can do that: to the
+    last of those that it may run on, which `taskset` chooses.
     """
     for name in ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS", "NUMEXPR_NUM_THREADS"):
         os.environ[name] = str(threads)

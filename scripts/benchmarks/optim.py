@@ -124,6 +124,8 @@ def run(options: Options, report: Report) -> None:
     with_optax = peers.present(report, "jax", "optax")
     with_pytorch_optimizer = peers.present(report, "pytorch_optimizer")
     for title, shapes in (("Adam, 70k parameters in 6 tensors", SMALL), ("Adam, 10M parameters in one tensor", LARGE)):
+        if options.only not in title:
+            continue
         variants: dict[str, Variant] = {
             "torch.optim.Adam": torch_step(torch.optim.Adam, shapes),
             "torch.optim.Adam(foreach=True)": torch_step(torch.optim.Adam, shapes, foreach=True),
@@ -162,6 +164,8 @@ def against_bytes(options: Options, report: Report) -> None:
         "sgld": (sgld(1e-3), 16, {}),
     }
     title = "Every method compiled, 10M parameters: its time over that of its bytes at the rate of torch's fused Adam"
+    if options.only not in title:
+        return
     print(f"\n{title}\n  {'':34s}{'bytes':>7s}{'median us':>11s}{'times its bound':>17s}")
     fused = torch_step(torch.optim.Adam, LARGE, fused=True)
     fewer = replace(options, blocks=max(options.blocks // 4, 3))
