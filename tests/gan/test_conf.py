@@ -10,7 +10,7 @@ from omegaconf import OmegaConf
 
 from rlgan.gan.data import Cones, Data
 from rlgan.gan.lipschitz import GradientPenalty, Lipschitz
-from rlgan.nets import DCGANSpec, MLPSpec, NetworkSpec
+from rlgan.nets import DCGANSpec, MLPSpec, NetworkSpec, ResNetSpec
 from rlgan.runs.config import build, locate
 
 CONF = Path(__file__).parents[2] / "conf"
@@ -28,6 +28,7 @@ PRESETS: Mapping[str, NetworkSpec | Lipschitz | Data] = {
     "mlp_256": MLPSpec(hidden=(256, 256)),
     "mlp_400_300": MLPSpec(hidden=(400, 300)),
     "dcgan_layer": DCGANSpec(norm="layer"),
+    "resnet_critic": ResNetSpec(norm="none"),
 }
 
 

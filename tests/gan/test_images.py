@@ -1,5 +1,6 @@
 """Images of one's own: what is read, how it is said, what is refused, and that workers decide nothing."""
 
+import io
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -13,6 +14,7 @@ from PIL import Image
 from torch import Tensor
 
 from rlgan.gan.data import ArrayFile, Folder, HuggingFace, Images
+from tests.gan.small import assert_same, make, train, vectors
 
 
 def pixels(n: int = 10, side: int = 8, channels: int = 3) -> np.ndarray:
@@ -281,6 +283,23 @@ def test_what_workers_fetched_ahead_is_used(pair: tuple[Folder, Folder], monkeyp
     assert large.sample(6, g).shape == (6, 3, 4, 4)
     with pytest.raises(TypeError):
         large.sample(7, g)
+
+
+def test_a_run_on_decoded_images_goes_on_bit_for_bit(pair: tuple[Folder, Folder]) -> None:
+    """From a checkpoint, in a new process as it were: other workers, the same draws; and as from memory."""
+    memory, large = pair
+    straight = train(make(data=large), 5)
+    saved = io.BytesIO()
+    torch.save(straight.state_dict(), saved)
+    train(straight, 4)
+    saved.seek(0)
+    fresh = Folder(path=large.path, memory_mb=0, workers=2)
+    resumed = make(data=fresh)
+    resumed.load_state_dict(torch.load(saved, weights_only=True))
+    train(resumed, 4)
+    assert_same(vectors(straight), vectors(resumed))
+    assert_same(vectors(straight), vectors(train(make(data=memory), 9)))
+    resumed.close()
 
 
 def test_a_fault_in_a_worker_names_the_file(tmp_path: Path) -> None:
