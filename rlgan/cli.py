@@ -25,8 +25,8 @@ HELP = """\
 rlgan {version}: train a WGAN or a deterministic policy gradient agent.
 
 Usage: rlgan [key=value ...]          train
-       rlgan evaluate RUN             measure a checkpoint of a run (curvature=true: its players' loss surfaces too);
-                                      of a run with seeds=, a checkpoint of each
+       rlgan evaluate RUN             measure a checkpoint of a run in full (n=10000: of so many samples, which are
+                                      kept; curvature=true: its players' loss surfaces too); with seeds=, of each
 
 Nine commands worth copying:
   rlgan                                                        a WGAN on the ring of 8 Gaussians
@@ -220,7 +220,7 @@ def _verdict(outcomes: list[dict[str, Any]], many: bool) -> int:
 
 
 def evaluate(arguments: Sequence[str]) -> int:
-    """`evaluate RUN [checkpoint=best|last|<step>] [curvature=true] [key=value ...]`; returns the exit code."""
+    """`evaluate RUN [checkpoint=best|last|<step>] [curvature=true] [n=...] [key=value ...]`; returns the exit code."""
     from rlgan.runs.compose import changes, parse, quoted
 
     # A run's name holds an `=` itself (`..._seed=0`); a slash before it, or its being there, tells it from a setting.
@@ -232,17 +232,20 @@ def evaluate(arguments: Sequence[str]) -> int:
     path = Path(words[0])
     config = read_config(path)
     which, curvature = "best", False
+    n: int | None = None
     rest: list[str] = []
     for item in arguments:
         if item.startswith("checkpoint="):
             which = str(parse(item).value())
         elif item.startswith("curvature="):
             curvature = _switch(item)
+        elif item.startswith("n="):
+            n = _count(item)
         elif item not in words:
             rest.append(quoted(item))
     for item in rest:
         key = item.split("=")[0]
-        if close := difflib.get_close_matches(key, ["checkpoint", "curvature"], n=1, cutoff=0.75):
+        if close := difflib.get_close_matches(key, ["checkpoint", "curvature", "n"], n=1, cutoff=0.75):
             raise ConfigError(f"{item.replace('=', ' = ', 1)}: there is no such key; did you mean {close[0]}?")
     starts = read_starts(path)
     values = changes(rest, starts[0]["choices"] if starts else {})
@@ -252,9 +255,9 @@ def evaluate(arguments: Sequence[str]) -> int:
     if config.get("seeds") is not None:
         from rlgan.runs.seeds import seeds_table
 
-        print(seeds_table(evaluate_seeds(path, which, values, curvature)))
+        print(seeds_table(evaluate_seeds(path, which, values, curvature, n)))
         return 0
-    result = evaluate_run(path, which, values, curvature)
+    result = evaluate_run(path, which, values, curvature, n)
     print(f"checkpoint: {which}, step {result.metrics['step']:.0f}", file=sys.stderr)
     print(table(result.metrics))
     if result.curvature:
@@ -270,6 +273,15 @@ def _switch(item: str) -> bool:
     value = parse(item).value()
     if not isinstance(value, bool):
         raise ConfigError(f"{item.replace('=', ' = ', 1)}: is a switch; use true or false")
+    return value
+
+
+def _count(item: str) -> int:
+    from rlgan.runs.compose import parse
+
+    value = parse(item).value()
+    if not isinstance(value, int) or isinstance(value, bool) or value < 1:
+        raise ConfigError(f"{item.replace('=', ' = ', 1)}: must be a number of samples, for example n=10000")
     return value
 
 

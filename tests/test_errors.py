@@ -100,9 +100,9 @@ def test_a_mistake_is_one_line_that_names_key_value_and_remedy(
 
 def test_a_batch_larger_than_the_data_set(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
-    ended = rlgan("data=digits", "batch_size=1798")
+    ended = rlgan("data=digits", "batch_size=1439")
     assert ended.code == 2 and len(ended.err.splitlines()) == 1 and not list(tmp_path.iterdir())
-    assert "batch_size = 1798: larger than the data set (1,797 samples); use at most 1797" in ended.err
+    assert "batch_size = 1439: larger than the data set (1,438 samples); use at most 1438" in ended.err
 
 
 #: What a run of DDPG cannot become when it is resumed.

@@ -10,7 +10,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cached_property, lru_cache
-from typing import TYPE_CHECKING, NamedTuple, final
+from typing import TYPE_CHECKING, final
 
 import numpy as np
 import torch
@@ -26,6 +26,7 @@ from rlgan.gan.metrics.transport import PRIMAL_LIMIT, wasserstein_primal, wasser
 from rlgan.gan.pictures import image_grid, mode_bars, neighbour_grid, plane, trajectory
 from rlgan.runs.errors import Diverged
 from rlgan.runs.seeding import Generators
+from rlgan.runs.task import Examination
 
 if TYPE_CHECKING:
     from rlgan.runs.task import Picture
@@ -115,14 +116,6 @@ class Subject:
         with evaluating(self.critic) as critic:
             blocks = [critic(block.to(self.device, self.dtype)) for block in x.split(_BLOCK)]
         return torch.cat(blocks)
-
-
-class Full(NamedTuple):
-    """A full evaluation: numbers and pictures by tag, arrays by name."""
-
-    metrics: dict[str, float]
-    pictures: dict[str, Picture]
-    arrays: dict[str, NDArray[np.float32]]
 
 
 @final
@@ -280,7 +273,7 @@ def pictures(subject: Subject, w1: float | None = None) -> dict[str, Picture]:
     return {"samples/generator": picture}
 
 
-def full(subject: Subject, n: int = FULL_SAMPLES) -> Full:
+def full(subject: Subject, n: int = FULL_SAMPLES) -> Examination:
     """Everything that can be said of a checkpoint, from `n` samples of every average.
 
     Beyond `quick`: all image measures and modes from n samples; sliced W1 of n where n is above 2,048; what real
@@ -325,7 +318,7 @@ def full(subject: Subject, n: int = FULL_SAMPLES) -> Full:
         if first and isinstance(data, Mixture):
             coverage = mode_coverage(samples, data.modes, data.sigma)
             drawn["samples/modes"] = mode_bars(coverage, step=subject.step)
-    return Full(metrics, {**pictures(subject, metrics["wasserstein/primal"]), **drawn}, arrays)
+    return Examination(metrics, {**pictures(subject, metrics["wasserstein/primal"]), **drawn}, arrays)
 
 
 @final

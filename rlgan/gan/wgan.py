@@ -37,7 +37,7 @@ from rlgan.optim.precision import bfloat16, bfloat16_note
 from rlgan.runs.errors import Diverged
 from rlgan.runs.seeding import Generators
 from rlgan.runs.settings import Settings
-from rlgan.runs.task import Play, Request, Stackable, Together
+from rlgan.runs.task import Examination, Play, Request, Stackable, Together
 
 if TYPE_CHECKING:
     from rlgan.runs.task import Picture
@@ -289,6 +289,9 @@ class WGAN(Stackable):
 
     def pictures(self) -> dict[str, Picture]:
         return {**evaluation.pictures(self.subject, self._primal), **self._path.pictures()}
+
+    def examine(self, n: int | None = None) -> Examination:
+        return evaluation.full(self.subject, evaluation.FULL_SAMPLES if n is None else n)
 
     def curvature(self) -> dict[str, Landscape]:
         batch = self.batch(Generators(self.generators.seed("curvature")), CURVATURE_SAMPLES)

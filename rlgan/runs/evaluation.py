@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import dataclasses
+import io
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 
 from rlgan.runs.checkpoint import Checkpoints
@@ -19,6 +21,7 @@ from rlgan.runs.landscape import draw
 from rlgan.runs.logger import picture_name, rasterise
 from rlgan.runs.session import put, stored_config
 from rlgan.runs.statistics import over_seeds
+from rlgan.runs.task import Examination, Task
 
 
 @dataclass(frozen=True)
@@ -37,9 +40,15 @@ class Evaluation:
 
 
 def evaluate_run(
-    path: Path, which: str = "best", changes: Mapping[str, Any] | None = None, curvature: bool = False
+    path: Path,
+    which: str = "best",
+    changes: Mapping[str, Any] | None = None,
+    curvature: bool = False,
+    n: int | None = None,
 ) -> Evaluation:
-    """Evaluate a checkpoint; writes RUN/evaluation.json and RUN/evaluation/<tag>.png, and changes nothing else.
+    """Evaluate a checkpoint in full, and change nothing of the run.
+
+    Writes RUN/evaluation.json, RUN/evaluation/<tag>.png and, of a task that draws samples, RUN/evaluation/samples.npz.
 
     A run that is still being trained may be evaluated.
 
@@ -48,6 +57,7 @@ def evaluate_run(
         which: `best`, `last` or a step.
         changes: values by dotted key that replace stored ones.
         curvature: measure the loss surface of each player as well, and draw RUN/evaluation/curvature_<player>.png.
+        n: samples to draw; None is the task's own number.
 
     Raises:
         RunError: this is no run, or it has no such checkpoint.
@@ -68,8 +78,7 @@ def evaluate_run(
                 f"curvature = true: the task {type(task).__name__} has no players' losses to look at; leave it out, or "
                 "give the task a method `curvature` (see rlgan.runs.task)"
             )
-        metrics = {tag: float(value) for tag, value in task.evaluate().items()}
-        pictures = task.pictures()
+        metrics, pictures, arrays = _examined(task, n)
     finally:
         task.close()
     step = checkpoint.manifest.step
@@ -88,15 +97,32 @@ def evaluate_run(
     if curvature:
         record["curvature"] = result.curvature
     write_json(path / "evaluation.json", record)
-    for tag, picture in pictures.items():
-        folder = path / "evaluation"
+    folder = path / "evaluation"
+    if pictures or arrays:
         folder.mkdir(exist_ok=True)
+    if arrays:
+        stream = io.BytesIO()
+        np.savez_compressed(stream, **dict(arrays))  # type: ignore[arg-type]
+        write_atomically(folder / "samples.npz", stream.getvalue())
+    for tag, picture in pictures.items():
         write_atomically(folder / f"{picture_name(tag)}.png", rasterise(picture)[0])
     return result
 
 
+def _examined(task: Task, n: int | None) -> Examination:
+    try:
+        found = task.examine(n)
+    except ValueError as error:
+        raise ConfigError(str(error)) from error
+    return found._replace(metrics={tag: float(value) for tag, value in found.metrics.items()})
+
+
 def evaluate_seeds(
-    path: Path, which: str = "best", changes: Mapping[str, Any] | None = None, curvature: bool = False
+    path: Path,
+    which: str = "best",
+    changes: Mapping[str, Any] | None = None,
+    curvature: bool = False,
+    n: int | None = None,
 ) -> dict[str, dict[str, float]]:
     """`evaluate_run` of every seed of a run with `seeds=`, and RUN/evaluation.json over them.
 
@@ -107,7 +133,7 @@ def evaluate_seeds(
         RunError, ConfigError: as `evaluate_run`, for any of the seeds.
     """
     seeds = build_settings(stored_config(path)).every_seed
-    found = [evaluate_run(path / f"seed={seed}", which, changes, curvature).metrics for seed in seeds]
+    found = [evaluate_run(path / f"seed={seed}", which, changes, curvature, n).metrics for seed in seeds]
     figures = over_seeds(found)
     write_json(path / "evaluation.json", {"checkpoint": which, "seeds": seeds, "metrics": figures})
     return figures

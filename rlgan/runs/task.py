@@ -6,16 +6,32 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Generator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, ClassVar, Literal, NamedTuple, Self, TypeAlias, TypeVar
 
+from rlgan.runs.errors import ConfigError
 from rlgan.runs.settings import Settings
 
 if TYPE_CHECKING:
     import numpy as np
     from matplotlib.figure import Figure
+    from numpy.typing import NDArray
 
     from rlgan.runs.landscape import Landscape
 
 Picture: TypeAlias = "Figure | np.ndarray"
 T = TypeVar("T")
+
+
+class Examination(NamedTuple):
+    """What `Task.examine` found.
+
+    Args:
+        metrics: numbers by tag.
+        pictures: pictures by tag.
+        arrays: samples, by name.
+    """
+
+    metrics: dict[str, float]
+    pictures: dict[str, Picture]
+    arrays: Mapping[str, NDArray[Any]]
 
 
 class Request(NamedTuple):
@@ -105,6 +121,16 @@ class Task(ABC):
     def pictures(self) -> dict[str, Picture]:
         """Pictures of the present state: matplotlib figures or uint8 arrays (height, width, channels), under tags."""
         return {}
+
+    def examine(self, n: int | None = None) -> Examination:
+        """Everything that can be said of the present state, for `evaluate RUN`; as `evaluate` where there is no more.
+
+        Args:
+            n: samples (episodes, ...) to draw; None is the task's own number.
+        """
+        if n is not None:
+            raise ConfigError(f"n = {n}: the task {type(self).__name__} draws no samples; leave it out")
+        return Examination(self.evaluate(), self.pictures(), {})
 
     def curvature(self) -> Mapping[str, Landscape]:
         """The loss surface of each player at the present state, under their names; for `evaluate RUN curvature=true`.
