@@ -1,7 +1,7 @@
 """The optimizer module that both halves share: vectors, the step, the players and their games."""
 
 from rlgan.optim.accelegrad import AcceleGrad
-from rlgan.optim.averaging import EMA, Average, NoAverage, Periodic, RunEMA, Uniform, Weighted
+from rlgan.optim.averaging import EMA, Average, NoAverage, Periodic, RunEMA, Several, Uniform, Weighted
 from rlgan.optim.eager_field import EagerField
 from rlgan.optim.field import Field, Losses, Metrics, Nets, NonFinite, Position, Report
 from rlgan.optim.from_torch import TorchMethod, from_torch
@@ -118,6 +118,7 @@ __all__ = [
     "Report",
     "RunEMA",
     "Schedule",
+    "Several",
     "Simplex",
     "Simultaneous",
     "SpectralBall",

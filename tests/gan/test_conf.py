@@ -10,11 +10,12 @@ from omegaconf import OmegaConf
 
 from rlgan.gan.data import Cones, Data
 from rlgan.gan.lipschitz import GradientPenalty, Lipschitz
+from rlgan.gan.losses import GANLoss
 from rlgan.nets import DCGANSpec, MLPSpec, NetworkSpec, ResNetSpec
 from rlgan.runs.config import build, locate
 
 CONF = Path(__file__).parents[2] / "conf"
-GROUPS = {"network": NetworkSpec, "data": Data, "lipschitz": Lipschitz}
+GROUPS = {"network": NetworkSpec, "data": Data, "lipschitz": Lipschitz, "loss": GANLoss}
 OPTIONS = [(group, path) for group in GROUPS for path in sorted((CONF / group).glob("*.yaml"))]
 
 
