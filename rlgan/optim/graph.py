@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import shutil
 from collections.abc import Callable, Sequence
@@ -97,6 +98,7 @@ def one_graph(function: Callable[..., T], device: torch.device) -> Callable[...,
         return function(*args)
 
     keep_graphs()
+    logging.getLogger("torch._inductor.ir").addFilter(_worth_saying)
     run.__code__ = run.__code__.replace()
     options: dict[str, Any] = {"guard_filter_fn": lambda guards: [g.guard_type == "TENSOR_MATCH" for g in guards]}
     if device.type == "cpu":
@@ -108,6 +110,11 @@ def one_graph(function: Callable[..., T], device: torch.device) -> Callable[...,
         options["triton.cudagraphs"] = True
     compiled: Callable[..., T] = torch.compile(run, fullgraph=True, dynamic=False, options=options)
     return compiled
+
+
+def _worth_saying(record: logging.LogRecord) -> bool:
+    """Not that one kernel of many (a solve, a random draw) is called by a slower way."""
+    return "missing a c-shim" not in record.getMessage()
 
 
 def cuda_graphs(device: torch.device) -> bool:
