@@ -247,6 +247,25 @@ def test_a_signal_saves_every_seed_and_the_same_command_goes_on(
 
 
 @pytest.mark.parametrize(
+    ("folder", "change", "says"),
+    [
+        ("seed=0", "seeds=2", "seeds = 2: {} is the run of a single seed"),
+        ("", "seeds=null", "seeds = None: {} is a run of several seeds"),
+        ("", "seed=3", "seed = 3: {} is a run of several seeds"),
+    ],
+)
+def test_one_seed_does_not_become_several(group: Path, folder: str, change: str, says: str) -> None:
+    ended = rlgan(f"resume={group / folder}", change)
+    assert ended.code == 2 and says.format(group / folder) in ended.err
+
+
+def test_a_run_of_several_seeds_takes_on_more_of_them(group: Path) -> None:
+    ended = rlgan(f"resume={group}", "seeds=[2,5,9]")
+    assert ended.code == 0 and "3 of 3 seeds finished" in ended.out
+    assert summary(group / "seed=9")["step"] == 20
+
+
+@pytest.mark.parametrize(
     ("value", "says"),
     [
         ("0", "seeds = 0: must be at least 1"),

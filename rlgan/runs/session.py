@@ -90,9 +90,13 @@ def resume(path: Path, changes: Mapping[str, Any], overrides: Sequence[str]) -> 
         ConfigError, RunError: it cannot go on.
     """
     config = stored_config(path)
+    several = config.get("seeds") is not None
     for key, value in changes.items():
         put(config, key, value)
-    build_settings(config)
+    if several != (build_settings(config).seeds is not None) or (several and "seed" in changes):
+        what = f"seeds = {config['seeds']}" if "seeds" in changes else f"seed = {config['seed']}"
+        kind = "a run of several seeds" if several else "the run of a single seed"
+        raise ConfigError(f"{what}: {path} is {kind} and goes on as one; start a new run")
     run = RunDirectory.open(path)
     try:
         starts = read_starts(path)
