@@ -152,7 +152,7 @@ def _play(actor: nn.Module, envs: list, id: str, seed: int, max_steps: int, judg
         # All rows pass through the networks, also those that have ended: one shape, whatever the number still running.
         seen = torch.from_numpy(obs).to(parameter)
         with torch.no_grad():
-            chosen = actor(seen)
+            chosen = actor(seen).detach()
         if judge is not None:
             promised.append(judge.q(seen, chosen.clamp(-1.0, 1.0)))
         actions: np.ndarray = chosen.cpu().numpy().astype(np.float32, copy=False)

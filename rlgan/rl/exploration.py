@@ -117,7 +117,7 @@ class Explorer(ABC):
             action: torch.Tensor = self.actor(obs)
         for module, mode in zip(self._batch_norms, training, strict=True):
             module.training = mode
-        return action
+        return action.detach()
 
     def _policy(self, obs: np.ndarray | torch.Tensor) -> np.ndarray:
         return self._answer(self._input(obs)).cpu().numpy().astype(np.float32, copy=False)
