@@ -17,6 +17,7 @@ from rlgan.nets.mlp import MLP, Actor, MLPSpec, QCritic
 from rlgan.nets.orthogonal import OrthogonalMLP, OrthogonalSpec
 from rlgan.nets.resnet import ResNetCritic, ResNetGenerator, ResNetSpec
 from rlgan.nets.spectral import spectrally_normalised
+from rlgan.nets.twin import PairedCritic, TwinQCritic, twin
 
 __all__ = [
     "DDPG_FINAL_BOUND",
@@ -34,11 +35,14 @@ __all__ = [
     "OrthogonalMLP",
     "OrthogonalSpec",
     "Output",
+    "PairedCritic",
     "PointSpec",
     "QCritic",
     "ResNetCritic",
     "ResNetGenerator",
     "ResNetSpec",
+    "TwinQCritic",
     "initialise",
     "spectrally_normalised",
+    "twin",
 ]

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from typing import Any
+from collections.abc import Callable
+from typing import Any, ClassVar
 
 from torch import Tensor, nn
 
@@ -20,6 +21,8 @@ class Agent(ABC):
 
     #: gamma, in [0, 1].
     discount: float
+    #: Whether the losses want `Transition.noise`: standard normal draws of the shape of the actions.
+    noisy: ClassVar[bool] = False
 
     def actor(self, network: Any, obs_dim: int, action_dim: int) -> nn.Module:
         """mu: (batch, obs_dim) -> (batch, action_dim) in [-1, 1], built from a specification of rlgan.nets."""
@@ -39,6 +42,24 @@ class Agent(ABC):
     def actor_loss(self, nets: Nets, batch: Transition) -> tuple[Tensor, Metrics]:
         """What the actor minimises, a scalar, and metrics."""
 
+    def td_error(self, nets: Nets, batch: Transition) -> Tensor:
+        """|y - Q(s, a)| of every transition, (batch,): what prioritised replay goes by. Only that needs it."""
+        raise NotImplementedError(f"{type(self).__name__} has no td_error")
+
+    def value(self, critic: Callable[..., Tensor], obs: Tensor, action: Tensor) -> Tensor:
+        """Q(s, a) as the actor is led by it, (batch,): for pictures and for the critic's bias."""
+        return critic(obs, action)
+
+    def bootstrap(self, batch: Transition) -> float | Tensor:
+        """gamma, or of windows of several steps gamma^m, (batch,)."""
+        return batch.discount if batch.discount.ndim else self.discount
+
     def losses(self) -> Losses:
         """Both, the critic first."""
         return Losses({"critic": self.critic_loss, "actor": self.actor_loss})
+
+
+def check_discount(discount: float) -> None:
+    """Raise ValueError unless gamma lies in [0, 1]."""
+    if not 0 <= discount <= 1:
+        raise ValueError(f"discount = {discount}: gamma lies in [0, 1], for example 0.99")

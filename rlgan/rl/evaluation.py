@@ -1,5 +1,7 @@
 """Deterministic evaluation of an actor on environments of its own, and the statistics of its returns."""
 
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import cast
 
@@ -12,13 +14,44 @@ from rlgan.rl.envs import ActionMap, Environment
 from rlgan.runs.errors import Diverged
 from rlgan.runs.statistics import bootstrap_interval, interquartile_mean
 
+UNSEEN = 0.1
+"""Of the return after a state of an episode that was cut off, the share that may be unseen for `Evaluation.q_bias`."""
+
+
+@dataclass(frozen=True)
+class Judge:
+    """A critic to be compared with the returns that followed.
+
+    Args:
+        critic: the network.
+        value: `value(critic, obs, action)` is Q, (B,): an agent's `value`.
+        discount: gamma.
+    """
+
+    critic: nn.Module
+    value: Callable[[nn.Module, torch.Tensor, torch.Tensor], torch.Tensor]
+    discount: float
+
+    def q(self, obs: torch.Tensor, action: torch.Tensor) -> np.ndarray:
+        """Q(s, a), (B,), for (B, obs_dim) and (B, action_dim)."""
+        with torch.no_grad():
+            return self.value(self.critic, obs, action).double().cpu().numpy()
+
 
 @dataclass(frozen=True)
 class Evaluation:
-    """Undiscounted returns and lengths, both (episodes,); their spread is over episodes, not over seeds."""
+    """Undiscounted returns and lengths, both (episodes,); their spread is over episodes, not over seeds.
+
+    `q_bias` is the critic's, where one was judged: the mean over the states that the episodes visited of
+    Q(s_t, mu(s_t)) - Z_t, Z_t the discounted return that followed; positive where the critic promises too much. An
+    episode that was cut off (a time limit) lacks its tail: in its place Z_t has gamma^(T-t) Q(s_T, mu(s_T)), the
+    critic's own word, and states where this weighs more than `UNSEEN`, gamma^(T-t) > 0.1, are left out. None where that
+    leaves no state: at gamma = 0.99 cut-off episodes must have 230 steps.
+    """
 
     returns: np.ndarray
     lengths: np.ndarray
+    q_bias: float | None = None
 
     @property
     def mean(self) -> float:
@@ -49,7 +82,21 @@ class Evaluation:
             "return/eval_low": low,
             "return/eval_high": high,
             "return/eval_length": float(self.lengths.mean()),
+            **({} if self.q_bias is None else {"critic/q_bias": self.q_bias}),
         }
+
+
+@contextmanager
+def in_evaluation_mode(*networks: nn.Module) -> Iterator[None]:
+    """Batch norm and the like as in evaluation; every module's own mode is restored."""
+    modes = [(module, module.training) for network in networks for module in network.modules()]
+    for module, _ in modes:
+        module.training = False
+    try:
+        yield
+    finally:
+        for module, training in modes:
+            module.training = training
 
 
 def evaluate(
@@ -58,6 +105,7 @@ def evaluate(
     episodes: int = 20,
     seed: int = 0,
     max_steps: int = 100_000,
+    judge: Judge | None = None,
 ) -> Evaluation:
     """Play `episodes` episodes with a = mu(s), without noise, all at once, each in an environment of its own.
 
@@ -71,6 +119,7 @@ def evaluate(
         episodes: how many.
         seed: episode i starts from `seed + i`.
         max_steps: length at which an episode without a time limit is cut.
+        judge: the critic whose bias is measured on the way.
 
     Raises:
         ValueError: episodes below 1.
@@ -79,18 +128,15 @@ def evaluate(
     if episodes < 1:
         raise ValueError(f"episodes = {episodes}: must be at least 1, for example 20")
     envs = [environment.make_one() for _ in range(episodes)]
-    modes = [(module, module.training) for module in actor.modules()]
-    actor.eval()
     try:
-        return _play(actor, envs, environment.id, seed, max_steps)
+        with in_evaluation_mode(actor, *(() if judge is None else (judge.critic,))):
+            return _play(actor, envs, environment.id, seed, max_steps, judge)
     finally:
-        for module, training in modes:
-            module.training = training
         for env in envs:
             env.close()
 
 
-def _play(actor: nn.Module, envs: list, id: str, seed: int, max_steps: int) -> Evaluation:
+def _play(actor: nn.Module, envs: list, id: str, seed: int, max_steps: int, judge: Judge | None) -> Evaluation:
     scale = ActionMap(envs[0].action_space)
     parameter = next(iter(actor.parameters()))
     obs = np.stack([np.asarray(env.reset(seed=seed + i)[0]).reshape(-1) for i, env in enumerate(envs)]).astype(
@@ -98,10 +144,22 @@ def _play(actor: nn.Module, envs: list, id: str, seed: int, max_steps: int) -> E
     )
     returns, lengths = np.zeros(len(envs)), np.zeros(len(envs), dtype=np.int64)
     running = list(range(len(envs)))
-    while running and lengths[running[0]] < max_steps:
-        # All rows pass through the actor, also those that have ended: one shape, whatever the number still running.
+    promised: list[np.ndarray] = []
+    rewards: list[list[float]] = [[] for _ in envs]
+    open_end = np.ones(len(envs), dtype=np.bool_)
+
+    def answer() -> np.ndarray:
+        # All rows pass through the networks, also those that have ended: one shape, whatever the number still running.
+        seen = torch.from_numpy(obs).to(parameter)
         with torch.no_grad():
-            action = actor(torch.from_numpy(obs).to(parameter)).detach().cpu().numpy().astype(np.float32, copy=False)
+            chosen = actor(seen).detach()
+        if judge is not None:
+            promised.append(judge.q(seen, chosen.clamp(-1.0, 1.0)))
+        actions: np.ndarray = chosen.cpu().numpy().astype(np.float32, copy=False)
+        return actions
+
+    while running and lengths[running[0]] < max_steps:
+        action = answer()
         _check("action", action, lengths, id)
         scaled = scale(np.minimum(np.maximum(action, -1.0), 1.0))
         still = []
@@ -110,12 +168,36 @@ def _play(actor: nn.Module, envs: list, id: str, seed: int, max_steps: int) -> E
             obs[i] = np.asarray(raw).reshape(-1)
             returns[i] += float(reward)
             lengths[i] += 1
+            rewards[i].append(float(reward))
+            open_end[i] = not terminated
             if not (terminated or truncated):
                 still.append(i)
         running = still
         _check("observation", obs, lengths, id)
         _check("return", returns[:, None], lengths, id)
-    return Evaluation(returns, lengths)
+    if judge is None:
+        return Evaluation(returns, lengths)
+    answer()  # for the values of the last observations
+    promises = np.stack(promised, 1)
+    errors = [q_errors(promises[i], np.array(rewards[i]), judge.discount, bool(open_end[i])) for i in range(len(envs))]
+    every = np.concatenate(errors)
+    return Evaluation(returns, lengths, float(every.mean()) if len(every) else None)
+
+
+def q_errors(promised: np.ndarray, reward: np.ndarray, discount: float, cut: bool) -> np.ndarray:
+    """Q(s_t, mu(s_t)) - Z_t of the states of one episode for which Z_t is known well enough (`Evaluation.q_bias`).
+
+    Args:
+        promised: Q(s_t, mu(s_t)) at t = 0, ..., T, of the last observation too (T + 1,); what follows is ignored.
+        reward: (T,).
+        discount: gamma.
+        cut: whether the episode could have gone on.
+    """
+    steps = len(reward)
+    tail = float(promised[steps]) if cut else 0.0
+    unseen = discount ** np.arange(steps, 0, -1.0) if cut else np.zeros(steps)
+    errors: np.ndarray = promised[:steps] - discounted_returns(reward, discount, tail)
+    return errors[unseen <= UNSEEN]
 
 
 def _check(what: str, values: np.ndarray, lengths: np.ndarray, id: str) -> None:
@@ -133,23 +215,21 @@ class Trace:
     q: np.ndarray
 
 
-def discounted_returns(reward: np.ndarray, discount: float) -> np.ndarray:
-    """Z_t = sum_k discount^k r_{t+k} of the rewards (T,) of one episode; (T,)."""
+def discounted_returns(reward: np.ndarray, discount: float, tail: float = 0.0) -> np.ndarray:
+    """Z_t = sum_k discount^k r_{t+k} of the rewards (T,) of one episode, and `tail` after the last; (T,)."""
     returns = np.empty(len(reward))
-    following = 0.0
+    following = tail
     for t in range(len(reward) - 1, -1, -1):
         following = returns[t] = float(reward[t]) + discount * following
     return returns
 
 
-def record(
-    actor: nn.Module, critic: nn.Module, environment: Environment, seed: int = 0, max_steps: int = 10_000
-) -> Trace:
+def record(actor: nn.Module, judge: Judge, environment: Environment, seed: int = 0, max_steps: int = 10_000) -> Trace:
     """Play one deterministic episode in an environment of its own and keep it, with the critic's values.
 
     Args:
         actor: obs (B, obs_dim) -> action (B, action_dim) in [-1, 1].
-        critic: Q, (B, obs_dim), (B, action_dim) -> (B,).
+        judge: the critic.
         environment: which environment.
         seed: of its start state.
         max_steps: length at which an episode without a time limit is cut.
@@ -157,26 +237,22 @@ def record(
     env = environment.make_one()
     scale = ActionMap(cast(spaces.Box, env.action_space))
     parameter = next(iter(actor.parameters()))
-    modes = [(module, module.training) for net in (actor, critic) for module in net.modules()]
-    for module, _ in modes:
-        module.training = False
     rewards: list[float] = []
     actions: list[np.ndarray] = []
     values: list[float] = []
     try:
-        raw, ended = env.reset(seed=seed)[0], False
-        while not ended and len(rewards) < max_steps:
-            obs = torch.from_numpy(np.asarray(raw, dtype=np.float32).reshape(1, -1)).to(parameter)
-            with torch.no_grad():
-                chosen = actor(obs)
-                values.append(float(critic(obs, chosen)))
-            action = np.clip(chosen.cpu().numpy().astype(np.float32), -1.0, 1.0)
-            raw, reward, terminated, truncated, _ = env.step(scale(action)[0])
-            rewards.append(float(reward))
-            actions.append(action[0])
-            ended = bool(terminated or truncated)
+        with in_evaluation_mode(actor, judge.critic):
+            raw, ended = env.reset(seed=seed)[0], False
+            while not ended and len(rewards) < max_steps:
+                obs = torch.from_numpy(np.asarray(raw, dtype=np.float32).reshape(1, -1)).to(parameter)
+                with torch.no_grad():
+                    chosen = actor(obs)
+                values.append(float(judge.q(obs, chosen)[0]))
+                action = np.clip(chosen.cpu().numpy().astype(np.float32), -1.0, 1.0)
+                raw, reward, terminated, truncated, _ = env.step(scale(action)[0])
+                rewards.append(float(reward))
+                actions.append(action[0])
+                ended = bool(terminated or truncated)
     finally:
-        for module, training in modes:
-            module.training = training
         env.close()
     return Trace(np.array(rewards), np.stack(actions), np.array(values))

@@ -39,7 +39,7 @@ class Exploration(ABC):
             action_dim: length of an action.
             generator: a CPU generator; the explorer seeds its own from it, once, here.
             actor: obs (B, obs_dim) -> action (B, action_dim) in [-1, 1]. Its parameters are read at every use, so that
-                training them in place is seen; it is used in the mode (train, eval) that it is in.
+                training them in place is seen. Batch norm acts by its running averages.
             horizon: environment steps that the run is planned to take, for the schedules.
         """
 
@@ -65,6 +65,7 @@ class Explorer(ABC):
         self._horizon = horizon
         like = next(iter(actor.parameters()))
         self._dtype, self._device = like.dtype, like.device
+        self._batch_norms = [module for module in actor.modules() if isinstance(module, nn.modules.batchnorm._NormBase)]
 
     @property
     def factor(self) -> float:
@@ -107,10 +108,30 @@ class Explorer(ABC):
         tensor = torch.from_numpy(obs) if isinstance(obs, np.ndarray) else obs
         return tensor.to(self._device, self._dtype)
 
-    def _policy(self, obs: np.ndarray | torch.Tensor) -> np.ndarray:
+    def _answer(self, obs: torch.Tensor) -> torch.Tensor:
+        """The actor's own actions (B, action_dim) for obs (B, obs_dim)."""
+        training = [module.training for module in self._batch_norms]
+        for module in self._batch_norms:
+            module.training = False
         with torch.no_grad():
-            action: torch.Tensor = self.actor(self._input(obs))
-        return action.detach().cpu().numpy().astype(np.float32, copy=False)
+            action: torch.Tensor = self.actor(obs)
+        for module, mode in zip(self._batch_norms, training, strict=True):
+            module.training = mode
+        return action.detach()
+
+    def _policy(self, obs: np.ndarray | torch.Tensor) -> np.ndarray:
+        return self._answer(self._input(obs)).cpu().numpy().astype(np.float32, copy=False)
+
+
+class ActionNoise(Explorer):
+    """a = clip(mu(s) + noise, -1, 1)."""
+
+    @abstractmethod
+    def noise(self) -> np.ndarray:
+        """The noise of the coming step, (n, action_dim) float32; `observe` moves on to the next."""
+
+    def act(self, obs: np.ndarray | torch.Tensor) -> np.ndarray:
+        return clip(self._policy(obs) + self.noise())
 
 
 class NoiseStreams:
@@ -238,16 +259,16 @@ class Gaussian(Exploration):
         return _GaussianNoise(self, NoiseStreams(num_envs, action_dim, generator), actor, horizon)
 
 
-class _GaussianNoise(Explorer):
+class _GaussianNoise(ActionNoise):
     def __init__(self, spec: Gaussian, streams: NoiseStreams, actor: nn.Module, horizon: int) -> None:
         super().__init__(actor, len(streams.generators), spec.schedule, horizon)
         self._sigma = spec.sigma
         self._streams = streams
         self._used = False
 
-    def act(self, obs: np.ndarray | torch.Tensor) -> np.ndarray:
+    def noise(self) -> np.ndarray:
         self._used = True
-        return clip(self._policy(obs) + np.float32(self._sigma * self.factor) * self._streams.now())
+        return np.float32(self._sigma * self.factor) * self._streams.now()
 
     def observe(self, ended: np.ndarray, valid: np.ndarray) -> None:
         super().observe(ended, valid)
@@ -314,7 +335,7 @@ class OrnsteinUhlenbeck(Exploration):
         return _OrnsteinUhlenbeckNoise(self, NoiseStreams(num_envs, action_dim, generator), actor, horizon)
 
 
-class _OrnsteinUhlenbeckNoise(Explorer):
+class _OrnsteinUhlenbeckNoise(ActionNoise):
     def __init__(self, spec: OrnsteinUhlenbeck, streams: NoiseStreams, actor: nn.Module, horizon: int) -> None:
         super().__init__(actor, len(streams.generators), spec.schedule, horizon)
         self._spec = spec
@@ -322,11 +343,11 @@ class _OrnsteinUhlenbeckNoise(Explorer):
         self._x = np.zeros_like(streams.now())
         self._next: np.ndarray | None = None
 
-    def act(self, obs: np.ndarray | torch.Tensor) -> np.ndarray:
+    def noise(self) -> np.ndarray:
         spec = self._spec
         scale = np.float32(spec.sigma * self.factor * spec.dt**0.5)
         self._next = np.float32(1.0 - spec.theta * spec.dt) * self._x + scale * self._streams.now()
-        return clip(self._policy(obs) + self._next)
+        return self._next
 
     def observe(self, ended: np.ndarray, valid: np.ndarray) -> None:
         super().observe(ended, valid)

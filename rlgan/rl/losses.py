@@ -7,7 +7,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 
-def td_target(r_t: Tensor, terminated: Tensor, q_t: Tensor, discount: float) -> Tensor:
+def td_target(r_t: Tensor, terminated: Tensor, q_t: Tensor, discount: float | Tensor) -> Tensor:
     """y = r + discount (1 - terminated) Q'(s', mu'(s')), (batch,): what the critic is regressed on.
 
     Only termination masks. At a truncation (a time limit) the episode could have gone on, so its value counts.
@@ -17,16 +17,43 @@ def td_target(r_t: Tensor, terminated: Tensor, q_t: Tensor, discount: float) -> 
         r_t: rewards, (batch,).
         terminated: 1 where the episode ended by itself, else 0, (batch,).
         q_t: the target critic's value of the successor and the target actor's action there, (batch,).
-        discount: gamma.
+        discount: gamma; of windows of m steps, whose discounted rewards `r_t` holds, gamma^m, (batch,).
     """
     assert r_t.shape == terminated.shape == q_t.shape, f"{r_t.shape}, {terminated.shape}, {q_t.shape} differ"
+    if isinstance(discount, Tensor):
+        assert discount.shape == r_t.shape, f"{discount.shape} and {r_t.shape} differ"
+        return torch.addcmul(r_t, (1 - terminated) * discount, q_t)
     return torch.addcmul(r_t, 1 - terminated, q_t, value=discount)
 
 
-def td_loss(q_tm1: Tensor, target: Tensor) -> Tensor:
-    """E (y - Q(s, a))^2, a scalar; no gradient goes through the target. Lillicrap et al. 2016, Algorithm 1."""
+def td_loss(q_tm1: Tensor, target: Tensor, weight: Tensor | None = None) -> Tensor:
+    """E w (y - Q(s, a))^2, a scalar; no gradient goes through the target. Lillicrap et al. 2016, Algorithm 1.
+
+    Args:
+        q_tm1: (batch,), or (2, batch) of twin critics.
+        target: y, of the same shape.
+        weight: w, importance weights of samples that were not drawn uniformly (Schaul et al. 2016, section 3.4),
+            (batch,); None, or of no dimension: 1.
+    """
     assert q_tm1.shape == target.shape, f"{q_tm1.shape} and {target.shape} differ"
-    return F.mse_loss(q_tm1, target.detach())
+    if weight is None or weight.ndim == 0:
+        return F.mse_loss(q_tm1, target.detach())
+    assert weight.shape == q_tm1.shape[-1:], f"{weight.shape} and {q_tm1.shape} differ"
+    return (weight * (q_tm1 - target.detach()).square()).mean()
+
+
+def smoothed(action: Tensor, noise: Tensor, sigma: float, bound: float) -> Tensor:
+    """clip(a + clip(sigma noise, -bound, bound), -1, 1): the target policy smoothed over nearby actions.
+
+    Fujimoto et al. 2018, section 5.3 and Algorithm 1.
+
+    Args:
+        action: mu'(s'), (batch, action_dim) in [-1, 1].
+        noise: standard normal, of the same shape; of no dimension and 0: none.
+        sigma: its standard deviation.
+        bound: c, beyond which it is cut.
+    """
+    return (action + (sigma * noise).clamp(-bound, bound)).clamp(-1.0, 1.0)
 
 
 def deterministic_policy_loss(q: Tensor) -> Tensor:

@@ -96,8 +96,7 @@ class _PerturbedActor(Explorer):
             return
         self._trial.perturb(0, self.sigma, self._trial_generator)
         batch = self._input(obs)
-        with torch.no_grad():
-            difference = self.actor(batch) - self._trial.first(batch)
+        difference = self._answer(batch) - self._trial.first(batch)
         self.distance = float(difference.square().mean().sqrt())
         grow = self.distance <= self._spec.delta * self.factor
         self.sigma = self.sigma * self._spec.factor if grow else self.sigma / self._spec.factor

@@ -1,18 +1,28 @@
 """Uniform experience replay (Lin 1992; Mnih et al. 2015): one transition is one packed row, one batch one gather."""
 
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 import numpy as np
 import torch
 
+from rlgan.rl.returns import Windows
 from rlgan.rl.vector_env import Step
 
 
 class Transition(NamedTuple):
-    """A batch of B transitions; all fields are views of one gathered (B, W) tensor.
+    """A batch of B transitions; all fields of the store are views of one gathered (B, W) tensor.
 
     Shapes: obs (B, obs_dim), action (B, action_dim) in [-1, 1], reward (B,), terminated (B,) as 0 or 1 (the target is
-    r + gamma (1 - terminated) Q'; truncation never masks), next_obs (B, obs_dim).
+    r + gamma (1 - terminated) Q'; truncation never masks), next_obs (B, obs_dim). Of windows of m steps: the discounted
+    rewards of all of them, what ended the last one, and the observation after it.
+
+    The others are of no dimension where there is nothing to say: discount (B,), gamma^m of windows; weight (B,), of
+    prioritised samples; noise (B, action_dim) ~ N(0, I), for an agent whose losses want it.
     """
 
     obs: torch.Tensor
@@ -20,10 +30,47 @@ class Transition(NamedTuple):
     reward: torch.Tensor
     terminated: torch.Tensor
     next_obs: torch.Tensor
+    discount: torch.Tensor = torch.ones(())
+    weight: torch.Tensor = torch.ones(())
+    noise: torch.Tensor = torch.zeros(())
+
+
+class ReplaySpec(ABC):
+    """A kind of replay, as configured; `make` builds it for one run."""
+
+    @abstractmethod
+    def make(
+        self,
+        capacity: int,
+        obs_dim: int,
+        action_dim: int,
+        dtype: torch.dtype = torch.float32,
+        device: torch.device | str = "cpu",
+        windows: bool = False,
+        horizon: int = 0,
+    ) -> Replay:
+        """The replay of a run that is planned to store `horizon` transitions; the rest as in `Replay`."""
+
+
+@dataclass(frozen=True)
+class Uniform(ReplaySpec):
+    """Every stored transition is as likely as any other (Lin 1992; Mnih et al. 2015)."""
+
+    def make(
+        self,
+        capacity: int,
+        obs_dim: int,
+        action_dim: int,
+        dtype: torch.dtype = torch.float32,
+        device: torch.device | str = "cpu",
+        windows: bool = False,
+        horizon: int = 0,
+    ) -> Replay:
+        return Replay(capacity, obs_dim, action_dim, dtype, device, windows)
 
 
 class Replay:
-    """A ring of the last `capacity` transitions, each one row [obs | action | reward | terminated | next_obs].
+    """A ring of the last `capacity` transitions, each a row [obs | action | reward | terminated | next_obs | discount].
 
     The store is one (capacity, W) tensor, so that several of them stack to (S, capacity, W) and are still sampled by
     one gather.
@@ -34,6 +81,7 @@ class Replay:
         action_dim: length of an action.
         dtype: of the store and of the batches.
         device: of the store and of the batches.
+        windows: whether rows are windows of several steps (`rlgan.rl.returns`); only then there is a discount.
 
     Raises:
         ValueError: capacity below 1, or more than the memory holds.
@@ -46,13 +94,15 @@ class Replay:
         action_dim: int,
         dtype: torch.dtype = torch.float32,
         device: torch.device | str = "cpu",
+        windows: bool = False,
     ) -> None:
         if capacity < 1:
             raise ValueError(f"capacity = {capacity}: must be at least 1, for example 1_000_000")
         self.capacity = capacity
         self.obs_dim = obs_dim
         self.action_dim = action_dim
-        self.width = 2 * obs_dim + action_dim + 2
+        self._widths = (obs_dim, action_dim, 1, 1, obs_dim, *((1,) if windows else ()))
+        self.width = sum(self._widths)
         try:
             # Zeros, unlike written values, take no memory before they are overwritten.
             self.rows = torch.zeros((capacity, self.width), dtype=dtype, device=device)
@@ -61,13 +111,14 @@ class Replay:
             raise ValueError(f"capacity = {capacity}: its rows need {size:.1f} GiB, which are not to be had") from error
         self._size = 0
         self._next = 0
-        self._widths = (obs_dim, action_dim, 1, 1, obs_dim)
+        one = torch.ones((), dtype=dtype, device=device)
+        self._nothing = {"weight": one, "noise": torch.zeros_like(one), **({} if windows else {"discount": one})}
         self._columns = self._split_columns(self.rows.numpy()) if self.rows.device.type == "cpu" else None
 
     def __len__(self) -> int:
         return self._size
 
-    def add(self, step: Step) -> int:
+    def add(self, step: Step | Windows) -> int:
         """Append the valid rows of `step`; returns how many those are.
 
         Raises:
@@ -84,10 +135,10 @@ class Replay:
         return count
 
     def _split_columns(self, rows: np.ndarray) -> tuple[np.ndarray, ...]:
-        obs, action, reward, terminated, next_obs = np.split(rows, np.cumsum(self._widths)[:-1], axis=1)
-        return obs, action, reward[:, 0], terminated[:, 0], next_obs
+        obs, action, reward, terminated, next_obs, *more = np.split(rows, np.cumsum(self._widths)[:-1], axis=1)
+        return obs, action, reward[:, 0], terminated[:, 0], next_obs, *(column[:, 0] for column in more)
 
-    def _add_scattered(self, step: Step, count: int) -> None:
+    def _add_scattered(self, step: Step | Windows, count: int) -> None:
         if count > self.capacity:
             raise ValueError(
                 f"capacity = {self.capacity}: smaller than one step of {count} environments; make it larger"
@@ -113,14 +164,15 @@ class Replay:
         index = torch.randint(self._size, (batch_size,), generator=generator, device=generator.device)
         return self.split(self.rows.index_select(0, index.to(self.rows.device)))
 
-    def sampler(self, batch_size: int) -> "Sampler":
+    def sampler(self, batch_size: int) -> Sampler:
         """A sampler into memory that is allocated once: faster, but each batch overwrites the one before."""
         return Sampler(self, batch_size)
 
     def split(self, rows: torch.Tensor) -> Transition:
         """The fields of packed rows (..., W), as views of them."""
-        obs, action, reward, terminated, next_obs = rows.split(self._widths, -1)
-        return Transition(obs, action, reward.squeeze(-1), terminated.squeeze(-1), next_obs)
+        obs, action, reward, terminated, next_obs, *more = rows.split(self._widths, -1)
+        own = dict(self._nothing, discount=more[0].squeeze(-1)) if more else self._nothing
+        return Transition(obs, action, reward.squeeze(-1), terminated.squeeze(-1), next_obs, **own)
 
     def _check_filled(self, batch_size: int) -> None:
         if batch_size > self._size:
@@ -145,19 +197,22 @@ class Replay:
         if rows.shape[1] != self.width or rows.dtype != self.rows.dtype:
             raise ValueError(
                 f"replay rows = {self.width} x {self.rows.dtype}: saved as {rows.shape[1]} x {rows.dtype}; "
-                "resume with the environment and precision of the run"
+                "resume with the environment, precision and n_step of the run"
             )
         self._size, self._next = len(rows), state["next"]
         self.rows[: self._size] = rows.to(self.rows.device)
 
 
-def _write(step: Step, columns: tuple[np.ndarray, ...], where: slice) -> None:
-    obs, action, reward, terminated, next_obs = columns
+def _write(step: Step | Windows, columns: tuple[np.ndarray, ...], where: slice) -> None:
+    obs, action, reward, terminated, next_obs, *more = columns
     obs[where] = step.obs
     action[where] = step.action
     reward[where] = step.reward
     terminated[where] = step.terminated
     next_obs[where] = step.next_obs
+    if more:
+        assert isinstance(step, Windows), "windows = True: this replay stores windows of several steps"
+        more[0][where] = step.discount
 
 
 class Sampler:
@@ -182,3 +237,6 @@ class Sampler:
         torch.randint(replay._size, (self.batch_size,), generator=generator, out=self._index)
         torch.index_select(replay.rows, 0, self._index.to(self._rows.device), out=self._rows)
         return self.batch
+
+    def learn(self, errors: Callable[[Transition], torch.Tensor]) -> None:
+        """Take note of what has been learnt of the last batch; `errors` gives its |TD errors| (B,), if asked."""

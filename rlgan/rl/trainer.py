@@ -6,6 +6,7 @@ from collections import deque
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, ClassVar, Literal, Self
 
+import torch
 from torch import Tensor
 
 from rlgan.optim import Game, NonFinite, Player, PlayerSpec, Report, Stack, Update, resolve_compile
@@ -15,7 +16,8 @@ from rlgan.rl import evaluation, pictures
 from rlgan.rl.agent import Agent
 from rlgan.rl.envs import Environment
 from rlgan.rl.exploration import Exploration
-from rlgan.rl.replay import Replay
+from rlgan.rl.replay import ReplaySpec, Sampler, Transition, Uniform
+from rlgan.rl.returns import NStep
 from rlgan.runs.errors import ConfigError, Diverged
 from rlgan.runs.seeding import Generators
 from rlgan.runs.settings import Settings
@@ -46,9 +48,11 @@ class Trainer(Stackable):
         updates_per_step: critic updates that one environment step buys (the update-to-data ratio, UTD); the actor moves
             at every k-th of them, k the game's.
         eval_episodes: episodes of an evaluation.
+        n_step: steps of reward before the critic's own value is counted on (`rlgan.rl.returns`).
+        replay: how minibatches are drawn; uniformly where none is given.
 
     Raises:
-        ValueError: an impossible size or ratio.
+        ValueError: an impossible size or ratio, prioritised replay for an agent that names no errors.
     """
 
     best: ClassVar[tuple[str, Literal["min", "max"]]] = ("return/eval", "max")
@@ -69,6 +73,8 @@ class Trainer(Stackable):
         learning_starts: int = 1_000,
         updates_per_step: float = 1.0,
         eval_episodes: int = 20,
+        n_step: int = 1,
+        replay: ReplaySpec | None = None,
     ) -> None:
         _positive("batch_size", batch_size, 128)
         _positive("eval_episodes", eval_episodes, 20)
@@ -80,8 +86,15 @@ class Trainer(Stackable):
             raise ValueError(f"learning_starts = {learning_starts}: must be at least 0, for example 1000")
         if not updates_per_step > 0:
             raise ValueError(f"updates_per_step = {updates_per_step}: must be positive, for example 1.0")
+        if not isinstance(replay or Uniform(), Uniform) and type(agent).td_error is Agent.td_error:
+            raise ValueError(
+                f"replay = {replay}: goes by TD errors, and {type(agent).__name__} names none; give it a td_error, or "
+                "use replay=uniform"
+            )
         self.settings, self.agent, self.env, self.game = settings, agent, env, game
-        self.learning_starts, self.updates_per_step = max(learning_starts, batch_size), updates_per_step
+        # A window of n steps is stored when its last step has been taken.
+        self.learning_starts = max(learning_starts, batch_size + (n_step - 1) * env.num_envs)
+        self.updates_per_step = updates_per_step
         self.eval_episodes = eval_episodes
         self.steps_done = 0
         self.generators = gens = Generators(settings.seed)
@@ -109,7 +122,11 @@ class Trainer(Stackable):
         losses = bfloat16(agent.losses()) if settings.precision == "bf16" else agent.losses()
         self.update = Update((self.critic, self.actor), losses, game, compiled=self.compiled, shares_batch=True)
         self._critic_steps = steps["critic"]
-        self.replay = Replay(capacity, obs_dim, action_dim, dtype, device)
+        self._windows = NStep(n_step, agent.discount, self.envs.num_envs, obs_dim, action_dim) if n_step != 1 else None
+        self._prioritised = not isinstance(replay or Uniform(), Uniform)
+        self.replay = (replay or Uniform()).make(
+            capacity, obs_dim, action_dim, dtype, device, self._windows is not None, settings.steps
+        )
         self._samplers = [self.replay.sampler(batch_size) for _ in range(self.update.batches)]
         self.explorer = exploration.make(
             self.envs.num_envs, obs_dim, action_dim, gens.torch("exploration"), self.actor.module, settings.steps
@@ -142,15 +159,18 @@ class Trainer(Stackable):
         else:
             action = self.explorer.act(self.envs.obs)
         step = self.envs.step(action)
-        count = self.replay.add(step)
+        if self._windows is None:
+            count = self.replay.add(step)
+        else:
+            self.replay.add(self._windows.push(step))
+            count = int(step.valid.sum())
         self.explorer.observe(step.ended, step.valid)
         for episode in step.episodes:
             self._returns.append(episode.total)
         return count
 
     def _learn(self, watch: bool) -> Play[None]:
-        generator = self.generators.torch("replay", self.settings.torch_device)
-        batches = [sampler(generator) for sampler in self._samplers]
+        batches = [self._draw(sampler) for sampler in self._samplers]
         try:
             metrics = yield Request(batches, watch)
         except NonFinite as error:
@@ -161,9 +181,28 @@ class Trainer(Stackable):
         self._last = {**self._last, **metrics}
         self._moves += 1
         self._watch &= not watch
+        if self._prioritised:
+            for sampler in self._samplers:
+                sampler.learn(self._td_error)
         every = self.explorer.adapt_every
         if every is not None and self._moves % every == 0:
             self.explorer.adapt(batches[-1].obs)
+
+    def _draw(self, sampler: Sampler) -> Transition:
+        device = self.settings.torch_device
+        return self._with_noise(sampler(self.generators.torch("replay", device)), self.generators)
+
+    def _with_noise(self, batch: Transition, generators: Generators) -> Transition:
+        """The batch with the draws that the losses want, in float32 whatever the precision, as everything is drawn."""
+        if not self.agent.noisy:
+            return batch
+        device = batch.action.device
+        noise = torch.randn(batch.action.shape, generator=generators.torch("smoothing", device), device=device)
+        return batch._replace(noise=noise.to(batch.action.dtype))
+
+    def _td_error(self, batch: Transition) -> Tensor:
+        with torch.no_grad():
+            return self.agent.td_error(self.update.eager.nets(()), batch)
 
     def answer(self, request: Request) -> Report:
         return self.update(request.batches, request.watch)
@@ -180,12 +219,13 @@ class Trainer(Stackable):
 
     def evaluate(self) -> dict[str, float]:
         seed = self.generators.seed("evaluation") % 2**31
-        result = evaluation.evaluate(self.actor.module, self.env, self.eval_episodes, seed)
-        return result.metrics()
+        judge = evaluation.Judge(self.critic.module, self.agent.value, self.agent.discount)
+        return evaluation.evaluate(self.actor.module, self.env, self.eval_episodes, seed, judge=judge).metrics()
 
     def pictures(self) -> dict[str, Picture]:
         seed = self.generators.seed("pictures") % 2**31
-        trace = evaluation.record(self.actor.module, self.critic.module, self.env, seed)
+        judge = evaluation.Judge(self.critic.module, self.agent.value, self.agent.discount)
+        trace = evaluation.record(self.actor.module, judge, self.env, seed)
         return {"evaluation/episode": pictures.episode(trace, self.agent.discount, self.env.id, self.steps_done)}
 
     def curvature(self) -> dict[str, Landscape]:
@@ -194,12 +234,13 @@ class Trainer(Stackable):
             raise ConfigError("curvature = true: the replay of this checkpoint is empty; choose a later checkpoint")
         held = min(len(self.replay), CURVATURE_SAMPLES)
         notes: tuple[str, ...] = ()
+        generators = Generators(self.generators.seed("curvature"))
         if held < CURVATURE_SAMPLES:
             batch = self.replay.split(self.replay.rows[:held])
             notes = (f"curvature on all {held} transitions of the replay, which holds fewer than {CURVATURE_SAMPLES}",)
         else:
-            generator = Generators(self.generators.seed("curvature")).torch("replay")
-            batch = self.replay.sample(held, generator)
+            batch = self.replay.sample(held, generators.torch("replay"))
+        batch = self._with_noise(batch, generators)
         field = self.update.pure
         return {name: survey(field, name, batch, held, notes=notes) for name in field.names}
 
@@ -215,6 +256,7 @@ class Trainer(Stackable):
             "players": self.update.state_dict(),
             "generators": self.generators.state_dict(),
             "replay": self.replay.state_dict(),
+            "windows": None if self._windows is None else self._windows.state_dict(),
             "explorer": self.explorer.state_dict(),
             "environments": self.envs.state_dict(),
             "credit": self._credit,
@@ -229,6 +271,8 @@ class Trainer(Stackable):
         self.update.load_state_dict(state["players"])
         self.replay.load_state_dict(state["replay"])
         self.envs.load_state_dict(state["environments"])
+        if self._windows is not None:
+            self._windows.load_state_dict(state["windows"], self.envs.obs)
         self.explorer.load_state_dict(state["explorer"])
         self._credit, self._moves, self._last = state["credit"], state["moves"], state["last"]
         self._watch = state.get("watch", False)

@@ -6,7 +6,15 @@ import torch
 from torch import nn
 
 from rlgan.rl.envs import Environment
-from rlgan.rl.evaluation import Evaluation, bootstrap_interval, evaluate, interquartile_mean
+from rlgan.rl.evaluation import (
+    Evaluation,
+    Judge,
+    bootstrap_interval,
+    evaluate,
+    interquartile_mean,
+    q_errors,
+    record,
+)
 from rlgan.runs.errors import Diverged
 from tests.rl import scripted
 
@@ -59,6 +67,59 @@ def test_equal_seeds_repeat_and_the_global_generators_stay_where_they_are() -> N
 def test_an_episode_without_a_limit_is_cut() -> None:
     spec = Environment("Pendulum-v1", {"max_episode_steps": -1})
     assert evaluate(Constant(0.0), spec, 2, max_steps=230).lengths.tolist() == [230, 230]
+
+
+class Promise(nn.Module):
+    """Q(s, a) = offset + rate * time, the time of a scripted observation."""
+
+    def __init__(self, offset: float, rate: float = 0.0) -> None:
+        super().__init__()
+        self.offset, self.rate = offset, rate
+
+    def forward(self, obs: torch.Tensor, action: torch.Tensor) -> torch.Tensor:
+        return self.offset + self.rate * (obs[:, 1] % 100)
+
+
+def judge(critic: nn.Module, discount: float = 0.5) -> Judge:
+    return Judge(critic, lambda critic, obs, action: critic(obs, action), discount)
+
+
+def test_the_critics_bias_is_what_it_promised_less_what_came() -> None:
+    """Of the script's first episodes: one of 3 steps that terminates (seed 4), one of 2 that is cut off (seed 5)."""
+    found = evaluate(Constant(0.0), Environment("Scripted-v0"), 2, seed=4, judge=judge(Promise(7.0, 0.5)))
+    # gamma = 0.5: after 2 steps a quarter of the return is unseen, more than a tenth; so that episode does not count.
+    z = [5 + 0.5 * 6 + 0.25 * 7, 6 + 0.5 * 7, 7]
+    wanted = np.mean([7.0 + 0.5 * t - z[t] for t in range(3)])
+    assert found.q_bias == pytest.approx(wanted) and found.metrics()["critic/q_bias"] == found.q_bias
+    alone = evaluate(Constant(0.0), Environment("Scripted-v0"), 1, seed=5, judge=judge(Promise(7.0)))
+    assert alone.q_bias is None and "critic/q_bias" not in alone.metrics()
+    # With gamma = 0.3 its first step does: 0.09 of the return is the critic's own word.
+    cut = evaluate(Constant(0.0), Environment("Scripted-v0"), 1, seed=5, judge=judge(Promise(7.0, 0.5), 0.3))
+    assert cut.q_bias == pytest.approx(7.0 - (16 + 0.3 * 17 + 0.09 * (7.0 + 0.5 * 2)))
+    assert evaluate(Constant(0.0), Environment("Scripted-v0"), 2, seed=4).q_bias is None
+
+
+def test_the_errors_of_a_true_critic_are_none_cut_or_not() -> None:
+    rewards, gamma = np.random.default_rng(0).normal(size=60), 0.8
+    true = np.array([sum(gamma**k * r for k, r in enumerate(rewards[t:])) for t in range(61)])
+    assert np.abs(q_errors(true, rewards, gamma, cut=False)).max() < 1e-12
+    assert len(q_errors(true, rewards, gamma, cut=False)) == 60
+    for steps in (10, 30):
+        errors = q_errors(true, rewards[:steps], gamma, cut=True)
+        # 0.8^11 = 0.086 is the first power below a tenth.
+        assert len(errors) == max(steps - 10, 0) and (not len(errors) or np.abs(errors).max() < 1e-12)
+    assert np.allclose(q_errors(true + 1.0, rewards, gamma, cut=False), 1.0)
+
+
+def test_a_judged_evaluation_is_the_evaluation_and_leaves_the_critics_mode_alone() -> None:
+    critic = nn.Sequential(nn.BatchNorm1d(1))
+    actor = nn.Sequential(nn.Linear(3, 1), nn.Tanh())
+    of = Judge(critic, lambda critic, obs, action: critic(action)[:, 0], 0.9)
+    plain, judged = evaluate(actor, Environment(), 2, 3), evaluate(actor, Environment(), 2, 3, judge=of)
+    assert np.array_equal(plain.returns, judged.returns) and judged.q_bias is not None
+    assert all(module.training for module in critic.modules()) and critic[0].num_batches_tracked == 0
+    trace = record(actor, of, Environment(), 3)
+    assert len(trace.q) == 200 and trace.reward.sum() == pytest.approx(plain.returns[0], rel=1e-5)
 
 
 def test_statistics_are_those_of_the_definition() -> None:

@@ -10,6 +10,7 @@ from torch import nn
 
 from rlgan.optim.schedule import Linear
 from rlgan.rl.exploration import Exploration, Explorer, Gaussian, NoExploration, OrnsteinUhlenbeck
+from rlgan.rl.mixed import Mixed
 from rlgan.rl.parameter_noise import ParameterNoise
 
 OBS, ACTION = 3, 2
@@ -121,7 +122,9 @@ def test_steps_that_are_not_acted_by_the_explorer_take_no_noise() -> None:
     assert np.array_equal(roll(warm, 5), roll(cold, 5)) and warm.steps == 15
 
 
-@pytest.mark.parametrize("spec", [Gaussian(5.0), OrnsteinUhlenbeck(sigma=5.0), ParameterNoise(sigma=50.0)])
+@pytest.mark.parametrize(
+    "spec", [Gaussian(5.0), OrnsteinUhlenbeck(sigma=5.0), ParameterNoise(sigma=50.0), Mixed(action=Gaussian(5.0))]
+)
 def test_actions_stay_within_the_bounds(spec: Exploration) -> None:
     actions = roll(explorer(spec, 2), 100)
     assert abs(actions).max() <= 1 and abs(actions).max() == 1
@@ -140,6 +143,61 @@ def test_a_schedule_scales_sigma_with_the_environment_steps() -> None:
     assert planned.metrics()["exploration/sigma"] == pytest.approx(0.2)
 
 
+SHRINKING = Linear(end=0.5, end_step=100)
+
+
+@pytest.mark.parametrize(
+    ("spec", "tag"),
+    [
+        (Gaussian(0.4, schedule=SHRINKING), "sigma"),
+        (OrnsteinUhlenbeck(sigma=0.4, schedule=SHRINKING), "sigma"),
+        (ParameterNoise(sigma=0.4, adapt_every=0, schedule=SHRINKING), "sigma"),
+        (Mixed(ParameterNoise(sigma=0.4, adapt_every=0, schedule=SHRINKING)), "sigma"),
+        (Mixed(action=Gaussian(0.4, schedule=SHRINKING)), "action_sigma"),
+    ],
+)
+def test_every_exploration_takes_a_schedule(spec: Exploration, tag: str) -> None:
+    noise = explorer(spec, 2)
+    assert noise.metrics()[f"exploration/{tag}"] == pytest.approx(0.4)
+    roll(noise, 25)
+    assert noise.metrics()[f"exploration/{tag}"] == pytest.approx(0.3)
+
+
+def test_mixed_exploration_is_a_perturbed_copys_action_and_noise_on_it() -> None:
+    torch.manual_seed(0)
+    actor = nn.Sequential(nn.Linear(OBS, 8), nn.LayerNorm(8), nn.ReLU(), nn.Linear(8, ACTION), nn.Tanh())
+    parameter, gaussian = ParameterNoise(sigma=0.3, adapt_every=7), Gaussian(0.05)
+    mixed = explorer(Mixed(parameter, gaussian), 2, actor=actor)
+    source = torch.Generator().manual_seed(0)
+    copies = parameter.make(2, OBS, ACTION, source, actor)
+    noise = gaussian.make(2, OBS, ACTION, source, Zero())
+    obs = np.random.default_rng(0).normal(size=(20, 2, OBS)).astype(np.float32)
+    ended, valid = np.array([False, True]), np.array([True, False])
+    for t, seen in enumerate(obs):
+        wanted = copies.act(seen) + noise.act(seen)
+        assert np.allclose(mixed.act(seen), np.clip(wanted, -1, 1), atol=1e-6)
+        for each in (mixed, copies, noise):
+            each.observe(ended & (t == 9), valid | (t % 2 == 0))
+    batch = torch.randn(64, OBS)
+    mixed.adapt(batch)
+    copies.adapt(batch)
+    assert mixed.adapt_every == 7 and mixed.steps == copies.steps
+    assert mixed.metrics() == {**copies.metrics(), "exploration/action_sigma": 0.05}
+
+
+@pytest.mark.parametrize("spec", [NoExploration(), Gaussian(1e-9), ParameterNoise(sigma=1e-9), Mixed()])
+def test_an_actor_with_batch_norm_acts_by_its_running_averages_and_keeps_them(spec: Exploration) -> None:
+    torch.manual_seed(0)
+    actor = nn.Sequential(nn.Linear(OBS, 8), nn.BatchNorm1d(8), nn.ReLU(), nn.Linear(8, ACTION), nn.Tanh())
+    actor(torch.randn(50, OBS) * 2 + 1)
+    before = [buffer.clone() for buffer in actor.buffers()]
+    obs = torch.randn(1, OBS)
+    found = explorer(spec, actor=actor).act(obs.numpy())  # one sample, which batch statistics cannot be had of
+    assert all(torch.equal(a, b) for a, b in zip(before, actor.buffers(), strict=True)) and actor[1].training
+    if not isinstance(spec, Mixed):
+        assert np.allclose(found, actor.eval()(obs).detach(), atol=1e-6)
+
+
 def test_no_exploration_is_the_actor_itself_and_says_so() -> None:
     actor = nn.Sequential(nn.Linear(OBS, ACTION), nn.Tanh())
     none = explorer(NoExploration(), actor=actor)
@@ -148,7 +206,10 @@ def test_no_exploration_is_the_actor_itself_and_says_so() -> None:
     assert "exploration is none" in none.notes()[0] and explorer(Gaussian()).notes() == []
 
 
-@pytest.mark.parametrize("spec", [NoExploration(), Gaussian(0.1), OrnsteinUhlenbeck(), ParameterNoise()])
+@pytest.mark.parametrize(
+    "spec",
+    [NoExploration(), Gaussian(0.1), OrnsteinUhlenbeck(), ParameterNoise(), Mixed(), Mixed(action=OrnsteinUhlenbeck())],
+)
 @pytest.mark.parametrize("count", [40, 127, 128])
 def test_a_restored_explorer_goes_on_exactly(spec: Exploration, count: int) -> None:
     torch.manual_seed(0)

@@ -40,11 +40,12 @@ MODES = ("next_step", "same_step", "disabled")
 def trainer(
     env: Environment | None = None, exploration: Exploration | None = None, game: Game | None = None, **given: Any
 ) -> Trainer:
+    """A small run; `agent`, `seed`, `steps`, `norm` and `precision` beside the trainer's own arguments."""
     seed, steps = given.pop("seed", 0), given.pop("steps", 1000)
     spec = PlayerSpec(MLPSpec((16,), norm=given.pop("norm", "none")), adam(1e-2), averaging=EMA(0.1))
     return Trainer(
-        Settings(steps=steps, seed=seed, device="cpu", compile=False),
-        DDPG(0.9),
+        Settings(steps=steps, seed=seed, device="cpu", compile=False, precision=given.pop("precision", "float32")),
+        given.pop("agent", DDPG(0.9)),
         env or Environment("Modest-v0"),
         exploration or Gaussian(),
         spec,
@@ -213,7 +214,7 @@ def test_tags() -> None:
     }  # fmt: skip
     assert set(task.evaluate()) == {
         "return/eval", "return/eval_std", "return/eval_iqm", "return/eval_low", "return/eval_high",
-        "return/eval_length",
+        "return/eval_length", "critic/q_bias",
     }  # fmt: skip
     assert task.best == ("return/eval", "max")
     assert all(isinstance(value, float) for value in (task.metrics() | task.evaluate()).values())

@@ -1,0 +1,119 @@
+"""Two action values of one architecture as one network: every layer of both is one batched product."""
+
+from __future__ import annotations
+
+from typing import final
+
+import torch
+from torch import Tensor, nn
+
+from rlgan.nets.layers import linear, thin
+from rlgan.nets.mlp import QCritic
+
+
+@final
+class TwinLinear(nn.Module):
+    """Two linear maps with weights of their own: ``(B, m)`` or ``(2, B, m) -> (2, B, n)``.
+
+    Args:
+        first, second: layers of one shape, whose values are taken; the parameters are ``weight`` (2, n, m) and ``bias``
+            (2, n).
+    """
+
+    def __init__(self, first: nn.Linear, second: nn.Linear) -> None:
+        super().__init__()
+        self.weight = nn.Parameter(torch.stack((first.weight.detach(), second.weight.detach())))
+        self.bias = nn.Parameter(torch.stack((first.bias.detach(), second.bias.detach())))
+
+    def forward(self, x: Tensor) -> Tensor:
+        if x.dim() == 3:
+            return torch.baddbmm(self.bias.unsqueeze(1), x, self.weight.transpose(1, 2))
+        # Both see the same input: one product with the weights on top of one another.
+        y = linear(x, self.weight.flatten(0, 1), self.bias.flatten())
+        return y.unflatten(-1, self.bias.shape).transpose(0, 1)
+
+    def alone(self, x: Tensor) -> Tensor:
+        """The first map alone: ``(B, m) -> (B, n)``."""
+        return linear(x, self.weight[0], self.bias[0])
+
+
+@final
+class TwinLayerNorm(nn.Module):
+    """Two layer norms: ``(2, B, n) -> (2, B, n)``; the parameters are ``weight`` and ``bias``, (2, n)."""
+
+    def __init__(self, first: nn.LayerNorm, second: nn.LayerNorm) -> None:
+        super().__init__()
+        self.shape, self.eps = first.normalized_shape, first.eps
+        self.weight = nn.Parameter(torch.stack((first.weight.detach(), second.weight.detach())))
+        self.bias = nn.Parameter(torch.stack((first.bias.detach(), second.bias.detach())))
+
+    def forward(self, x: Tensor) -> Tensor:
+        normed = nn.functional.layer_norm(x, self.shape, eps=self.eps)
+        return torch.addcmul(self.bias.unsqueeze(1), normed, self.weight.unsqueeze(1))
+
+    def alone(self, x: Tensor) -> Tensor:
+        """The first norm alone: ``(B, n) -> (B, n)``."""
+        return nn.functional.layer_norm(x, self.shape, self.weight[0], self.bias[0], self.eps)
+
+
+@final
+class TwinQCritic(nn.Module):
+    """Q_1 and Q_2, ``(B, obs_dim), (B, action_dim) -> (2, B)``; with `first`, Q_1 alone, ``(B,)``, at half the cost.
+
+    The twin critics of Fujimoto et al. 2018, independent at first and as one player.
+
+    Args:
+        first, second: MLP critics of one shape, drawn apart; their values are taken. Without batch norm.
+    """
+
+    def __init__(self, first: QCritic, second: QCritic) -> None:
+        super().__init__()
+        layers: list[nn.Module] = []
+        for one, other in zip(first.mlp.layers, second.mlp.layers, strict=True):
+            if isinstance(one, nn.Linear) and isinstance(other, nn.Linear):
+                layers.append(TwinLinear(one, other))
+            elif isinstance(one, nn.LayerNorm) and isinstance(other, nn.LayerNorm):
+                layers.append(TwinLayerNorm(one, other))
+            else:
+                layers.append(one)
+        self.layers = nn.ModuleList(layers)
+        start = layers[0]
+        assert isinstance(start, TwinLinear)
+        self._thin = torch.Size(start.weight.shape[1:])
+
+    def forward(self, obs: Tensor, action: Tensor, first: bool = False) -> Tensor:
+        if action.requires_grad and thin(action, self._thin):
+            x = torch.cat((obs.t(), action.t())).t()  # as in QCritic
+        else:
+            x = torch.cat((obs, action), -1)
+        for layer in self.layers:
+            x = layer.alone(x) if first and isinstance(layer, TwinLinear | TwinLayerNorm) else layer(x)
+        return x.squeeze(-1)
+
+
+@final
+class PairedCritic(nn.Module):
+    """As `TwinQCritic` for any two critics, which are called one after the other."""
+
+    def __init__(self, first: nn.Module, second: nn.Module) -> None:
+        super().__init__()
+        self.critics = nn.ModuleList((first, second))
+
+    def forward(self, obs: Tensor, action: Tensor, first: bool = False) -> Tensor:
+        if first:
+            alone: Tensor = self.critics[0](obs, action)
+            return alone
+        return torch.stack([critic(obs, action) for critic in self.critics])
+
+
+def twin(first: nn.Module, second: nn.Module) -> nn.Module:
+    """Both critics as one network ``(B, obs_dim), (B, action_dim) -> (2, B)``, in batched products where that can be.
+
+    Args:
+        first, second: of one architecture, ``(B, obs_dim), (B, action_dim) -> (B,)``.
+    """
+    if isinstance(first, QCritic) and isinstance(second, QCritic):
+        coupled = any(isinstance(module, nn.modules.batchnorm._NormBase) for module in first.modules())
+        if not coupled:
+            return TwinQCritic(first, second)
+    return PairedCritic(first, second)
