@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import io
 import json
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
 
+import numpy as np
 import pytest
 import torch
 from matplotlib.figure import Figure
@@ -64,7 +66,8 @@ def evaluated(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathF
             patch.setattr(module, "CURVATURE_SAMPLES", SAMPLES[task])
         path = train(*TASKS[task], *MORE[task], f"run_dir={tmp_path_factory.mktemp(task) / 'run'}")
         before = files(path)
-        ended = rlgan("evaluate", str(path), "checkpoint=last", "curvature=true")
+        few = ["n=300"] if task == "wgan" else []
+        ended = rlgan("evaluate", str(path), "checkpoint=last", "curvature=true", *few)
         assert ended.code == 0, ended.err
         yield Evaluated(task, path, before, files(path), ended)
 
@@ -72,7 +75,12 @@ def evaluated(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathF
 def test_it_prints_writes_and_draws_and_touches_nothing_else(evaluated: Evaluated) -> None:
     before, after = evaluated.before, evaluated.after
     pictures = {Path("evaluation") / f"curvature_{player}.png" for player in evaluated.players}
-    assert set(after) - set(before) == pictures | {Path("evaluation.json")}
+    drawn: set[Path] = set()
+    if evaluated.task == "wgan":
+        drawn = {Path("evaluation") / name for name in ("samples.npz", "samples_generator.png", "samples_modes.png")}
+        with np.load(io.BytesIO(after[Path("evaluation/samples.npz")])) as samples:
+            assert samples["samples"].shape == (300, 2) and samples["samples"].dtype == np.float32
+    assert set(after) - set(before) == pictures | drawn | {Path("evaluation.json")}
     assert {file: after[file] for file in before} == before
     assert all(after[picture].startswith(b"\x89PNG") for picture in pictures)
     found = evaluated.record["curvature"]

@@ -81,7 +81,7 @@ MISTAKES: dict[tuple[str, ...], str] = {
         "env.autoreset=nextstep",
     ): "env.autoreset = nextstep: must be next_step, same_step or disabled; did you mean",
     ("wgan", "critic.network.hidden=64"): "critic.network.hidden = 64: must be a list, for example [1, 2]",
-    ("wgan", "precision=float16"): "precision = float16: must be float32 or float64; did you mean ",
+    ("wgan", "precision=float16"): "precision = float16: must be float32, float64 or bf16; did you mean ",
 }
 
 

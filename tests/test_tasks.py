@@ -50,7 +50,9 @@ def test_the_tags_of_both_tasks() -> None:
         assert methods == clipped | {f"optim/{player}/{tag}" for player in ("critic", OTHER[task]) for tag in every}
     assert found["wgan"] == common | {
         "generator/loss", "generator/grad_norm", "wasserstein/dual", "wasserstein/primal", "critic/lipschitz",
-        "modes/covered", "modes/high_quality", "modes/smallest_share",
+        "critic/lipschitz_upper_bound", "wasserstein/dual_eval", "wasserstein/dual_estimate",
+        "wasserstein/dual_lower_bound", "modes/covered", "modes/high_quality", "modes/smallest_share",
+        "modes/smallest_spread", "modes/reverse_kl",
     }  # fmt: skip
     assert found["ddpg"] == common | {
         "actor/loss", "actor/grad_norm", "critic/q", "exploration/sigma", "return/train", "return/eval",

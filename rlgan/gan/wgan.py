@@ -19,6 +19,8 @@ from rlgan.gan.data import Data
 from rlgan.gan.evaluation import Path, Subject
 from rlgan.gan.lipschitz import DifferentiableCritic, Lipschitz
 from rlgan.gan.losses import Critic, GANLoss, Wasserstein, gap
+from rlgan.nets.orthogonal import OrthonormalLinear
+from rlgan.nets.spectral import SpectralConv2d, SpectralLinear
 from rlgan.optim import (
     Game,
     Losses,
@@ -59,9 +61,16 @@ class Batch(NamedTuple):
     due: Tensor = torch.ones(())
 
 
-def couples_samples(module: nn.Module) -> bool:
-    """Whether a sample's output depends on the batch that it is in: with batch norm."""
-    return any(isinstance(m, nn.modules.batchnorm._BatchNorm) for m in module.modules())
+def scored_at_once(critic: nn.Module) -> bool:
+    """Whether real and fake samples go through the critic in one pass (see `WassersteinGame`).
+
+    Where layers compute their weights anew at every call (spectral norm, orthonormal layers), and no batch norm couples
+    the samples.
+    """
+    layers = list(critic.modules())
+    if any(isinstance(m, nn.modules.batchnorm._BatchNorm) for m in layers):
+        return False
+    return any(isinstance(m, SpectralLinear | SpectralConv2d | OrthonormalLinear) for m in layers)
 
 
 class WassersteinGame:
@@ -76,12 +85,13 @@ class WassersteinGame:
     Args:
         lipschitz: the control, for its penalty.
         loss: of the scores.
-        apart: real and fake samples are scored in two passes, as a critic with batch norm wants it; otherwise in one,
-            which is quicker, and computes a weight that is a function of another (spectral norm) once.
+        at_once: score real and fake samples in one pass, for critics whose weights are costly to compute. In two, a
+            bias that moves all scores alike has a gradient of exactly zero, and a critic with batch norm sees either
+            kind by itself; in one, that zero is rounding noise, which an adaptive metric scales up to full steps.
     """
 
-    def __init__(self, lipschitz: Lipschitz, loss: GANLoss | None = None, apart: bool = False) -> None:
-        self.lipschitz, self.loss, self.apart = lipschitz, loss or Wasserstein(), apart
+    def __init__(self, lipschitz: Lipschitz, loss: GANLoss | None = None, at_once: bool = False) -> None:
+        self.lipschitz, self.loss, self.at_once = lipschitz, loss or Wasserstein(), at_once
 
     def critic_loss(self, nets: Nets, batch: Batch) -> tuple[Tensor, Metrics]:
         """What the critic minimises, a scalar; logs `wasserstein/dual`, positive, falling as training goes well."""
@@ -106,7 +116,7 @@ class WassersteinGame:
         return Losses(of, joint=self.critic_loss, signs={"critic": 1, "generator": -1})
 
     def _scores(self, critic: Critic, x_real: Tensor, x_fake: Tensor) -> tuple[Tensor, Tensor]:
-        if self.apart:
+        if not self.at_once:
             return critic(x_real), critic(x_fake)
         scores = critic(torch.cat((x_real, x_fake)))
         return scores[: len(x_real)], scores[len(x_real) :]
@@ -214,7 +224,7 @@ class WGAN(Stackable):
             sum(len(player.vector.theta) for player in (self.critic, self.generator)),
             len(settings.every_seed),
         )
-        playing = WassersteinGame(lipschitz, loss, apart=couples_samples(critic_module))
+        playing = WassersteinGame(lipschitz, loss, at_once=scored_at_once(critic_module))
         losses = bfloat16(playing.losses()) if settings.precision == "bf16" else playing.losses()
         self.update = Update((self.critic, self.generator), losses, game, compiled=self.compiled)
         self._last: Mapping[str, Tensor | float] = {}
