@@ -56,7 +56,8 @@ def test_the_tags_of_both_tasks() -> None:
     }  # fmt: skip
     assert found["ddpg"] == common | {
         "actor/loss", "actor/grad_norm", "critic/q", "critic/q_bias", "exploration/sigma", "return/train",
-        "return/eval", "return/eval_std", "return/eval_iqm", "return/eval_low", "return/eval_high", "return/eval_length",
+        "return/eval", "return/eval_std", "return/eval_iqm", "return/eval_low", "return/eval_high",
+        "return/eval_length",
     }  # fmt: skip
 
 
