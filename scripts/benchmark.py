@@ -31,6 +31,9 @@ def parser() -> argparse.ArgumentParser:
     made.add_argument("--only", default="", help="only the tables whose title contains this, for example 2x64")
     made.add_argument("--profile", action="store_true", help="also say where the time goes")
     made.add_argument("--json", type=Path, help="also write the figures to this file")
+    made.add_argument("--seeds", type=int, help="of a study (gan, gan_truth): seeds of every cell (default: its own)")
+    made.add_argument("--steps", type=int, help="of a study: generator updates of every cell (default: its own)")
+    made.add_argument("--table", action="store_true", help="of a study: show and draw what its CSV holds")
     return made
 
 
@@ -44,7 +47,15 @@ def main() -> None:
     torch.set_num_threads(given.threads)
     benchmark = importlib.import_module(f"scripts.benchmarks.{given.name}")
     options = Options(
-        given.blocks or benchmark.BLOCKS, given.threads, given.device, given.clock, given.profile, given.only
+        given.blocks or benchmark.BLOCKS,
+        given.threads,
+        given.device,
+        given.clock,
+        given.profile,
+        given.only,
+        given.seeds,
+        given.steps,
+        given.table,
     )
     print(", ".join(f"{name} {v}" for name, v in versions().items()))
     print(", ".join(f"{name} {v}" for name, v in machine().items()), end="; ")

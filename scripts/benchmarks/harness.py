@@ -43,6 +43,8 @@ class Options:
         clock: `wall`, elapsed time; `cpu`, CPU time of the process, which a busy machine disturbs less.
         profile: say where the time goes as well.
         only: measure the tables whose title contains this.
+        seeds, steps: of every cell of a study; None is the study's own number.
+        table: show what a study has found so far, and train nothing.
     """
 
     blocks: int
@@ -51,6 +53,9 @@ class Options:
     clock: Literal["wall", "cpu"] = "wall"
     profile: bool = False
     only: str = ""
+    seeds: int | None = None
+    steps: int | None = None
+    table: bool = False
 
     @property
     def cuda(self) -> bool:

@@ -1,0 +1,156 @@
+"""Which Lipschitz control, which order of play, which average? The ring and the grid over seeds, as one table.
+
+Every cell has the networks (2 x 64), the minibatch (128), the number of generator updates and the constant learning
+rates of `experiment=gan/study`, and one of two methods: rmsprop 2e-3 under clipping, as the default task has it, and
+adam_wgan 1e-3 under every other control; nothing is chosen per cell. The averages are of one and the same run. An
+alternating move is five steps of the critic and one of the generator, a simultaneous one a step of each, an
+extragradient one two gradients for a step of each: at equal generator updates their costs differ, and are shown.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from scripts.benchmarks.harness import Options, Report, machine, versions
+from scripts.benchmarks.study import RESULTS, Cell, SeedRow, Table, grouped, markdown, means, typed, work
+
+BLOCKS = 1
+STEPS, SEEDS = 1000, 5
+
+DATA = ("ring", "grid")
+GROUPSORT = ("lipschitz=none", "network@critic.network=orthogonal", "critic.network.hidden=[64,64]")
+RMSPROP = ("optimizer@critic.optimizer=rmsprop", "optimizer@generator.optimizer=rmsprop")
+CONTROLS = {
+    "clip": ("lipschitz=clip", *RMSPROP),
+    "GP": ("lipschitz=gradient_penalty",),
+    "LP": ("lipschitz=one_sided",),
+    "SN": ("lipschitz=spectral_norm",),
+    "GroupSort": GROUPSORT,
+}
+# Six steps a move repay their compilation at this length, one or two do not.
+GAMES = {
+    "simultaneous": ("game=simultaneous",),
+    "alternating 5": ("game=alternating_5", "compile=true"),
+    "extragradient": ("game=extragradient",),
+}
+AVERAGES = ("ema", "uniform", "none")
+"""Of `averaging=several`, the run's own first."""
+
+TAGS = {
+    "modes": "modes/covered",
+    "high_quality": "modes/high_quality",
+    "reverse_kl": "modes/reverse_kl",
+    "smallest_spread": "modes/smallest_spread",
+    "w1": "wasserstein/primal",
+    "dual": "wasserstein/dual_eval",
+    "slope": "critic/lipschitz",
+}
+COLUMNS = ("data", "control", "game", "average", "seed", *TAGS, "seconds", "cpu_seconds")
+
+
+def run(options: Options, report: Report) -> None:
+    """Train what is missing, show the table and draw it."""
+    seeds, steps = options.seeds or SEEDS, options.steps or STEPS
+    table = study_table(RESULTS / "study.csv")
+    if not options.table:
+        work(cells(seeds, steps), table, TAGS, options.only)
+    rows = table.rows
+    report.note(f"{len(table.commands)} of {len(DATA) * len(CONTROLS) * len(GAMES)} cells are in {table.path.name}")
+    print(f"\n{summary(rows)}", flush=True)
+    if rows:
+        draw(rows, RESULTS / "study.png")
+
+
+def study_table(path: Path) -> Table:
+    """The CSV of this study."""
+    found = ", ".join(f"{name} {value}" for name, value in {**versions(), **machine()}.items())
+    return Table(
+        path,
+        COLUMNS,
+        (
+            f"{typed()}: {found}",
+            "Below each command its rows, one a seed and average. w1: exact, 1,024 samples; dual, slope: the critic's;",
+            "seconds, cpu_seconds: of the whole cell over its seeds, with compilation, evaluation and pictures; CPU time",
+            "is this process's, without the C++ compiler.",
+        ),
+    )
+
+
+def cells(seeds: int = SEEDS, steps: int = STEPS) -> list[Cell]:
+    """All of them: on the ring first."""
+    return [
+        Cell(
+            {"data": data, "control": control, "game": game},
+            ("experiment=gan/study", f"data={data}", *by, *play, f"seeds={seeds}", f"steps={steps}"),
+            AVERAGES,
+        )
+        for data in DATA
+        for control, by in CONTROLS.items()
+        for game, play in GAMES.items()
+    ]
+
+
+def summary(rows: Sequence[SeedRow]) -> str:
+    """Means over the seeds in Markdown, the worst seed in brackets."""
+    header = (
+        "data", "control", "game", "average", "modes", "HQ %", "reverse KL", "narrowest", "W1", "s a seed", "CPU s",
+    )  # fmt: skip
+    lines = []
+    for labels, own in grouped(rows, ("data", "control", "game", "average")).items():
+        found = means(own, (*TAGS, "seconds", "cpu_seconds"))
+        modes, high, kl = found["modes"], found["high_quality"], found["reverse_kl"]
+        spread, w1 = found["smallest_spread"], found["w1"]
+        lines.append(
+            (
+                *labels,
+                f"{modes[0]:.1f} ({modes[1]:.0f})",
+                f"{100 * high[0]:.1f} ({100 * high[1]:.0f})",
+                f"{kl[0]:.3f} ({kl[2]:.3f})",
+                f"{spread[0]:.2f} ({spread[1]:.2f})",
+                f"{w1[0]:.3f} ({w1[2]:.3f})",
+                f"{found['seconds'][0]:.0f}",
+                f"{found['cpu_seconds'][0]:.0f}",
+            )
+        )
+    return markdown(header, lines)
+
+
+def draw(rows: Sequence[SeedRow], path: Path) -> None:
+    """Modes, high quality, the narrowest mode and W1 by control and game: bars are means of the EMA, dots its seeds."""
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
+
+    shown = {
+        "modes": ("modes covered", {"ring": 8.0, "grid": 25.0}),
+        "high_quality": ("share of high quality", dict.fromkeys(DATA, 0.989)),
+        "smallest_spread": ("narrowest mode / sigma", dict.fromkeys(DATA, 1.0)),
+        "w1": ("exact W1", {}),
+    }
+    cells = grouped([row for row in rows if row["average"] == AVERAGES[0]], ("data", "control", "game"))
+    figure = Figure(figsize=(11, 10), layout="constrained")
+    FigureCanvasAgg(figure)
+    axes = figure.subplots(len(shown), len(DATA), squeeze=False)
+    width = 0.8 / len(GAMES)
+    for i, (column, (label, best)) in enumerate(shown.items()):
+        for j, data in enumerate(DATA):
+            axis = axes[i, j]
+            for g, game in enumerate(GAMES):
+                for c, control in enumerate(CONTROLS):
+                    if (data, control, game) not in cells:
+                        continue
+                    own = cells[data, control, game]
+                    x = c + (g - (len(GAMES) - 1) / 2) * width
+                    axis.bar(x, means(own, (column,))[column][0], 0.9 * width, color=f"C{g}", alpha=0.6)
+                    axis.plot([x] * len(own), [float(row[column]) for row in own], ".", color="black", markersize=3)
+            if data in best:
+                axis.axhline(best[data], color="grey", linewidth=0.8, linestyle=":")
+            axis.set_xticks(range(len(CONTROLS)), list(CONTROLS))
+            if j == 0:
+                axis.set_ylabel(label)
+            if i == 0:
+                axis.set_title(data)
+    handles = [axes[0, 0].bar(0, 0, color=f"C{g}", alpha=0.6, label=game) for g, game in enumerate(GAMES)]
+    figure.legend(handles=handles, loc="outside lower center", ncols=len(GAMES), frameon=False)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    figure.savefig(path, dpi=80)

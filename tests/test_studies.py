@@ -1,0 +1,109 @@
+"""Studies: cells compose and train, results are kept cell by cell, and tables say what the CSV holds."""
+
+from __future__ import annotations
+
+import csv
+import math
+from pathlib import Path
+
+import pytest
+
+from rlgan.gan import evaluation
+from scripts.benchmarks import gan, gan_truth, study
+
+SMALL = ("log_every=0", "compile=false", "batch_size=8", "generator.network.hidden=[8]", "critic.network.hidden=[8,8]")
+
+
+def small(cell: study.Cell) -> study.Cell:
+    """The cell at the size of a test."""
+    return study.Cell(cell.labels, (*cell.overrides, *SMALL), cell.averages)
+
+
+def figures(cell: study.Cell, tags: dict[str, str], value: float, seeds: int = 2) -> list[dict[str, str | float]]:
+    """Rows as `study.train` returns them."""
+    more = {"seconds": 1.5, "cpu_seconds": 1.0}
+    return [
+        {**cell.labels, "average": average, "seed": str(k), **dict.fromkeys(tags, value + k), **more}
+        for k in range(seeds)
+        for average in cell.averages
+    ]
+
+
+def test_the_cells_are_the_whole_table() -> None:
+    cells = gan.cells(5, 1000)
+    assert len({cell.command for cell in cells}) == len(cells) == 2 * 5 * 3
+    assert len({cell.command for cell in gan_truth.cells(5, 200)}) == 4 * 4
+    (clip,) = [cell for cell in cells if cell.title == "grid, clip, alternating 5"]
+    assert {"data=grid", "lipschitz=clip", "game=alternating_5", "seeds=5", "steps=1000"} <= set(clip.overrides)
+
+
+def test_two_cells_train_and_are_not_trained_twice(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(evaluation, "PRIMAL_SAMPLES", 64)  # optimal transport of 1,024 samples takes a while
+    cells = [
+        small(cell)
+        for cell in gan.cells(seeds=2, steps=2)
+        if cell.title in ("ring, GroupSort, extragradient", "grid, clip, alternating 5")
+    ]
+    table = gan.study_table(tmp_path / "results" / "study.csv")
+    study.work(cells, table, gan.TAGS, "grid")
+    assert table.commands == [cells[1].command] and "1 cells to train" in capsys.readouterr().out
+    study.work(cells, table, gan.TAGS, "")
+    assert table.commands == [cells[1].command, cells[0].command] and "1 cells to train" in capsys.readouterr().out
+    rows = table.rows
+    assert len(rows) == 2 * 2 * 3
+    assert {row["average"] for row in rows} == set(gan.AVERAGES) and {row["seed"] for row in rows} == {"0", "1"}
+    assert all(math.isfinite(float(row[column])) for row in rows for column in gan.TAGS)
+    groupsort = [row for row in rows if row["control"] == "GroupSort"]
+    assert len(groupsort) == 6 and all(0 < float(row["slope"]) < 1 + 1e-5 for row in groupsort)
+    # Averages of one run after two steps: three generators, one critic.
+    first = [row for row in groupsort if row["seed"] == "0"]
+    assert len({row["w1"] for row in first}) > 1 and len({row["slope"] for row in first}) == 1
+    lines = gan.summary(rows).splitlines()
+    assert len(lines) == 2 + 2 * 3 and all(line.count("|") == lines[0].count("|") for line in lines)
+
+
+def test_a_cell_that_cannot_start_says_why() -> None:
+    cell = study.Cell({"control": "none"}, ("experiment=gan/study", "seeds=2", "lipschitz=no_such"))
+    with pytest.raises(RuntimeError, match=r"exit code 2\n(.|\n)*no_such"):
+        study.train(cell, {})
+
+
+def test_a_csv_keeps_whole_cells(tmp_path: Path) -> None:
+    table = study.Table(tmp_path / "t.csv", ("data", "seed", "w1"), ("what made it",))
+    assert table.rows == [] and table.commands == []
+    table.add("python scripts/train.py a", [{"data": "ring", "seed": "0", "w1": 0.25}])
+    table.add("python scripts/train.py b", [{"data": "grid", "seed": "0", "w1": math.nan}])
+    assert (tmp_path / "t.csv").read_text() == (
+        "# what made it\ndata,seed,w1\n# python scripts/train.py a\nring,0,0.25\n# python scripts/train.py b\n"
+        "grid,0,nan\n"
+    )
+    assert table.commands == ["python scripts/train.py a", "python scripts/train.py b"]
+    with (tmp_path / "t.csv").open() as file:
+        assert list(csv.DictReader(line for line in file if line[0] != "#")) == table.rows
+
+
+def test_a_failed_seed_is_left_out_of_means() -> None:
+    rows = [{"w1": "1"}, {"w1": "nan"}, {"w1": "4"}]
+    assert study.means(rows, ("w1",)) == {"w1": [2.5, 1.0, 4.0]}
+    assert all(math.isnan(value) for value in study.means(rows[1:2], ("w1",))["w1"])
+
+
+def test_tables_and_pictures_are_made_of_what_is_there(tmp_path: Path) -> None:
+    table = gan.study_table(tmp_path / "study.csv")
+    cell = next(cell for cell in gan.cells() if cell.title == "grid, SN, simultaneous")
+    table.add(cell.command, figures(cell, gan.TAGS, 0.5))
+    line = gan.summary(table.rows).splitlines()[2]
+    assert line.startswith("| grid | SN | simultaneous | ema | 1.0 (0) | 100.0 (50) | 1.000 (1.500) | 1.00 (0.50) ")
+    gan.draw(table.rows, tmp_path / "study.png")
+    assert (tmp_path / "study.png").read_bytes()[:4] == b"\x89PNG"
+
+
+def test_ratios_are_taken_over_the_truth_seed_by_seed(tmp_path: Path) -> None:
+    table = gan_truth.truth_table(tmp_path / "truth.csv")
+    cell = next(cell for cell in gan_truth.cells() if cell.title == "atoms, GroupSort")
+    rows = figures(cell, gan_truth.TAGS, 3.0)
+    table.add(cell.command, [row | {"true": 4.0} for row in rows])
+    assert [float(row["estimate_over_true"]) for row in gan_truth.over_true(table.rows)] == [0.75, 1.0]
+    assert "| atoms | GroupSort | 4 | 0.875 (0.750 to 1.000) |" in gan_truth.summary(table.rows)
