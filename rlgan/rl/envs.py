@@ -72,7 +72,7 @@ class Environment:
             return self.make_one()
         except (gymnasium.error.DependencyNotInstalled, ImportError) as error:
             reason = str(error).splitlines()[0]
-            wanted = f"{gymnasium.spec(self.id).entry_point} {reason}".lower()
+            wanted = f"{self._entry_point} {reason}".lower()
             extra = next((name for name in ("mujoco", "box2d") if name in wanted), None)
             remedy = f'pip install "rlgan[{extra}]"' if extra else "install that package"
             raise ValueError(f"id = {self.id}: needs a package that is missing ({reason}); {remedy}") from error
@@ -81,9 +81,13 @@ class Environment:
         except gymnasium.error.Error as error:
             raise ValueError(f"id = {self.id}: {str(error).splitlines()[0]}") from error
 
+    @property
+    def _entry_point(self) -> str:
+        return str(gymnasium.spec(self.id.rpartition(":")[2]).entry_point)
+
     def make_one(self) -> gymnasium.Env:
         """A single gymnasium environment."""
-        _route_mujoco_warnings(str(gymnasium.spec(self.id).entry_point))
+        _route_mujoco_warnings(self._entry_point)
         # The checker would be one more layer to call and to save; spaces are checked above, values at every step.
         return gymnasium.make(self.id, disable_env_checker=True, **self.kwargs)
 

@@ -56,7 +56,6 @@ class Trainer(Stackable):
     """
 
     best: ClassVar[tuple[str, Literal["min", "max"]]] = ("return/eval", "max")
-    title: ClassVar[str] = "ddpg"
     headline: ClassVar[tuple[str, ...]] = ("return/train", "return/eval")
 
     def __init__(
@@ -92,6 +91,7 @@ class Trainer(Stackable):
                 "use replay=uniform"
             )
         self.settings, self.agent, self.env, self.game = settings, agent, env, game
+        self.title = type(agent).__name__.lower()
         # A window of n steps is stored when its last step has been taken.
         self.learning_starts = max(learning_starts, batch_size + (n_step - 1) * env.num_envs)
         self.updates_per_step = updates_per_step

@@ -92,7 +92,7 @@ class Task(ABC):
 
     best: ClassVar[tuple[str, Literal["min", "max"]]]
     headline: ClassVar[tuple[str, ...]] = ()
-    title: ClassVar[str] = ""
+    title: str = ""
 
     settings: Settings
     steps_done: int = 0

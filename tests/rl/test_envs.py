@@ -161,6 +161,12 @@ def test_a_missing_package_is_named_with_its_extra(
         Environment(id)
 
 
+def test_an_environment_of_a_module_that_is_still_to_be_imported() -> None:
+    env = Environment("gymnasium.envs.classic_control:Pendulum-v1").make(seed=0)
+    assert (env.obs_dim, env.action_dim) == (3, 1)
+    env.close()
+
+
 @pytest.mark.parametrize(("bad", "value"), [("observation", "nan"), ("reward", "inf")])
 def test_what_is_not_finite_is_named_with_environment_step_and_value(bad: str, value: str) -> None:
     env = Environment("Scripted-v0", {"bad": bad}).make(seed=0, resumable=False)
