@@ -40,7 +40,10 @@ def test_the_cells_are_the_whole_table() -> None:
 def test_two_cells_train_and_are_not_trained_twice(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(evaluation, "PRIMAL_SAMPLES", 64)  # optimal transport of 1,024 samples takes a while
+    # What takes its time and is tested elsewhere: optimal transport of 1,024 samples, and pictures.
+    monkeypatch.setattr(evaluation, "PRIMAL_SAMPLES", 64)
+    monkeypatch.setattr(evaluation, "pictures", lambda *given: {})
+    monkeypatch.setattr("rlgan.runs.seeds.draw_seeds", lambda *given: None)
     cells = [
         small(cell)
         for cell in gan.cells(seeds=2, steps=2)

@@ -71,8 +71,8 @@ def study_table(path: Path) -> Table:
         (
             f"{typed()}: {found}",
             "Below each command its rows, one a seed and average. w1: exact, 1,024 samples; dual, slope: the critic's;",
-            "seconds, cpu_seconds: of the whole cell over its seeds, with compilation, evaluation and pictures; CPU time",
-            "is this process's, without the C++ compiler.",
+            "seconds, cpu_seconds: of the whole cell over its seeds, with compilation, evaluation and pictures; CPU",
+            "time is this process's, without the C++ compiler.",
         ),
     )
 

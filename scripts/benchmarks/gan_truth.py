@@ -69,7 +69,7 @@ def truth_table(path: Path) -> Table:
         (
             f"{typed()}: {found}",
             "Below each command its rows, one a seed. true: W1; lower_bound: dual over an upper bound of the slope;",
-            "estimate: dual over the largest slope seen; seconds, cpu_seconds: of the whole cell over its seeds; CPU time is this process's.",
+            "estimate: dual over the largest slope seen; seconds, cpu_seconds: of the whole cell over its seeds.",
         ),
     )
 
