@@ -9,7 +9,9 @@ from pathlib import Path
 import pytest
 
 from rlgan.gan import evaluation
+from rlgan.gan.wgan import WGAN
 from scripts.benchmarks import gan, gan_truth, study
+from tests.small import build
 
 SMALL = ("log_every=0", "compile=false", "batch_size=8", "generator.network.hidden=[8]", "critic.network.hidden=[8,8]")
 
@@ -65,6 +67,15 @@ def test_two_cells_train_and_are_not_trained_twice(
     assert len({row["w1"] for row in first}) > 1 and len({row["slope"] for row in first}) == 1
     lines = gan.summary(rows).splitlines()
     assert len(lines) == 2 + 2 * 3 and all(line.count("|") == lines[0].count("|") for line in lines)
+
+
+@pytest.mark.parametrize("control", gan_truth.CONTROLS)
+def test_the_cells_of_known_distances_build(control: str) -> None:
+    (cell,) = [cell for cell in gan_truth.cells(1, 2) if cell.title == f"cone_128, {control}"]
+    task = build(*cell.overrides, "device=cpu")
+    assert isinstance(task, WGAN) and task.data.shape == (128,)
+    assert (type(task.lipschitz).__name__ == "NoControl") == (control == "GroupSort")
+    task.close()
 
 
 def test_a_cell_that_cannot_start_says_why() -> None:

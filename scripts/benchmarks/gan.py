@@ -120,6 +120,7 @@ def draw(rows: Sequence[SeedRow], path: Path) -> None:
     """Modes, high quality, the narrowest mode and W1 by control and game: bars are means of the EMA, dots its seeds."""
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
+    from matplotlib.patches import Patch
 
     shown = {
         "modes": ("modes covered", {"ring": 8.0, "grid": 25.0}),
@@ -146,11 +147,13 @@ def draw(rows: Sequence[SeedRow], path: Path) -> None:
             if data in best:
                 axis.axhline(best[data], color="grey", linewidth=0.8, linestyle=":")
             axis.set_xticks(range(len(CONTROLS)), list(CONTROLS))
+            axis.set_xlim(-0.5, len(CONTROLS) - 0.5)
+            axis.set_ylim(bottom=0)
             if j == 0:
                 axis.set_ylabel(label)
             if i == 0:
                 axis.set_title(data)
-    handles = [axes[0, 0].bar(0, 0, color=f"C{g}", alpha=0.6, label=game) for g, game in enumerate(GAMES)]
+    handles = [Patch(color=f"C{g}", alpha=0.6, label=game) for g, game in enumerate(GAMES)]
     figure.legend(handles=handles, loc="outside lower center", ncols=len(GAMES), frameon=False)
     path.parent.mkdir(parents=True, exist_ok=True)
     figure.savefig(path, dpi=80)

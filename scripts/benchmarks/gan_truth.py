@@ -19,19 +19,17 @@ STEPS, SEEDS = 200, 5
 LEAST = 0.95
 """Of the truth, and no more than it: what GroupSort's dual is to reach."""
 
-PAIRS = {
-    "cones": ("experiment=gan/cones_groupsort",),
-    "cone_128": ("experiment=gan/cone_128_groupsort",),
-    "gaussians": ("experiment=gan/cones_groupsort", "data=gaussians"),
-    "atoms": ("experiment=gan/cones_groupsort", "data=atoms"),
-}
+PAIRS = ("cones", "cone_128", "gaussians", "atoms")
 MLP = ("network@critic.network=mlp", "critic.network.hidden=[64,64,64]")
 CONTROLS = {
     "clip": ("lipschitz=clip", *MLP, "optimizer@critic.optimizer=rmsprop"),
     "GP": ("lipschitz=gradient_penalty_10", *MLP),
     "SN": ("lipschitz=spectral_norm", *MLP),
-    "GroupSort": (),
+    # Pairs (group 2) and 1e-3 reach 0.90 of the cones in 1,000 updates, this 0.98.
+    "GroupSort": ("critic.network.group=16", "critic.optimizer.lr=5e-3"),
 }
+OWN = {("cone_128", "GroupSort"): ("experiment=gan/cone_128_groupsort",)}
+"""Cells with an experiment of their own."""
 TAGS = {
     "true": "wasserstein/true",
     "dual": "wasserstein/dual_eval",
@@ -76,12 +74,13 @@ def truth_table(path: Path) -> Table:
 
 def cells(seeds: int = SEEDS, steps: int = STEPS) -> list[Cell]:
     """All of them."""
+    shared = (f"seeds={seeds}", f"steps={steps}", "log_every=0", "eval_every=0", "checkpoint_every=0")
     return [
         Cell(
             {"data": data, "control": control},
-            (*pair, *by, f"seeds={seeds}", f"steps={steps}", "log_every=0", "eval_every=0", "checkpoint_every=0"),
+            (*OWN.get((data, control), ("experiment=gan/cones_groupsort", f"data={data}", *by)), *shared),
         )
-        for data, pair in PAIRS.items()
+        for data in PAIRS
         for control, by in CONTROLS.items()
     ]
 
