@@ -13,7 +13,7 @@ seed.
 from rlgan.nets.dcgan import DCGANCritic, DCGANGenerator, DCGANSpec
 from rlgan.nets.layers import DDPG_FINAL_BOUND, Activation, Init, NetworkSpec, Norm, Output, initialise
 from rlgan.nets.linear import LinearSpec, PointSpec
-from rlgan.nets.mlp import MLP, Actor, MLPSpec, QCritic
+from rlgan.nets.mlp import MLP, Actor, LateQCritic, MLPSpec, QCritic
 from rlgan.nets.orthogonal import OrthogonalMLP, OrthogonalSpec
 from rlgan.nets.resnet import ResNetCritic, ResNetGenerator, ResNetSpec
 from rlgan.nets.spectral import spectrally_normalised
@@ -28,6 +28,7 @@ __all__ = [
     "DCGANGenerator",
     "DCGANSpec",
     "Init",
+    "LateQCritic",
     "LinearSpec",
     "MLPSpec",
     "NetworkSpec",

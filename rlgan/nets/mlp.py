@@ -22,6 +22,22 @@ from rlgan.nets.layers import (
 )
 
 
+def _hidden(
+    size: int, widths: tuple[int, ...], activation: Activation, norm: Norm, norm_input: bool
+) -> tuple[list[nn.Module], int]:
+    """Linear, norm, activation for every width, and the last width; `norm_input`: batch norm before all of them."""
+    layers: list[nn.Module] = [nn.BatchNorm1d(size)] if norm_input else []
+    for width in widths:
+        layers.append(nn.Linear(size, width))
+        if norm == "batch":
+            layers.append(nn.BatchNorm1d(width))
+        elif norm == "layer":
+            layers.append(nn.LayerNorm(width))
+        layers.append(ACTIVATIONS[activation].module())
+        size = width
+    return layers, size
+
+
 @final
 class MLP(nn.Module):
     """Linear, norm, activation, repeated; then one linear layer. From ``(..., *inputs)`` to ``(..., *outputs)``.
@@ -38,19 +54,11 @@ class MLP(nn.Module):
         activation: Activation = "relu",
         norm: Norm = "none",
         output: Output = "auto",
+        norm_input: bool = False,
     ) -> None:
         super().__init__()
         self.inputs, self.outputs = tuple(inputs), tuple(outputs)
-        layers: list[nn.Module] = []
-        size = math.prod(self.inputs)
-        for width in hidden:
-            layers.append(nn.Linear(size, width))
-            if norm == "batch":
-                layers.append(nn.BatchNorm1d(width))
-            elif norm == "layer":
-                layers.append(nn.LayerNorm(width))
-            layers.append(ACTIVATIONS[activation].module())
-            size = width
+        layers, size = _hidden(math.prod(self.inputs), hidden, activation, norm, norm_input)
         self.layers = nn.Sequential(*layers, nn.Linear(size, math.prod(self.outputs)))
         self._plain = norm == "none"
         self._activate = ACTIVATIONS[activation].in_place
@@ -90,10 +98,16 @@ class Actor(nn.Module):
     """
 
     def __init__(
-        self, obs_dim: int, action_dim: int, hidden: tuple[int, ...], activation: Activation, norm: Norm
+        self,
+        obs_dim: int,
+        action_dim: int,
+        hidden: tuple[int, ...],
+        activation: Activation,
+        norm: Norm,
+        norm_input: bool = False,
     ) -> None:
         super().__init__()
-        self.mlp = MLP((obs_dim,), (action_dim,), hidden, activation, norm, "tanh")
+        self.mlp = MLP((obs_dim,), (action_dim,), hidden, activation, norm, "tanh", norm_input)
 
     def forward(self, obs: Tensor) -> Tensor:
         return self.mlp.forward(obs)
@@ -103,14 +117,20 @@ class Actor(nn.Module):
 class QCritic(nn.Module):
     """Action value ``Q(obs, action)``: an MLP of both, ``(..., obs_dim), (..., action_dim) -> (...)``.
 
-    The action enters at the first layer (Fujimoto et al. 2018; Lillicrap et al. 2016 let it in at the second).
+    The action enters at the first layer (Fujimoto et al. 2018); in `LateQCritic` it enters later.
     """
 
     def __init__(
-        self, obs_dim: int, action_dim: int, hidden: tuple[int, ...], activation: Activation, norm: Norm
+        self,
+        obs_dim: int,
+        action_dim: int,
+        hidden: tuple[int, ...],
+        activation: Activation,
+        norm: Norm,
+        norm_input: bool = False,
     ) -> None:
         super().__init__()
-        self.mlp = MLP((obs_dim + action_dim,), (), hidden, activation, norm, "identity")
+        self.mlp = MLP((obs_dim + action_dim,), (), hidden, activation, norm, "identity", norm_input)
         self._first = (hidden[0] if hidden else 1, obs_dim + action_dim)
 
     def forward(self, obs: Tensor, action: Tensor) -> Tensor:
@@ -118,6 +138,35 @@ class QCritic(nn.Module):
             # Feature by feature in memory: so the gradient by the action is a fast product too (see `thin`).
             return self.mlp.forward(torch.cat((obs.t(), action.t())).t())
         return self.mlp.forward(torch.cat((obs, action), -1))
+
+
+@final
+class LateQCritic(nn.Module):
+    """Action value whose first `action_layer` hidden layers see the observation alone, the others the action as well.
+
+    Lillicrap et al. 2016, section 7: the action enters at the second hidden layer (`action_layer` = 1), and batch norm
+    is on the observation (`norm_input`) and on the layers before the action, not after it. Layer norm is on all of them
+    (Plappert et al. 2018). ``(..., obs_dim), (..., action_dim) -> (...)``.
+    """
+
+    def __init__(
+        self,
+        obs_dim: int,
+        action_dim: int,
+        hidden: tuple[int, ...],
+        activation: Activation,
+        norm: Norm,
+        norm_input: bool,
+        action_layer: int,
+    ) -> None:
+        super().__init__()
+        layers, width = _hidden(obs_dim, hidden[:action_layer], activation, norm, norm_input)
+        self.before = nn.Sequential(*layers)
+        after: Norm = "none" if norm == "batch" else norm
+        self.mlp = MLP((width + action_dim,), (), hidden[action_layer:], activation, after, "identity")
+
+    def forward(self, obs: Tensor, action: Tensor) -> Tensor:
+        return self.mlp.forward(torch.cat((self.before(obs), action), -1))
 
 
 def _check_final_bound(final_bound: float | None) -> None:
@@ -139,6 +188,11 @@ class MLPSpec(NetworkSpec):
         init: see `initialise`; ``torch`` keeps U(-1/sqrt(m), 1/sqrt(m)), m = fan-in; ``sparse`` is meant for tanh.
         final_bound: if set, the last layer is U(-final_bound, final_bound) whatever `init` says.
         output: last activation; ``auto`` is tanh for an image shape (pixels live in [-1, 1]) and none otherwise.
+        norm_input: batch norm of the input as well; wants ``norm = batch``.
+        action_layer: of an action value, hidden layers that see the observation alone; see `LateQCritic`.
+
+    Raises:
+        ValueError: an impossible width, bound or layer.
     """
 
     hidden: tuple[int, ...] = (128, 128, 128)
@@ -147,26 +201,38 @@ class MLPSpec(NetworkSpec):
     init: Init = "torch"
     final_bound: float | None = None
     output: Output = "auto"
+    norm_input: bool = False
+    action_layer: int = 0
 
     def __post_init__(self) -> None:
         if any(width < 1 for width in self.hidden):
             raise ValueError(f"hidden = {list(self.hidden)}: widths must be at least 1, for example [128, 128, 128]")
         _check_final_bound(self.final_bound)
+        if self.norm_input and self.norm != "batch":
+            raise ValueError(
+                f"norm_input = true: is a batch norm, and norm is {self.norm}; set norm=batch, or leave it out"
+            )
+        if not 0 <= self.action_layer <= len(self.hidden):
+            raise ValueError(
+                f"action_layer = {self.action_layer}: there are {len(self.hidden)} hidden layers for the action to "
+                "enter after; for example 1, the second layer"
+            )
 
     def build(self, inputs: tuple[int, ...], outputs: tuple[int, ...]) -> MLP:
-        module = MLP(inputs, outputs, tuple(self.hidden), self.activation, self.norm, self.output)
+        module = MLP(inputs, outputs, tuple(self.hidden), self.activation, self.norm, self.output, self.norm_input)
         self._initialise(module)
         return module
 
     def actor(self, obs_dim: int, action_dim: int) -> Actor:
         """A deterministic policy in [-1, 1]^action_dim (its output is tanh, whatever `output` says)."""
-        module = Actor(obs_dim, action_dim, tuple(self.hidden), self.activation, self.norm)
+        module = Actor(obs_dim, action_dim, tuple(self.hidden), self.activation, self.norm, self.norm_input)
         self._initialise(module)
         return module
 
-    def q_critic(self, obs_dim: int, action_dim: int) -> QCritic:
+    def q_critic(self, obs_dim: int, action_dim: int) -> QCritic | LateQCritic:
         """An action value ``Q(obs, action)`` of shape ``(batch,)``."""
-        module = QCritic(obs_dim, action_dim, tuple(self.hidden), self.activation, self.norm)
+        shape = (obs_dim, action_dim, tuple(self.hidden), self.activation, self.norm, self.norm_input)
+        module = LateQCritic(*shape, self.action_layer) if self.action_layer else QCritic(*shape)
         self._initialise(module)
         return module
 

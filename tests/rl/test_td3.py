@@ -8,7 +8,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from rlgan.nets import MLPSpec, PairedCritic, QCritic, TwinQCritic, twin
+from rlgan.nets import MLPSpec, PairedCritic, TwinQCritic, twin
 from rlgan.optim import (
     EMA,
     Alternating,
@@ -31,7 +31,7 @@ from tests.rl.test_losses import ACTION, BATCH, OBS, gradient, transitions
 from tests.rl.test_trainer import trainer
 
 
-def critics(norm: Any = "none", activation: Any = "tanh", hidden: tuple[int, ...] = (16, 8)) -> list[QCritic]:
+def critics(norm: Any = "none", activation: Any = "tanh", hidden: tuple[int, ...] = (16, 8)) -> list[Any]:
     torch.manual_seed(0)
     spec = MLPSpec(hidden, activation, norm)
     return [spec.q_critic(OBS, ACTION).double() for _ in range(2)]
