@@ -107,7 +107,7 @@ def test_the_papers_networks_stack_over_seeds() -> None:
 
     By SGD: a shift that the next batch norm takes away has a gradient of zero and rounding, which Adam makes a step of.
     """
-    words = ("task=ddpg", "experiment=rl/lillicrap", *TASKS["ddpg"][1:], "precision=float64", "steps=140")
+    words = ("task=ddpg", "experiment=rl/lillicrap", *TASKS["ddpg"][1:], "precision=float64", "steps=90")
     small = ("critic.network.hidden=[16,8]", "actor.network.hidden=[16,8]")
     by = ("optimizer@critic.optimizer=sgd", "optimizer@actor.optimizer=sgd")
-    follow((*words, *small, *by, "critic.optimizer.lr=1e-2", "actor.optimizer.lr=1e-2"), (0, 4), 140, 1e-12)
+    follow((*words, *small, *by, "critic.optimizer.lr=1e-2", "actor.optimizer.lr=1e-2"), (0, 4), 90, 1e-12)

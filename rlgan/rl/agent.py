@@ -34,6 +34,23 @@ class Agent(ABC):
         module: nn.Module = network.q_critic(obs_dim, action_dim)
         return module
 
+    def critic_of(self, actor: nn.Module, network: Any, obs_dim: int, action_dim: int) -> nn.Module:
+        """The critic of this actor, as it was built; only one whose features are the actor's own looks at it."""
+        return self.critic(network, obs_dim, action_dim)
+
+    def act(self, actor: Callable[[Tensor], Tensor], obs: Tensor) -> Tensor:
+        """The action (batch, action_dim) of training, before exploration, and of evaluation.
+
+        Args:
+            actor: mu, or under parameter noise a perturbed copy of it.
+            obs: (batch, obs_dim).
+        """
+        return actor(obs)
+
+    def policy(self, actor: nn.Module) -> nn.Module:
+        """`act` as a network on the actor's own parameters; the actor itself where `act` is left as it is."""
+        return actor if type(self).act is Agent.act else _Acting(self, actor)
+
     @abstractmethod
     def critic_loss(self, nets: Nets, batch: Transition) -> tuple[Tensor, Metrics]:
         """What the critic minimises on a batch from the replay, a scalar, and metrics."""
@@ -57,6 +74,16 @@ class Agent(ABC):
     def losses(self) -> Losses:
         """Both, the critic first."""
         return Losses({"critic": self.critic_loss, "actor": self.actor_loss})
+
+
+class _Acting(nn.Module):
+    def __init__(self, agent: Agent, actor: nn.Module) -> None:
+        super().__init__()
+        self.actor = actor
+        self._agent = agent
+
+    def forward(self, obs: Tensor) -> Tensor:
+        return self._agent.act(self.actor, obs)
 
 
 def check_discount(discount: float) -> None:

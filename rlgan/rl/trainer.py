@@ -6,8 +6,9 @@ from collections import deque
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, ClassVar, Literal, Self
 
+import numpy as np
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from rlgan.optim import Game, NonFinite, Player, PlayerSpec, Report, Stack, Update, resolve_compile
 from rlgan.optim.landscape import Landscape, survey
@@ -16,6 +17,7 @@ from rlgan.rl import evaluation, pictures
 from rlgan.rl.agent import Agent
 from rlgan.rl.envs import Environment
 from rlgan.rl.exploration import Exploration
+from rlgan.rl.normalisation import NormalisedActor, Normaliser
 from rlgan.rl.replay import ReplaySpec, Sampler, Transition, Uniform
 from rlgan.rl.returns import NStep
 from rlgan.runs.errors import ConfigError, Diverged
@@ -50,6 +52,8 @@ class Trainer(Stackable):
         eval_episodes: episodes of an evaluation.
         n_step: steps of reward before the critic's own value is counted on (`rlgan.rl.returns`).
         replay: how minibatches are drawn; uniformly where none is given.
+        normalise_obs: let the networks see observations of mean 0 and variance 1 (`rlgan.rl.normalisation`).
+        obs_clip: bound of normalised observations, in standard deviations.
 
     Raises:
         ValueError: an impossible size or ratio, prioritised replay for an agent that names no errors.
@@ -74,6 +78,8 @@ class Trainer(Stackable):
         eval_episodes: int = 20,
         n_step: int = 1,
         replay: ReplaySpec | None = None,
+        normalise_obs: bool = False,
+        obs_clip: float = 5.0,
     ) -> None:
         _positive("batch_size", batch_size, 128)
         _positive("eval_episodes", eval_episodes, 20)
@@ -99,18 +105,21 @@ class Trainer(Stackable):
         self.steps_done = 0
         self.generators = gens = Generators(settings.seed)
         device, dtype = settings.torch_device, settings.dtype
+        if not obs_clip > 0:
+            raise ValueError(f"obs_clip = {obs_clip}: must be positive, for example 5.0")
         self.envs = env.make(gens.seed("environments") % 2**31)
         obs_dim, action_dim = self.envs.obs_dim, self.envs.action_dim
-        with gens.init("critic"):
-            critic_module = agent.critic(critic.network, obs_dim, action_dim).to(device, dtype)
         with gens.init("actor"):
             actor_module = agent.actor(actor.network, obs_dim, action_dim).to(device, dtype)
+        with gens.init("critic"):
+            critic_module = agent.critic_of(actor_module, critic.network, obs_dim, action_dim).to(device, dtype)
         steps = game.steps(("critic", "actor"))
         moves = max(int(max(settings.steps - self.learning_starts, 0) * updates_per_step) // steps["critic"], 1)
         self.critic = Player(
             "critic", critic_module, critic, moves * steps["critic"], gens.torch("noise/critic", device)
         )
         self.actor = Player("actor", actor_module, actor, moves * steps["actor"], gens.torch("noise/actor", device))
+        self.policy = agent.policy(self.actor.module)
         self.compiled, self._why = resolve_compile(
             settings.compile,
             moves * sum(steps.values()),
@@ -129,8 +138,9 @@ class Trainer(Stackable):
         )
         self._samplers = [self.replay.sampler(batch_size) for _ in range(self.update.batches)]
         self.explorer = exploration.make(
-            self.envs.num_envs, obs_dim, action_dim, gens.torch("exploration"), self.actor.module, settings.steps
+            self.envs.num_envs, obs_dim, action_dim, gens.torch("exploration"), self.policy, settings.steps
         )
+        self.normaliser = Normaliser(obs_dim, obs_clip, dtype, device) if normalise_obs else None
         self._credit = 0.0
         self._moves = 0
         self._watch = False  # a log, evaluation or save is due whose move has not come yet
@@ -157,8 +167,10 @@ class Trainer(Stackable):
         if self.steps_done < self.learning_starts:
             action = self.envs.random_actions(self.generators.torch("random actions"))
         else:
-            action = self.explorer.act(self.envs.obs)
+            action = self.explorer.act(self._seen())
         step = self.envs.step(action)
+        if self.normaliser is not None:
+            self.normaliser.observe(step.obs[step.valid])
         if self._windows is None:
             count = self.replay.add(step)
         else:
@@ -168,6 +180,12 @@ class Trainer(Stackable):
         for episode in step.episodes:
             self._returns.append(episode.total)
         return count
+
+    def _seen(self) -> np.ndarray | Tensor:
+        """The present observations, as the networks see them."""
+        if self.normaliser is None:
+            return self.envs.obs
+        return self.normaliser(torch.from_numpy(self.envs.obs).to(self.settings.torch_device, self.settings.dtype))
 
     def _learn(self, watch: bool) -> Play[None]:
         batches = [self._draw(sampler) for sampler in self._samplers]
@@ -189,8 +207,10 @@ class Trainer(Stackable):
             self.explorer.adapt(batches[-1].obs)
 
     def _draw(self, sampler: Sampler) -> Transition:
-        device = self.settings.torch_device
-        return self._with_noise(sampler(self.generators.torch("replay", device)), self.generators)
+        batch = sampler(self.generators.torch("replay", self.settings.torch_device))
+        if self.normaliser is not None:
+            self.normaliser.normalise_(batch)  # in the sampler's own memory, where `learn` finds it again
+        return self._with_noise(batch, self.generators)
 
     def _with_noise(self, batch: Transition, generators: Generators) -> Transition:
         """The batch with the draws that the losses want, in float32 whatever the precision, as everything is drawn."""
@@ -217,15 +237,27 @@ class Trainer(Stackable):
         returns = {"return/train": sum(self._returns) / len(self._returns)} if self._returns else {}
         return {**learned, **returns, **self.explorer.metrics()}
 
+    @property
+    def policy(self) -> nn.Module:
+        """a = mu(s) on observations as the environment gives them, (B, obs_dim) -> (B, action_dim) in [-1, 1]."""
+        actor = self.actor.module
+        return actor if self.normaliser is None else NormalisedActor(actor, self.normaliser)
+
+    @property
+    def judge(self) -> evaluation.Judge:
+        """The critic on observations as the environment gives them."""
+        return evaluation.Judge(self.critic.module, self._value, self.agent.discount)
+
+    def _value(self, critic: nn.Module, obs: Tensor, action: Tensor) -> Tensor:
+        return self.agent.value(critic, obs if self.normaliser is None else self.normaliser(obs), action)
+
     def evaluate(self) -> dict[str, float]:
         seed = self.generators.seed("evaluation") % 2**31
-        judge = evaluation.Judge(self.critic.module, self.agent.value, self.agent.discount)
-        return evaluation.evaluate(self.actor.module, self.env, self.eval_episodes, seed, judge=judge).metrics()
+        return evaluation.evaluate(self.policy, self.env, self.eval_episodes, seed, judge=self.judge).metrics()
 
     def pictures(self) -> dict[str, Picture]:
         seed = self.generators.seed("pictures") % 2**31
-        judge = evaluation.Judge(self.critic.module, self.agent.value, self.agent.discount)
-        trace = evaluation.record(self.actor.module, judge, self.env, seed)
+        trace = evaluation.record(self.policy, self.judge, self.env, seed)
         return {"evaluation/episode": pictures.episode(trace, self.agent.discount, self.env.id, self.steps_done)}
 
     def curvature(self) -> dict[str, Landscape]:
@@ -236,10 +268,12 @@ class Trainer(Stackable):
         notes: tuple[str, ...] = ()
         generators = Generators(self.generators.seed("curvature"))
         if held < CURVATURE_SAMPLES:
-            batch = self.replay.split(self.replay.rows[:held])
+            batch = self.replay.split(self.replay.rows[:held].clone())
             notes = (f"curvature on all {held} transitions of the replay, which holds fewer than {CURVATURE_SAMPLES}",)
         else:
             batch = self.replay.sample(held, generators.torch("replay"))
+        if self.normaliser is not None:
+            self.normaliser.normalise_(batch)
         batch = self._with_noise(batch, generators)
         field = self.update.pure
         return {name: survey(field, name, batch, held, notes=notes) for name in field.names}
@@ -258,6 +292,7 @@ class Trainer(Stackable):
             "replay": self.replay.state_dict(),
             "windows": None if self._windows is None else self._windows.state_dict(),
             "explorer": self.explorer.state_dict(),
+            "normaliser": None if self.normaliser is None else self.normaliser.state_dict(),
             "environments": self.envs.state_dict(),
             "credit": self._credit,
             "moves": self._moves,
@@ -267,6 +302,12 @@ class Trainer(Stackable):
         }
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        saved = state.get("normaliser")
+        if (saved is None) != (self.normaliser is None):
+            now, then = ("true", "false") if saved is None else ("false", "true")
+            raise ValueError(f"normalise_obs = {now}: the saved run has {then}; resume with that")
+        if self.normaliser is not None:
+            self.normaliser.load_state_dict(state["normaliser"])
         self.steps_done = state["steps_done"]
         self.update.load_state_dict(state["players"])
         self.replay.load_state_dict(state["replay"])
