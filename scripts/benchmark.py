@@ -31,8 +31,8 @@ def parser() -> argparse.ArgumentParser:
     made.add_argument("--only", default="", help="only the tables whose title contains this, for example 2x64")
     made.add_argument("--profile", action="store_true", help="also say where the time goes")
     made.add_argument("--json", type=Path, help="also write the figures to this file")
-    made.add_argument("--seeds", type=int, help="of a study (gan, gan_truth): seeds of every cell (default: its own)")
-    made.add_argument("--steps", type=int, help="of a study: generator updates of every cell (default: its own)")
+    made.add_argument("--seeds", type=int, help="of a study (gan, gan_truth, rl): seeds of a cell (default: its own)")
+    made.add_argument("--steps", type=int, help="of a study: length of every cell (default: its own)")
     made.add_argument("--table", action="store_true", help="of a study: show and draw what its CSV holds")
     return made
 

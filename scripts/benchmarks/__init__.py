@@ -8,5 +8,6 @@ BENCHMARKS = {
     "gan_speed": "the WGAN's update beside the usual loops: clipping, gradient penalty, simultaneous",
     "gan": "a study: Lipschitz control x order of play x average on ring and grid, over seeds (results/gan/study.csv)",
     "gan_truth": "a study: a critic's dual over the true W1, by Lipschitz control (results/gan/truth.csv)",
+    "rl": "a study: exploration x environment over seeds, dense and sparse, and published marks (results/rl/study.csv)",
 }
 """What to say after `python scripts/benchmark.py`, and what it measures."""

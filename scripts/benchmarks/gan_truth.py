@@ -44,7 +44,7 @@ COLUMNS = ("data", "control", "average", "seed", *TAGS, "seconds", "cpu_seconds"
 
 def run(options: Options, report: Report) -> None:
     """Train what is missing, show the table, and hold GroupSort against its mark."""
-    table = truth_table(RESULTS / "truth.csv")
+    table = truth_table(RESULTS / "gan" / "truth.csv")
     if not options.table:
         work(cells(options.seeds or SEEDS, options.steps or STEPS), table, TAGS, options.only)
     rows = table.rows

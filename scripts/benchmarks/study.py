@@ -1,7 +1,8 @@
 """Studies: configurations trained one after another, over seeds side by side; every result is kept in a CSV at once.
 
-A CSV holds, for each cell, a comment with the command that trains it and one row per seed (and per average of the
-generator). The comment is also the cell's name: a study that was stopped goes on with the cells that are not there.
+A CSV holds, for each cell, a comment with the command that trains it and one row per seed, and per average of the
+generator (results/gan) or evaluation (results/rl). The comment is also the cell's name: a study that was stopped goes
+on with the cells that are not there.
 """
 
 from __future__ import annotations
@@ -20,7 +21,7 @@ from dataclasses import dataclass
 from io import StringIO
 from pathlib import Path
 
-RESULTS = Path(__file__).resolve().parents[2] / "results" / "gan"
+RESULTS = Path(__file__).resolve().parents[2] / "results"
 
 ALWAYS = ("device=cpu", "tensorboard=false", "progress=false")
 """What does not bear on the figures."""
@@ -36,11 +37,13 @@ class Cell:
         labels: its columns in the table, such as `data`, `control`, `game`.
         overrides: of `python scripts/train.py`, with `seeds=`.
         averages: of its generator, the run's first; each gives a row per seed. One name: no such column is of use.
+        evaluations: a row per seed and evaluation, in place of one per seed and average.
     """
 
     labels: Mapping[str, str]
     overrides: tuple[str, ...]
     averages: tuple[str, ...] = ("",)
+    evaluations: bool = False
 
     @property
     def title(self) -> str:
@@ -59,7 +62,7 @@ class Table:
 
     Args:
         path: of the file.
-        columns: of every row: the labels, `average`, `seed`, then figures.
+        columns: of every row: the labels, `average` or `step`, `seed`, then figures.
         preamble: comment lines at its head.
     """
 
@@ -106,9 +109,9 @@ def train(cell: Cell, tags: Mapping[str, str]) -> list[dict[str, str | float]]:
         tags: column -> tag of the run's summary.
 
     Returns:
-        A row per seed and average: labels, `average`, `seed`, the figures (NaN of a seed that failed, or that has no
-        such tag), and `seconds`, `cpu_seconds`: elapsed and CPU time of the whole cell over its seeds, with
-        compilation and evaluation.
+        A row per seed and average, or per seed and evaluation: labels, `average` or `step`, `seed`, the figures (NaN of
+        a seed that failed, which has one row and no step, or that has no such tag), and `seconds`, `cpu_seconds`:
+        elapsed and CPU time of the whole cell over its seeds, with compilation and evaluation.
 
     Raises:
         RuntimeError: it could not start.
@@ -134,16 +137,41 @@ def train(cell: Cell, tags: Mapping[str, str]) -> list[dict[str, str | float]]:
         if not (run / "summary.json").exists():
             raise RuntimeError(f"{cell.title}: exit code {code}\n{log.read_text()}")
         states: dict[str, str] = json.loads((run / "summary.json").read_text())["seeds"]
+        times: dict[str, str | float] = {"seconds": wall / len(states), "cpu_seconds": cpu / len(states)}
         rows: list[dict[str, str | float]] = []
         for seed, state in states.items():
-            found = json.loads((run / f"seed={seed}" / "summary.json").read_text()) if state == "finished" else {}
-            for i, average in enumerate(cell.averages):
-                row: dict[str, str | float] = {**cell.labels, "average": average, "seed": seed}
-                for column, tag in tags.items():
-                    named = f"{tag}/{average}" if i else tag
-                    # The critic has no averages: what is said of it holds for each of the generator's.
-                    row[column] = float(found.get(named, found.get(tag, math.nan)))
-                rows.append(row | {"seconds": wall / len(states), "cpu_seconds": cpu / len(states)})
+            own = run / f"seed={seed}" if state == "finished" else None
+            found = _evaluations(own, tags) if cell.evaluations else _ends(own, tags, cell.averages)
+            rows += [{**cell.labels, "seed": seed, **row, **times} for row in found]
+    return rows
+
+
+def _ends(run: Path | None, tags: Mapping[str, str], averages: Sequence[str]) -> list[dict[str, str | float]]:
+    """A row for each average, of the end of a run; NaN without a run."""
+    found = {} if run is None else json.loads((run / "summary.json").read_text())
+    rows: list[dict[str, str | float]] = []
+    for i, average in enumerate(averages):
+        row: dict[str, str | float] = {"average": average}
+        for column, tag in tags.items():
+            # The critic has no averages: what is said of it holds for each of the generator's.
+            row[column] = float(found.get(f"{tag}/{average}" if i else tag, found.get(tag, math.nan)))
+        rows.append(row)
+    return rows
+
+
+def _evaluations(run: Path | None, tags: Mapping[str, str]) -> list[dict[str, str | float]]:
+    """A row for each step at which the first tag was measured, with what was logged there; NaN without a run."""
+    if run is None:
+        return [{"step": math.nan, **dict.fromkeys(tags, math.nan)}]
+    steps: dict[int, dict[str, float]] = {}
+    for line in (run / "metrics.jsonl").read_text().splitlines():
+        logged = json.loads(line)
+        steps.setdefault(logged["step"], {}).update(logged)
+    first = next(iter(tags.values()))
+    rows: list[dict[str, str | float]] = []
+    for step, found in steps.items():
+        if first in found:
+            rows.append({"step": str(step), **{column: found.get(tag, math.nan) for column, tag in tags.items()}})
     return rows
 
 
