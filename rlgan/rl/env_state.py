@@ -14,7 +14,7 @@ An environment that none of them reproduces cannot be resumed exactly, and the r
 import importlib
 import sys
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any, ClassVar
 
 import gymnasium
@@ -290,21 +290,28 @@ def _equal(left: Any, right: Any) -> bool:
     return np.array_equal(np.asarray(left), np.asarray(right), equal_nan=True)
 
 
-def save_vector(vector: SyncVectorEnv, adapter: Adapter) -> dict[str, Any]:
+def save_vector(vector: SyncVectorEnv, adapter: Adapter, envs: Sequence[gymnasium.Env]) -> dict[str, Any]:
     """State of a synchronous vector environment: its environments by `adapter`, and its own buffers and flags.
 
     The flags matter: without them `next_step` goes on differently when saved at an episode's end.
+
+    Args:
+        vector: the vector environment.
+        adapter: of its environments.
+        envs: these, as `adapter` wrapped them.
     """
     memo: dict[int, tuple[int, Any]] = {}
     return {
         "adapter": adapter.name,
-        "environments": [adapter.save(env) for env in vector.envs],
+        "environments": [adapter.save(env) for env in envs],
         "vector": {name: encode(getattr(vector, name), memo) for name in _VECTOR},
         "spaces": [_save_space(space, memo) for space in (vector.action_space, vector.observation_space)],
     }
 
 
-def restore_vector(vector: SyncVectorEnv, adapter: Adapter, state: dict[str, Any]) -> None:
+def restore_vector(
+    vector: SyncVectorEnv, adapter: Adapter, state: dict[str, Any], envs: Sequence[gymnasium.Env]
+) -> None:
     """Restore what `save_vector` saved into a vector environment of the same make that has been reset.
 
     Raises:
@@ -315,7 +322,7 @@ def restore_vector(vector: SyncVectorEnv, adapter: Adapter, state: dict[str, Any
             f"environment state = {state['adapter']}: the environment at hand is saved by {adapter.name}; "
             "resume with the package versions of the run"
         )
-    for env, saved in zip(vector.envs, state["environments"], strict=True):
+    for env, saved in zip(envs, state["environments"], strict=True):
         adapter.restore(env, saved)
     memo: dict[int, Any] = {}
     for name, node in state["vector"].items():

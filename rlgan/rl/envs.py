@@ -1,8 +1,10 @@
 """gymnasium environments as configured: which one, how many, how stepped; what cannot be used is refused by name."""
 
 import difflib
+import functools
 import importlib.util
 import warnings
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
@@ -23,8 +25,19 @@ class Environment:
     """Which environment, how many of them, and how they are stepped.
 
     Args:
-        id: a gymnasium id, also `module:Name-v0`; its actions must be a finite Box of floats, its observations a Box.
+        id: a gymnasium id, also `module:Name-v0`. Its actions must be a finite Box of floats. Its observations are a
+            Box, or of any other space with a fixed length (Dict, Tuple, Discrete, ...): these are flattened in the
+            order of gymnasium.spaces.flatten, also for evaluation.
         kwargs: keyword arguments of the environment's constructor.
+        wrappers: put around each environment, the first one innermost, before its observations are flattened; they are
+            around those of evaluations too. In a configuration each is a `_target_` with `_partial_: true`:
+
+                env:
+                  wrappers:
+                    - {_target_: gymnasium.wrappers.RescaleAction, _partial_: true, min_action: -1.0, max_action: 1.0}
+                    - {_target_: gymnasium.wrappers.TimeAwareObservation, _partial_: true}
+
+        max_episode_steps: steps after which an episode is truncated; None leaves it to the environment.
         num_envs: environments stepped together.
         autoreset: what happens at an episode's end. `next_step`: the next step resets and is no transition;
             `same_step`: the step itself resets; `disabled`: reset at once by mask. The transitions are the same.
@@ -37,6 +50,8 @@ class Environment:
 
     id: str = "Pendulum-v1"
     kwargs: dict[str, Any] = field(default_factory=dict)
+    wrappers: tuple[Callable[[gymnasium.Env], gymnasium.Env], ...] = ()
+    max_episode_steps: int | None = None
     num_envs: int = 1
     autoreset: Autoreset = "next_step"
     vectorization: Vectorization = "sync"
@@ -48,6 +63,10 @@ class Environment:
             raise ValueError(f"autoreset = {self.autoreset}: unknown mode; choose one of {', '.join(AUTORESET)}")
         if self.vectorization not in ("sync", "async"):
             raise ValueError(f"vectorization = {self.vectorization}: unknown; choose sync or async")
+        if self.max_episode_steps is not None and self.max_episode_steps < 1:
+            raise ValueError(
+                f"max_episode_steps = {self.max_episode_steps}: must be at least 1, for example 500, or null"
+            )
         self._check_id()
         probe = self._probe()
         try:
@@ -85,11 +104,33 @@ class Environment:
     def _entry_point(self) -> str:
         return str(gymnasium.spec(self.id.rpartition(":")[2]).entry_point)
 
+    @property
+    def made(self) -> str:
+        """All that determines the environments' behaviour, in words: a saved state fits only what was made alike."""
+        words = f"{self.id} with {dict(sorted(self.kwargs.items()))}, {self.autoreset}"
+        if self.max_episode_steps is not None:
+            words = f"{words}, at most {self.max_episode_steps} steps"
+        return ", in ".join([words, *map(_described, self.wrappers)])
+
     def make_one(self) -> gymnasium.Env:
-        """A single gymnasium environment."""
+        """A single gymnasium environment, in its wrappers, with a Box of observations.
+
+        Raises:
+            ValueError: a wrapper fails, or the observations have no fixed length.
+        """
         _route_mujoco_warnings(self._entry_point)
         # The checker would be one more layer to call and to save; spaces are checked above, values at every step.
-        return gymnasium.make(self.id, disable_env_checker=True, **self.kwargs)
+        env = gymnasium.make(self.id, max_episode_steps=self.max_episode_steps, disable_env_checker=True, **self.kwargs)
+        for i, wrapper in enumerate(self.wrappers):
+            env = _wrapped(env, wrapper, f"wrappers[{i}] = {_described(wrapper)}")
+        if isinstance(env.observation_space, spaces.Box):
+            return env
+        if not env.observation_space.is_np_flattenable:
+            raise ValueError(
+                f"id = {self.id}: has observations without a fixed length ({env.observation_space}); turn them into a "
+                "Box or a Dict of Boxes, for example by gymnasium.wrappers.TransformObservation in env.wrappers"
+            )
+        return gymnasium.wrappers.FlattenObservation(env)
 
     def make(self, seed: int, *, num_envs: int | None = None, resumable: bool = True) -> VectorEnvironment:
         """The environments, reset: environment i with seed `seed + i`.
@@ -109,8 +150,35 @@ def _route_mujoco_warnings(entry_point: str) -> None:
         mujoco.set_mju_user_warning(lambda message: warnings.warn(message.strip(), RuntimeWarning, stacklevel=2))
 
 
+def _wrapped(env: gymnasium.Env, wrapper: Callable[[gymnasium.Env], gymnasium.Env], field: str) -> gymnasium.Env:
+    try:
+        wrapped = wrapper(env)
+    except Exception as error:
+        raise ValueError(
+            f"{field}: cannot be put around {env} ({type(error).__name__}: {error}); change its arguments or leave it out"
+        ) from error
+    if not isinstance(wrapped, gymnasium.Env):
+        raise ValueError(
+            f"{field}: gives a {type(wrapped).__name__}; a wrapper takes an environment and gives an environment"
+        )
+    if isinstance(wrapped, gymnasium.wrappers.NormalizeObservation):
+        raise ValueError(
+            f"{field}: every environment would have statistics of its own, those of evaluation too; "
+            "use normalise_obs=true, whose statistics are one and are saved"
+        )
+    return wrapped
+
+
+def _described(wrapper: Callable[..., Any]) -> str:
+    """The wrapper's name and arguments, the same in every process."""
+    if isinstance(wrapper, functools.partial):
+        arguments = [*map(repr, wrapper.args), *(f"{key}={value!r}" for key, value in wrapper.keywords.items())]
+        return f"{_described(wrapper.func)}({', '.join(arguments)})"
+    return str(getattr(wrapper, "__qualname__", type(wrapper).__qualname__))
+
+
 def _check_spaces(id: str, env: gymnasium.Env) -> None:
-    action, observation = env.action_space, env.observation_space
+    action = env.action_space
     if not isinstance(action, spaces.Box):
         raise ValueError(
             f"id = {id}: has {type(action).__name__} actions; "
@@ -121,10 +189,5 @@ def _check_spaces(id: str, env: gymnasium.Env) -> None:
     if not (np.isfinite(action.low).all() and np.isfinite(action.high).all()):
         raise ValueError(
             f"id = {id}: has infinite action bounds (low {action.low}, high {action.high}); "
-            "wrap it in gymnasium.wrappers.RescaleAction or register it with finite bounds"
-        )
-    if not isinstance(observation, spaces.Box):
-        raise ValueError(
-            f"id = {id}: has {type(observation).__name__} observations; a Box is needed, "
-            "for example by gymnasium.wrappers.FlattenObservation"
+            "wrap it in gymnasium.wrappers.TransformAction (env.wrappers) or register it with finite bounds"
         )

@@ -238,10 +238,9 @@ class Trainer(Stackable):
         return {**learned, **returns, **self.explorer.metrics()}
 
     @property
-    def policy(self) -> nn.Module:
-        """a = mu(s) on observations as the environment gives them, (B, obs_dim) -> (B, action_dim) in [-1, 1]."""
-        actor = self.actor.module
-        return actor if self.normaliser is None else NormalisedActor(actor, self.normaliser)
+    def deployed(self) -> nn.Module:
+        """`policy` on observations as the environment gives them, (B, obs_dim) -> (B, action_dim) in [-1, 1]."""
+        return self.policy if self.normaliser is None else NormalisedActor(self.policy, self.normaliser)
 
     @property
     def judge(self) -> evaluation.Judge:
@@ -253,11 +252,11 @@ class Trainer(Stackable):
 
     def evaluate(self) -> dict[str, float]:
         seed = self.generators.seed("evaluation") % 2**31
-        return evaluation.evaluate(self.policy, self.env, self.eval_episodes, seed, judge=self.judge).metrics()
+        return evaluation.evaluate(self.deployed, self.env, self.eval_episodes, seed, judge=self.judge).metrics()
 
     def pictures(self) -> dict[str, Picture]:
         seed = self.generators.seed("pictures") % 2**31
-        trace = evaluation.record(self.policy, self.judge, self.env, seed)
+        trace = evaluation.record(self.deployed, self.judge, self.env, seed)
         return {"evaluation/episode": pictures.episode(trace, self.agent.discount, self.env.id, self.steps_done)}
 
     def curvature(self) -> dict[str, Landscape]:

@@ -6,9 +6,11 @@ all three of gymnasium's autoreset modes; what differs between the modes stays i
 
 from __future__ import annotations
 
+import atexit
 import math
+import os
 from abc import ABC, abstractmethod
-from multiprocessing import connection
+from collections.abc import Callable
 from typing import Any, ClassVar, NamedTuple, Protocol, cast
 
 import gymnasium
@@ -17,7 +19,7 @@ import torch
 from gymnasium import spaces
 from gymnasium.vector import AsyncVectorEnv, AutoresetMode, SyncVectorEnv
 
-from rlgan.rl import env_state
+from rlgan.rl import env_state, workers
 from rlgan.runs.errors import Diverged
 
 
@@ -80,11 +82,11 @@ class Description(Protocol):
     @property
     def id(self) -> str: ...
     @property
-    def kwargs(self) -> dict[str, Any]: ...
-    @property
-    def autoreset(self) -> str: ...
-    @property
     def vectorization(self) -> str: ...
+    @property
+    def made(self) -> str:
+        """All that determines the environments' behaviour, in words."""
+
     def make_one(self) -> gymnasium.Env:
         """A single gymnasium environment."""
 
@@ -104,10 +106,19 @@ class VectorEnvironment(ABC):
         self._notes: list[str] = []
         adapter = self._choose_adapter() if resumable else None
         self._adapter = adapter
-        make = spec.make_one if adapter is None else lambda: adapter.wrap(spec.make_one())
-        kind = AsyncVectorEnv if spec.vectorization == "async" else SyncVectorEnv
+        makes = [workers.Make(spec.make_one, adapter, i, os.getpid()) for i in range(num_envs)]
         # copy=False: observations are converted into an array of our own anyway.
-        self._vector: Any = kind([make] * num_envs, copy=False, autoreset_mode=self.mode)
+        if spec.vectorization == "async":
+            try:
+                self._vector: Any = AsyncVectorEnv(makes, copy=False, autoreset_mode=self.mode)
+            except (EOFError, ConnectionError) as error:
+                raise RuntimeError(
+                    f"a worker process of {spec.id} has ended before its environment was made"
+                ) from error
+            # Before multiprocessing's own exit, which asks the workers by a signal that they ignore, and waits.
+            atexit.register(self.close)
+        else:
+            self._vector = SyncVectorEnv(makes, copy=False, autoreset_mode=self.mode)
         self._map = ActionMap(cast(spaces.Box, self._vector.single_action_space))
         self.obs_dim = math.prod(cast(spaces.Box, self._vector.single_observation_space).shape)
         self.action_dim = len(self._map.low)
@@ -115,7 +126,13 @@ class VectorEnvironment(ABC):
         self._zero_obs = np.zeros(num_envs * self.obs_dim, dtype=np.float32)
         self._zero_action = np.zeros(num_envs * self.action_dim, dtype=np.float32)
         self._all = np.ones(num_envs, dtype=np.bool_)
-        self.reset()
+        self._lengths = np.zeros(num_envs, dtype=np.int64)
+        self.steps = 0
+        try:
+            self.reset()
+        except BaseException:
+            self.close()
+            raise
 
     def _choose_adapter(self) -> env_state.Adapter | None:
         if self.spec.vectorization == "async":
@@ -140,23 +157,16 @@ class VectorEnvironment(ABC):
     def reset(self, seed: int | None = None) -> np.ndarray:
         """Start anew from `seed` (default: the seed of construction); the first observations (n, obs_dim)."""
         seed = self.seed if seed is None else seed
-        for i, space in enumerate(self._spaces()):
+        for i, space in enumerate((self._vector.action_space, self._vector.observation_space)):
             space.seed(int(np.random.SeedSequence([seed, 1, i]).generate_state(1)[0]))
-        raw, _ = self._vector.reset(seed=[seed + i for i in range(self.num_envs)])
         self.steps = 0
         self._totals = np.zeros(self.num_envs)
         self._lengths = np.zeros(self.num_envs, dtype=np.int64)
+        raw, _ = self._ask(self._vector.reset, seed=[seed + i for i in range(self.num_envs)])
         self._valid = self._all
         self.obs = self._flat(raw)
         self._check("observation", self.obs, self._zero_obs)
         return self.obs
-
-    def _spaces(self) -> list[spaces.Space]:
-        # A space that is not seeded takes its generator from the operating system, and nothing repeats.
-        vector = self._vector
-        envs = [] if self.spec.vectorization == "async" else vector.envs
-        own = [space for env in envs for space in env_state.spaces_of(env)]
-        return [vector.action_space, vector.observation_space, *own]
 
     @property
     def valid(self) -> np.ndarray:
@@ -171,17 +181,14 @@ class VectorEnvironment(ABC):
 
         Raises:
             Diverged: an action, reward or observation is NaN or infinite; names environment, step and value.
-            RuntimeError: a worker process of asynchronous environments has ended.
+            RuntimeError: an environment has raised, or a worker process has ended; names which one, and when.
         """
         chosen = action.detach().cpu().numpy() if isinstance(action, torch.Tensor) else action
         if chosen.shape != (self.num_envs, self.action_dim):
             raise ValueError(f"action = shape {chosen.shape}: must be ({self.num_envs}, {self.action_dim})")
         unit = np.minimum(np.maximum(chosen, -1.0), 1.0).astype(np.float32, copy=False)
         self._check("action", unit, self._zero_action)
-        try:
-            raw, reward, terminated, truncated, info = self._vector.step(self._map(unit))
-        except (EOFError, ConnectionError) as error:
-            raise RuntimeError(self._describe_dead_worker()) from error
+        raw, reward, terminated, truncated, info = self._ask(self._vector.step, self._map(unit))
         observation = self._flat(raw)
         self._check("observation", observation, self._zero_obs)
         if not math.isfinite(reward.sum()):
@@ -204,10 +211,23 @@ class VectorEnvironment(ABC):
             self.obs = next_obs = observation
         return Step(obs, unit, reward, next_obs, terminated, truncated, valid, episodes)
 
-    @property
-    def _made(self) -> str:
-        spec = self.spec
-        return f"{spec.id} with {dict(sorted(spec.kwargs.items()))}, {spec.autoreset}"
+    def _ask(self, function: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
+        try:
+            return function(*args, **kwargs)
+        except workers.EnvironmentFailed as error:
+            index, reason = error.index_and_reason
+            raise RuntimeError(
+                f"environment {index} ({self.spec.id}) raised {reason} after {self.steps} environment steps, "
+                f"{self._lengths[index]} of them in its present episode"
+            ) from error
+        except (EOFError, ConnectionError) as error:
+            if self.spec.vectorization != "async":
+                raise
+            raise RuntimeError(
+                f"the worker process of {workers.describe_dead(self._vector)} of {self.spec.id} has ended after "
+                f"{self.steps} environment steps; it was killed or ran out of memory: env.vectorization=sync needs no "
+                "workers"
+            ) from error
 
     @abstractmethod
     def _settle(self, observation: np.ndarray, ended: np.ndarray, info: dict[str, Any]) -> np.ndarray:
@@ -222,12 +242,12 @@ class VectorEnvironment(ABC):
         """Exact state as plain containers and tensors; the number of steps alone where none is to be had (`notes`)."""
         state: dict[str, Any] = {
             "steps": self.steps,
-            "made": self._made,
+            "made": self.spec.made,
             "num_envs": self.num_envs,
             "environments": None,
         }
         if self._adapter is not None:
-            state["environments"] = env_state.save_vector(self._vector, self._adapter)
+            state["environments"] = env_state.save_vector(self._vector, self._adapter, self._own())
             state["obs"] = torch.from_numpy(self.obs.copy())
             state["totals"] = self._totals.tolist()
             state["lengths"] = self._lengths.tolist()
@@ -248,17 +268,17 @@ class VectorEnvironment(ABC):
                 f"num_envs = {self.num_envs}: the saved state holds {state['num_envs']} environments; "
                 "resume with the same number"
             )
-        changed = state["made"] != self._made
+        changed = state["made"] != self.spec.made
         if changed:
             self._notes.append(
-                f"resume will not be bit-exact: the environment was {state['made']} and is {self._made}; "
+                f"resume will not be bit-exact: the environment was {state['made']} and is {self.spec.made}; "
                 "its episodes restart"
             )
         if changed or state["environments"] is None or self._adapter is None:
             # Another seed than at the start, or the same episodes would be seen twice.
             self.reset(int(np.random.SeedSequence([self.seed, state["steps"]]).generate_state(1)[0]))
         else:
-            env_state.restore_vector(self._vector, self._adapter, state["environments"])
+            env_state.restore_vector(self._vector, self._adapter, state["environments"], self._own())
             self.obs = state["obs"].numpy().copy()
             self._totals = np.array(state["totals"])
             self._lengths = np.array(state["lengths"], dtype=np.int64)
@@ -266,16 +286,16 @@ class VectorEnvironment(ABC):
         self.steps = state["steps"]
 
     def close(self) -> None:
-        """Close the environments and end their worker processes, also dead or busy ones."""
+        """Close the environments and end their worker processes, also dead, stopped or busy ones."""
         if self.spec.vectorization == "async":
-            # gymnasium's own close waits for answers that a dead worker never gives.
-            for process in self._vector.processes:
-                process.terminate()
-            for process in self._vector.processes:
-                process.join()
-            self._vector.closed = True
+            atexit.unregister(self.close)
+            workers.end(self._vector)
         else:
             self._vector.close()
+
+    def _own(self) -> list[gymnasium.Env]:
+        """The environments as their adapter made them, in this process."""
+        return [guard.env for guard in self._vector.envs]
 
     def _flat(self, raw: np.ndarray) -> np.ndarray:
         return raw.reshape(self.num_envs, -1).astype(np.float32)
@@ -292,20 +312,6 @@ class VectorEnvironment(ABC):
                     f"{what} of environment {i} ({self.spec.id}) is {row[bad[0]]} in component {bad[0]} "
                     f"after {self.steps} environment steps, step {self._lengths[i]} of its episode"
                 )
-
-    def _describe_dead_worker(self) -> str:
-        # A killed process is known to be dead only a moment after its pipe has closed.
-        gone = connection.wait([process.sentinel for process in self._vector.processes], timeout=5.0)
-        codes = {}
-        for i, process in enumerate(self._vector.processes):
-            if process.sentinel in gone:
-                process.join()
-                codes[i] = process.exitcode
-        who = ", ".join(f"environment {i} (exit code {code})" for i, code in codes.items()) or "an environment"
-        return (
-            f"the worker process of {who} of {self.spec.id} has ended after {self.steps} environment steps; "
-            "it was killed or ran out of memory: env.vectorization=sync needs no workers"
-        )
 
 
 class NextStep(VectorEnvironment):
@@ -339,7 +345,7 @@ class Disabled(VectorEnvironment):
     mode = AutoresetMode.DISABLED
 
     def _settle(self, observation: np.ndarray, ended: np.ndarray, info: dict[str, Any]) -> np.ndarray:
-        raw, _ = self._vector.reset(options={"reset_mask": ended})
+        raw, _ = self._ask(self._vector.reset, options={"reset_mask": ended})
         self.obs = self._flat(raw)
         self._check("observation", self.obs, self._zero_obs)
         return observation

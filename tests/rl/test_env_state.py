@@ -148,7 +148,7 @@ def test_a_state_of_another_number_of_environments_is_refused() -> None:
     hopper = Environment("Hopper-v5").make(seed=0)
     assert hopper._adapter is not None
     with pytest.raises(ValueError, match=r"^environment state = attributes: .* by mujoco"):
-        env_state.restore_vector(hopper._vector, hopper._adapter, state["environments"])
+        env_state.restore_vector(hopper._vector, hopper._adapter, state["environments"], hopper._own())
 
 
 def test_a_changed_environment_says_so_and_restarts_instead_of_being_changed_back() -> None:
@@ -173,7 +173,7 @@ def test_every_space_of_the_environments_is_seeded() -> None:
     def draws(seed: int) -> list[float]:
         env = Environment("Pendulum-v1", num_envs=2).make(seed=seed)
         spaces = [env._vector.observation_space, env._vector.action_space]
-        spaces += [s for one in env._vector.envs for s in (one.action_space, one.observation_space)]
+        spaces += [s for one in env._own() for s in (one.action_space, one.observation_space)]
         return [float(np.asarray(space.sample()).ravel()[0]) for space in spaces]
 
     assert draws(3) == draws(3)
