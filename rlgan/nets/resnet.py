@@ -91,6 +91,7 @@ class ResNetCritic(nn.Module):
         down = max(1, halvings(shape, smallest) - 1)
         blocks = [Residual(shape[0], width, norm, "down", first=True)]
         blocks += [Residual(width, width, norm, "down") for _ in range(down - 1)]
+        self.pixels = (shape[1] >> down) * (shape[2] >> down)  # over which the mean is taken
         self.blocks = nn.Sequential(*blocks, *(Residual(width, width, norm, "none") for _ in range(2)))
         self.head = nn.Linear(width, math.prod(outputs))
 

@@ -16,7 +16,7 @@ from rlgan.gan.metrics import (
     probe_points,
     wasserstein_primal,
 )
-from rlgan.nets import DCGANSpec, MLPSpec
+from rlgan.nets import DCGANSpec, MLPSpec, ResNetSpec
 
 
 def generator(seed: int = 0) -> torch.Generator:
@@ -100,6 +100,22 @@ def test_an_mlps_bound_is_the_product_of_its_layers(activation: Any) -> None:
     assert critic_lipschitz(critic, 3 * torch.randn(500, 3, generator=generator())) <= bound  # type: ignore[operator]
 
 
+def test_a_residual_critics_bound_is_met_where_it_doubles_bright_images() -> None:
+    critic = ResNetSpec(width=1, norm="none").build((1, 8, 8), ())
+    with torch.no_grad():
+        for p in critic.parameters():
+            p.zero_()
+        for m in critic.modules():
+            if isinstance(m, nn.Conv2d):
+                m.weight[0, 0, m.kernel_size[0] // 2, m.kernel_size[1] // 2] = 1.0
+            if isinstance(m, nn.Linear):
+                m.weight.fill_(1.0)
+    # Every block adds its input to itself: f is 2^3 times the mean of 64 pixels, as steep as 8 / sqrt(64).
+    assert critic(torch.full((1, 1, 8, 8), 0.5)).tolist() == [4.0]
+    assert critic_lipschitz(critic, torch.rand(3, 1, 8, 8, generator=generator())) == pytest.approx(1.0)
+    assert lipschitz_bound(critic, 256) == pytest.approx(1.0, rel=5e-3)
+
+
 def test_silus_slope_is_what_the_bound_says() -> None:
     x = torch.linspace(-10, 10, 200_001, dtype=torch.float64, requires_grad=True)
     (slope,) = torch.autograd.grad(F.silu(x).sum(), x)
@@ -114,6 +130,8 @@ def test_silus_slope_is_what_the_bound_says() -> None:
         (DCGANSpec(width=2, norm="none"), (1, 8, 8)),
         (DCGANSpec(width=2, norm="batch"), (3, 16, 16)),
         (DCGANSpec(width=2, norm="layer"), (1, 8, 8)),
+        (ResNetSpec(width=2, norm="none"), (1, 8, 8)),
+        (ResNetSpec(width=2, norm="batch"), (3, 16, 16)),
     ],
 )
 def test_no_critic_is_steeper_than_its_bound(critic: Any, shape: tuple[int, ...]) -> None:

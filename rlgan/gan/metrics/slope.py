@@ -14,7 +14,8 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from rlgan.gan.lipschitz import interpolate, sample_norms
-from rlgan.nets import MLP, DCGANCritic
+from rlgan.nets import MLP, DCGANCritic, ResNetCritic
+from rlgan.nets.resnet import Residual
 
 FREQUENCIES = 16
 """Frequencies per dimension at which a convolution's norm is looked at: with 16 of them the bound of a kernel of 4 and
@@ -46,7 +47,8 @@ def lipschitz_bound(module: nn.Module, frequencies: int = 0) -> float | None:
     ReLU, leaky ReLU and tanh 1. A product of norms is far above the true constant of a deep network with ReLU.
 
     Args:
-        module: f. One that offers `lipschitz_bound()` is asked; of the networks here `MLP` and `DCGANCritic` are known.
+        module: f. One that offers `lipschitz_bound()` is asked; of the networks here `MLP`,
+            `DCGANCritic` and `ResNetCritic` are known.
         frequencies: see `convolution_bound`; 0 is quick.
 
     Returns:
@@ -61,6 +63,12 @@ def lipschitz_bound(module: nn.Module, frequencies: int = 0) -> float | None:
         return _product([lipschitz_bound(layer, frequencies) for layer in layers.children()])
     if isinstance(module, DCGANCritic):
         return _product([lipschitz_bound(module.layers, frequencies), lipschitz_bound(module.head, frequencies)])
+    if isinstance(module, ResNetCritic):
+        # A mean of n values is as steep as 1/sqrt(n) of their Euclidean norm.
+        mean = 1 / math.sqrt(module.pixels)
+        return _product([lipschitz_bound(module.blocks, frequencies), mean, lipschitz_bound(module.head, frequencies)])
+    if isinstance(module, Residual):
+        return _residual_bound(module, frequencies)
     if kind in _CONTRACTIONS:
         return 1.0
     if isinstance(module, nn.SiLU):
@@ -80,6 +88,15 @@ def lipschitz_bound(module: nn.Module, frequencies: int = 0) -> float | None:
         affine = module.weight is not None
         return (float(_double(module.weight).abs().max()) if affine else 1.0) / math.sqrt(module.eps)
     return None
+
+
+def _residual_bound(block: Residual, frequencies: int) -> float | None:
+    """The sum over its two ways; means over 2 x 2 pixels are as steep as 1/2, doubling both sides as 2."""
+    around = lipschitz_bound(block.shortcut, frequencies)
+    through = _product([lipschitz_bound(part, frequencies) for part in (*block.norms, *block.convs)])
+    if around is None or through is None:
+        return None
+    return (around + through) * {"up": 2.0, "down": 0.5, "none": 1.0}[block.resample]
 
 
 def _double(x: Tensor) -> Tensor:
