@@ -7,10 +7,13 @@ import math
 from pathlib import Path
 
 import pytest
+from hydra import compose, initialize_config_dir
 
 from rlgan.gan import evaluation
 from rlgan.gan.wgan import WGAN
-from scripts.benchmarks import gan, gan_truth, study
+from rlgan.runs.compose import ROOT, conf_directory
+from scripts.benchmarks import gan, gan_truth, rl, study
+from scripts.benchmarks.harness import Report
 from tests.small import build
 
 SMALL = ("log_every=0", "compile=false", "batch_size=8", "generator.network.hidden=[8]", "critic.network.hidden=[8,8]")
@@ -121,3 +124,98 @@ def test_ratios_are_taken_over_the_truth_seed_by_seed(tmp_path: Path) -> None:
     table.add(cell.command, [row | {"true": 4.0} for row in rows])
     assert [float(row["estimate_over_true"]) for row in gan_truth.over_true(table.rows)] == [0.75, 1.0]
     assert "| atoms | GroupSort | 4 | 0.875 (0.750 to 1.000) |" in gan_truth.summary(table.rows)
+
+
+def evaluations(cell: study.Cell, *seeds: list[float]) -> list[dict[str, str | float]]:
+    """Rows of a cell whose seeds had these returns at steps 100, 200, ..."""
+    rest = dict.fromkeys((*rl.TAGS, "seconds", "cpu_seconds"), 1.0)
+    return [
+        {**cell.labels, "seed": str(k), "step": str(100 * (i + 1)), **rest, "return": value}
+        for k, seed in enumerate(seeds)
+        for i, value in enumerate(seed)
+    ]
+
+
+def explored(id: str, exploration: str) -> study.Cell:
+    """The cell of an environment and an exploration."""
+    (cell,) = [cell for cell in rl.cells() if cell.title == f"exploration, {id}, ddpg, {exploration}"]
+    return cell
+
+
+def test_the_explorations_are_the_whole_table_at_one_scale_an_environment() -> None:
+    cells = [cell for cell in rl.cells() if cell.title.startswith("exploration")]
+    assert len({cell.command for cell in cells}) == len(cells) == 5 * 4
+    for task in rl.TASKS:
+        own = [set(cell.overrides) for cell in cells if cell.labels["environment"] == task.id]
+        shared = set.intersection(*own)
+        assert {*task.overrides, f"steps={task.steps}", "seeds=5", f"eval_every={task.steps // 10}"} <= shared
+        noises = [item for given in own for item in given - shared if not item.startswith("exploration=")]
+        assert {item.partition("=")[2] for item in noises} == {str(task.scale)} and len(noises) == 1 + 1 + 2 + 3
+    assert {task.scale for task in rl.TASKS if task.id in rl.SPARSE} == {0.6}
+    assert all(task.steps >= 100_000 for task in rl.TASKS if task.id in rl.SPARSE)
+
+
+def test_a_cell_of_explorations_keeps_every_evaluation(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("rlgan.rl.trainer.Trainer.pictures", lambda task: {})
+    monkeypatch.setattr("rlgan.runs.seeds.draw_seeds", lambda *given: None)
+    title = "exploration, Pendulum-v1, ddpg, mixed"
+    (cell,) = [cell for cell in rl.cells(seeds=2, steps=200) if cell.title == title]
+    size = ("compile=false", "batch_size=8", "learning_starts=20", "eval_every=100", "log_every=100", "eval_episodes=2")
+    networks = ("critic.network.hidden=[8]", "actor.network.hidden=[8]")
+    table = rl.study_table(tmp_path / "study.csv")
+    tiny = study.Cell(cell.labels, (*cell.overrides, *size, *networks), evaluations=True)
+    study.work([tiny], table, rl.TAGS, "")
+    assert [(row["seed"], row["step"]) for row in table.rows] == [(k, n) for k in "01" for n in ("100", "200")]
+    assert all(math.isfinite(float(row["return"])) for row in table.rows)
+    # Adapted every 50 updates; 80 and 180 were made.
+    assert all(float(row["distance"]) > 0 and 0 < float(row["sigma"]) != 0.2 for row in table.rows)
+    assert [curve.steps for curve in rl.curves(table.rows)] == [(100, 200)] * 2
+
+
+def test_the_marks_compose() -> None:
+    for cell in rl.cells():
+        if cell.labels["table"] == "marks":
+            with initialize_config_dir(str(conf_directory()), version_base="1.3"):
+                values = compose(ROOT, overrides=list(cell.overrides))
+            assert values["eval_every"] * rl.EVALUATIONS == values["steps"] and values["compile"] is True
+            assert values["agent"]["_target_"].lower().endswith(cell.labels["agent"])
+            assert values["env"]["id"] == cell.labels["environment"]
+
+
+def test_solved_seeds_are_counted_at_the_end_and_ever(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    table = rl.study_table(tmp_path / "study.csv")
+    failed = {"seed": "3", "step": math.nan, "return": math.nan}
+    for exploration, seeds in {
+        "gaussian": ([0.0, 0.5, 0.4], [0.0, 0.0, 0.0], [1.0, 1.0, 1.0]),
+        "ou": ([0.0, 0.0, 0.0], [0.0, 0.0, 0.0]),
+        "parameter": ([0.0, 0.5, 0.5], [0.0, 1.0, 1.0], [0.0, 0.0, 1.0]),
+    }.items():
+        cell = explored("SparseMountainCar", exploration)
+        rows = evaluations(cell, *seeds)
+        table.add(cell.command, [*rows, {**rows[0], **failed}] if exploration == "gaussian" else rows)
+    curve = rl.Curve((100, 200, 300), (0.0, 0.5, 0.4))
+    assert curve.first(0.5) == 200 and not curve.ends(0.5) and curve.first(0.6) is None
+    lines = rl.summary(table.rows).splitlines()[2:]
+    # Of four seeds, one failed: one is solved at the end, two were at some time, at steps 200 and 100.
+    assert "| 0.5 | 1 of 4 | 2 of 4 | 150 |" in lines[0]
+    assert "| 0.5 | 0 of 2 | 0 of 2 | none |" in lines[1]
+    assert "| 0.5 | 3 of 3 | 3 of 3 | 200 |" in lines[2]
+    report = Report()
+    rl.judge(table.rows, report)
+    (mark,) = report.marks
+    assert mark["value"] == pytest.approx(1 - 1 / 4) and mark["met"] == "True"
+    rl.draw(table.rows, tmp_path / "study.png")
+    assert (tmp_path / "study.png").read_bytes()[:4] == b"\x89PNG"
+
+
+def test_marks_are_of_the_last_return(tmp_path: Path) -> None:
+    table = rl.study_table(tmp_path / "study.csv")
+    for cell in rl.cells():
+        if cell.labels["table"] == "marks":
+            # Four seeds: the least and the largest are left out of the interquartile mean.
+            table.add(cell.command, evaluations(cell, [9e9, -9e9], [0.0, -100.0], [0.0, -200.0], [0.0, 9e9]))
+    report = Report()
+    rl.judge(table.rows, report)
+    found = {str(row["mark"]).partition(":")[0]: row["value"] for row in report.marks}
+    assert found["Pendulum-v1, ddpg"] == found["Pendulum-v1, td3"] == -150.0
+    assert found["InvertedPendulum-v5, td3"] == found["HalfCheetah-v5, td3"] == -75.0

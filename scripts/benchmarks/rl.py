@@ -122,7 +122,7 @@ def study_table(path: Path) -> Table:
         (
             f"{typed()}: {found}",
             "Below each command its rows, one a seed and evaluation. return, length: mean over the evaluation's",
-            "episodes, without noise; q_bias: critic/q_bias; sigma, distance: of parameter noise; seconds and",
+            "episodes, without noise; q_bias: critic/q_bias; sigma, distance: of the exploration; seconds and",
             "cpu_seconds: of the whole cell over its seeds, with compilation, evaluation and pictures.",
         ),
     )
