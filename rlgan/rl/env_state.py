@@ -1,12 +1,13 @@
 """Exact save and restore of environments, so that a resumed run goes on in the middle of an episode, bit for bit.
 
 gymnasium has no such operation, and copies are not one: a deepcopy of a MuJoCo environment is silently wrong and one of
-a Box2D environment raises. Three adapters, tried in this order by `choose` on throw-away copies of the environment:
+a Box2D environment raises. Four adapters, tried in this order by `choose` on throw-away copies of the environment:
 
 - `MuJoCo`: the attributes below, and the simulator by `mj_getState(mjSTATE_INTEGRATION)` with the quantities derived
   from it;
 - `Attributes`: the plain attributes of every wrapper layer, with its random generators and those of its spaces;
-- `ActionReplay`: the plain attributes before the last reset, that reset and the actions since, which are played again.
+- `ActionReplay`: the plain attributes before the last reset, that reset and the actions since, which are played again;
+- `Remake`: the same, with a new environment for every episode.
 
 An environment that none of them reproduces cannot be resumed exactly, and the run says so (`rlgan.rl.envs`).
 """
@@ -162,10 +163,16 @@ class MuJoCo(Adapter):
 
 
 class Recorder(gymnasium.Wrapper):
-    """Remembers the present episode: the attributes before its reset, the reset's arguments, the actions since."""
+    """Remembers the present episode: the attributes before its reset, the reset's arguments, the actions since.
 
-    def __init__(self, env: gymnasium.Env) -> None:
+    Args:
+        env: the environment.
+        make: if given, makes another one in its place at every reset, with the same plain attributes.
+    """
+
+    def __init__(self, env: gymnasium.Env, make: Callable[[], gymnasium.Env] | None = None) -> None:
         super().__init__(env)
+        self._make = make
         self.before: list[dict[str, Any]] = []
         self.seed: int | None = None
         self.options: dict[str, Any] | None = None
@@ -174,6 +181,10 @@ class Recorder(gymnasium.Wrapper):
     def reset(self, *, seed: int | None = None, options: dict[str, Any] | None = None) -> tuple[Any, dict[str, Any]]:
         self.before = save_attributes(self.env)
         self.seed, self.options, self.actions = seed, options, []
+        if self._make is not None:
+            self.env.close()
+            self.env = self._make()
+            restore_attributes(self.env, self.before)
         return self.env.reset(seed=seed, options=options)
 
     def step(self, action: Any) -> tuple[Any, Any, bool, bool, dict[str, Any]]:
@@ -182,7 +193,7 @@ class Recorder(gymnasium.Wrapper):
 
 
 class ActionReplay(Adapter):
-    """The last reset and the actions since, played again: exact for every deterministic environment, Box2D among them.
+    """The last reset and the actions since, played again: exact for deterministic environments that forget at a reset.
 
     Costs one attribute save an episode, one copied action a step and, at resume, the steps of the episode.
     """
@@ -208,7 +219,23 @@ class ActionReplay(Adapter):
             env.step(decode(action))
 
 
-ADAPTERS: dict[str, type[Adapter]] = {adapter.name: adapter for adapter in (MuJoCo, Attributes, ActionReplay)}
+class Remake(ActionReplay):
+    """As `ActionReplay`, with a new environment for every episode, in which nothing is left of the ones before.
+
+    BipedalWalker keeps one Box2D world for all of its episodes: the order in which this finds contacts depends on what
+    has been in it.
+
+    Args:
+        make: builds one environment.
+    """
+
+    name = "action replay in new environments"
+
+    def __init__(self, make: Callable[[], gymnasium.Env]) -> None:
+        self._make = make
+
+    def wrap(self, env: gymnasium.Env) -> gymnasium.Env:
+        return Recorder(env, self._make)
 
 
 def choose(make: Callable[[], gymnasium.Env]) -> Adapter | None:
@@ -222,7 +249,7 @@ def choose(make: Callable[[], gymnasium.Env]) -> Adapter | None:
     env.close()
     mujoco = sys.modules.get("mujoco")
     simulated = mujoco is not None and isinstance(simulator, mujoco.MjData)
-    candidates: tuple[Adapter, ...] = (MuJoCo(), ActionReplay()) if simulated else (Attributes(), ActionReplay())
+    candidates = (MuJoCo() if simulated else Attributes(), ActionReplay(), Remake(make))
     return next((adapter for adapter in candidates if reproduces(adapter, make)), None)
 
 

@@ -155,7 +155,8 @@ def _wrapped(env: gymnasium.Env, wrapper: Callable[[gymnasium.Env], gymnasium.En
         wrapped = wrapper(env)
     except Exception as error:
         raise ValueError(
-            f"{field}: cannot be put around {env} ({type(error).__name__}: {error}); change its arguments or leave it out"
+            f"{field}: cannot be put around {env} ({type(error).__name__}: {error}); change its arguments, or leave it "
+            "out"
         ) from error
     if not isinstance(wrapped, gymnasium.Env):
         raise ValueError(

@@ -1,4 +1,4 @@
-"""Environments that may fail and processes that may die: named by their number, and ended whatever state they are in."""
+"""Environments that may raise and processes that may die: each named by its number, and ended in whatever state."""
 
 from __future__ import annotations
 

@@ -12,6 +12,8 @@ from dataclasses import is_dataclass
 from pathlib import Path
 from typing import Annotated, Any, Literal, TypeVar, Union, get_args, get_origin
 
+import numpy as np
+
 Builder = Callable[..., Any]
 
 _SEQUENCES = (
@@ -92,6 +94,11 @@ def _fits(value: Any, annotation: Any) -> Any:
     kind = get_origin(annotation) or annotation
     if kind is Any or not inspect.isclass(kind) or getattr(kind, "_is_protocol", False) or isinstance(value, kind):
         return value
+    # Libraries annotate numbers and arrays as numpy's own.
+    if issubclass(kind, np.number) and isinstance(value, int | float) and not isinstance(value, bool):
+        return value
+    if kind is np.ndarray and isinstance(value, list):
+        return np.array(value)
     name = kind.__name__
     if value is None or isinstance(value, bool | int | float | str | list | Mapping):
         raise WrongType(f"must be a section that describes a {name}; choose it as a group's option")

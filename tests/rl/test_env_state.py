@@ -52,6 +52,7 @@ ENVIRONMENTS = {
     "MountainCarContinuous-v0": "attributes",
     "Hopper-v5": "mujoco",
     "Hidden-v0": "action replay",
+    "Worn-v0": "action replay in new environments",
 }
 
 

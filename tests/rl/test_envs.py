@@ -2,8 +2,7 @@
 finite.
 """
 
-import os
-import signal
+import functools
 import sys
 import warnings
 from pathlib import Path
@@ -12,7 +11,9 @@ import gymnasium
 import numpy as np
 import pytest
 import torch
+from gymnasium.wrappers import NormalizeObservation, RescaleAction, TimeAwareObservation
 
+from rlgan.rl import env_state
 from rlgan.rl.envs import ActionMap, Environment, VectorEnvironment
 from rlgan.runs.errors import Diverged
 from tests.rl import scripted
@@ -130,9 +131,24 @@ def test_equal_seeds_give_equal_starts_and_a_seeded_action_space() -> None:
         ({"id": "Zzz"}, r"^id = Zzz: unknown environment; import its package with env.id=package:Name-v0$"),
         ({"id": "no_such_module:A-v0"}, r"^id = no_such_module:A-v0: cannot import no_such_module"),
         ({"id": "CartPole-v1"}, r"^id = CartPole-v1: has Discrete actions; .*Box of floats"),
-        ({"id": "Unsuited-v0", "kwargs": {"fault": "unbounded"}}, r"infinite action bounds .*RescaleAction"),
+        ({"id": "Unsuited-v0", "kwargs": {"fault": "unbounded"}}, r"infinite action bounds .*TransformAction"),
         ({"id": "Unsuited-v0", "kwargs": {"fault": "integers"}}, r"has actions of dtype int64; they must be floats"),
-        ({"id": "Unsuited-v0", "kwargs": {"fault": "observation"}}, r"has Dict observations; .*FlattenObservation"),
+        (
+            {"id": "Parts-v0", "kwargs": {"whole": False}},
+            r"^id = Parts-v0: has observations without a fixed length \(Dict\('ragged': Seq.*TransformObservation",
+        ),
+        ({"max_episode_steps": 0}, r"^max_episode_steps = 0: must be at least 1, for example 500, or null"),
+        (
+            {
+                "wrappers": (
+                    TimeAwareObservation,
+                    functools.partial(RescaleAction, min_action=np.float32(1.0), max_action=np.float32(-1.0)),
+                )
+            },
+            r"^wrappers\[1\] = RescaleAction\(min_action=.*1.0\)?, max_action=.*-1.0\)?\): cannot be put around .*Value",
+        ),
+        ({"wrappers": (repr,)}, r"^wrappers\[0\] = repr: gives a str; a wrapper takes an environment and gives an env"),
+        ({"wrappers": (NormalizeObservation,)}, r"^wrappers\[0\] = NormalizeObservation\(?\)?: .*normalise_obs=true"),
         ({"kwargs": {"gg": 1}}, r"^kwargs = \{'gg': 1\}: Pendulum-v1 refuses them"),
         ({"num_envs": 0}, r"^num_envs = 0: must be at least 1"),
         (
@@ -184,22 +200,60 @@ def test_an_action_that_is_not_finite_never_reaches_the_environment() -> None:
     assert env.steps == 0
 
 
-def test_an_environment_that_raises_and_a_killed_worker_are_errors_and_not_hangs() -> None:
-    spec = Environment("Scripted-v0", {"bad": "raises"}, num_envs=2, vectorization="async")
-    env = spec.make(seed=0)
-    assert any("not be bit-exact: asynchronous" in note for note in env.notes())
-    with pytest.raises(ZeroDivisionError, match="scripted failure"):
-        for _ in range(6):
-            env.step(np.zeros((2, 1), np.float32))
+def test_observations_in_parts_are_flattened_as_gymnasium_does() -> None:
+    env = Environment("Parts-v0", num_envs=2).make(seed=3)
+    parts = [gymnasium.make("Parts-v0", disable_env_checker=True) for _ in range(2)]
+    space = parts[0].observation_space
+    # `a` is one-hot of 3 and 2 bits, `b` 2 x 2 numbers, `c` one: in the order of the keys.
+    assert env.obs_dim == gymnasium.spaces.flatdim(space) == 5 + 4 + 1 and env.notes() == []
+    raw = [part.reset(seed=3 + i)[0] for i, part in enumerate(parts)]
+    for _ in range(5):
+        wanted = np.stack([np.asarray(gymnasium.spaces.flatten(space, each)) for each in raw])
+        assert env.obs.dtype == np.float32 and np.array_equal(env.obs, wanted.astype(np.float32))
+        assert [row[5] for row in wanted] == [each["b"][0, 0] for each in raw]
+        env.step(np.zeros((2, 1), np.float32))
+        raw = [part.step(np.zeros(1, np.float32))[0] for part in parts]
     env.close()
-    env = Environment("Scripted-v0", num_envs=2, vectorization="async").make(seed=0)
-    os.kill(env._vector.processes[1].pid, signal.SIGKILL)
-    with pytest.raises(
-        RuntimeError, match=r"worker process of environment 1 \(exit code -9\) of Scripted-v0 has ended"
-    ):
-        for _ in range(3):
-            env.step(np.zeros((2, 1), np.float32))
-    env.close()
+
+
+def test_wrappers_are_applied_in_order_and_the_observations_flattened_last() -> None:
+    rescale = functools.partial(RescaleAction, min_action=np.float32(-3.0), max_action=np.float32(5.0))
+    wrappers = (functools.partial(TimeAwareObservation, flatten=False), rescale)
+    env = Environment("Parts-v0", wrappers=wrappers, max_episode_steps=50).make_one()
+    assert (env.action_space.low, env.action_space.high) == (-3.0, 5.0)  # type: ignore[attr-defined]
+    assert [type(layer).__name__ for layer in env_state.layers(env)][:3] == [
+        "FlattenObservation",
+        "RescaleAction",
+        "TimeAwareObservation",
+    ]
+    env.reset(seed=0)
+    # The parts of gymnasium's own Dict are in the order of their keys: `time` comes last.
+    assert [env.step(np.zeros(1, np.float32))[0][-1] for _ in range(3)] == [1, 2, 3]
+
+
+def test_a_wrapped_environment_is_resumed_exactly_and_a_change_of_wrappers_seen() -> None:
+    spec = Environment(wrappers=(TimeAwareObservation,), max_episode_steps=9, num_envs=2)
+    env, fresh = spec.make(seed=1), spec.make(seed=2)
+    for _ in range(6):
+        env.step(np.ones((2, 1), np.float32))
+    fresh.load_state_dict(env.state_dict())
+    for _ in range(9):
+        one, two = (each.step(np.ones((2, 1), np.float32)) for each in (env, fresh))
+        assert all(np.array_equal(a, b) for a, b in zip(one[:-1], two[:-1], strict=True))
+    assert env.notes() == fresh.notes() == [] and env.steps == 2 * 14
+    other = Environment(wrappers=(TimeAwareObservation,), num_envs=2).make(seed=2)
+    other.load_state_dict(env.state_dict())
+    assert other.notes() == [
+        "resume will not be bit-exact: the environment was Pendulum-v1 with {}, next_step, at most 9 steps, in "
+        "TimeAwareObservation and is Pendulum-v1 with {}, next_step, in TimeAwareObservation; its episodes restart"
+    ]
+
+
+def test_an_episode_is_truncated_at_the_steps_allowed() -> None:
+    env = Environment(max_episode_steps=3).make(seed=0, resumable=False)
+    steps = [env.step(np.zeros((1, 1), np.float32)) for _ in range(3)]
+    assert [bool(step.truncated[0]) for step in steps] == [False, False, True]
+    assert not any(step.terminated[0] for step in steps)
 
 
 def test_mujoco_leaves_no_log_file_behind(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
