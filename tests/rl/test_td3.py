@@ -180,7 +180,7 @@ def test_dpg_finds_the_best_gain_of_a_regulator() -> None:
             update([batch(generator)])
         distance.append(relative(actor.gain.detach().numpy(), gain))
     assert distance[1] < 5e-3 and distance[1] < 0.5 * distance[0]
-    z = torch.randn(9, 3, dtype=torch.float64)
+    z = torch.randn(64, 3, generator=generator, dtype=torch.float64)
     wanted = -((z @ torch.from_numpy(m)) * z).sum(1)
     assert (critic(z[:, :2], z[:, 2:]) - wanted).norm() < 2e-2 * wanted.norm()
 
@@ -212,7 +212,7 @@ def test_seeds_side_by_side_are_the_seeds_alone(agent: Any, game: Game) -> None:
         (lambda: TD3(smoothing=-1.0), r"^smoothing = -1.0: must be at least 0"),
         (lambda: TD3(smoothing_bound=0.0), r"^smoothing_bound = 0.0: must be positive"),
         (lambda: DPG(-0.1), r"^discount = -0.1: gamma"),
-        (lambda: DPG(features="cubic"), r"^features = cubic: unknown; choose network or quadratic"),  # type: ignore[arg-type]
+        (lambda: DPG(features="cubic"), r"^features = cubic: unknown; choose network, quadratic or compatible"),  # type: ignore[arg-type]
     ],
 )
 def test_impossible_settings_are_refused_by_name(make: Any, message: str) -> None:
