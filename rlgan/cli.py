@@ -26,7 +26,8 @@ rlgan {version}: train a WGAN or a deterministic policy gradient agent.
 
 Usage: rlgan [key=value ...]          train
        rlgan evaluate RUN             measure a checkpoint of a run in full (n=10000: of so many samples, which are
-                                      kept; curvature=true: its players' loss surfaces too); with seeds=, of each
+                                      kept; curvature=true: its players' loss surfaces too; of an agent episodes=20, and
+                                      video=true: a film of the first); with seeds=, of each
 
 Nine commands worth copying:
   rlgan                                                        a WGAN on the ring of 8 Gaussians
@@ -220,7 +221,10 @@ def _verdict(outcomes: list[dict[str, Any]], many: bool) -> int:
 
 
 def evaluate(arguments: Sequence[str]) -> int:
-    """`evaluate RUN [checkpoint=best|last|<step>] [curvature=true] [n=...] [key=value ...]`; returns the exit code."""
+    """`evaluate RUN [checkpoint=best|last|<step>] [curvature=true] [n=...] [episodes=...] [video=true] [key=value]`.
+
+    Returns the exit code.
+    """
     from rlgan.runs.compose import changes, parse, quoted
 
     # A run's name holds an `=` itself (`..._seed=0`); a slash before it, or its being there, tells it from a setting.
@@ -231,33 +235,42 @@ def evaluate(arguments: Sequence[str]) -> int:
 
     path = Path(words[0])
     config = read_config(path)
-    which, curvature = "best", False
+    which, curvature, video = "best", False, False
     n: int | None = None
+    episodes: dict[str, int] = {}
     rest: list[str] = []
     for item in arguments:
         if item.startswith("checkpoint="):
             which = str(parse(item).value())
         elif item.startswith("curvature="):
             curvature = _switch(item)
+        elif item.startswith("video="):
+            video = _switch(item)
         elif item.startswith("n="):
-            n = _count(item)
+            n = _count(item, "samples, for example n=10000")
+        elif item.startswith("episodes="):
+            if "eval_episodes" not in config:
+                raise ConfigError(f"{item.replace('=', ' = ', 1)}: this run plays no episodes; leave it out")
+            episodes = {"eval_episodes": _count(item, "episodes, for example episodes=20")}
         elif item not in words:
             rest.append(quoted(item))
     for item in rest:
         key = item.split("=")[0]
-        if close := difflib.get_close_matches(key, ["checkpoint", "curvature", "n"], n=1, cutoff=0.75):
+        if close := difflib.get_close_matches(
+            key, ["checkpoint", "curvature", "n", "episodes", "video"], n=1, cutoff=0.75
+        ):
             raise ConfigError(f"{item.replace('=', ' = ', 1)}: there is no such key; did you mean {close[0]}?")
     starts = read_starts(path)
-    values = changes(rest, starts[0]["choices"] if starts else {})
+    values = {**changes(rest, starts[0]["choices"] if starts else {}), **episodes}
     from rlgan.runs.evaluation import evaluate_run, evaluate_seeds
     from rlgan.runs.progress import columns, table
 
     if config.get("seeds") is not None:
         from rlgan.runs.seeds import seeds_table
 
-        print(seeds_table(evaluate_seeds(path, which, values, curvature, n)))
+        print(seeds_table(evaluate_seeds(path, which, values, curvature, n, video)))
         return 0
-    result = evaluate_run(path, which, values, curvature, n)
+    result = evaluate_run(path, which, values, curvature, n, video)
     print(f"checkpoint: {which}, step {result.metrics['step']:.0f}", file=sys.stderr)
     print(table(result.metrics))
     if result.curvature:
@@ -276,12 +289,12 @@ def _switch(item: str) -> bool:
     return value
 
 
-def _count(item: str) -> int:
+def _count(item: str, of: str) -> int:
     from rlgan.runs.compose import parse
 
     value = parse(item).value()
     if not isinstance(value, int) or isinstance(value, bool) or value < 1:
-        raise ConfigError(f"{item.replace('=', ' = ', 1)}: must be a number of samples, for example n=10000")
+        raise ConfigError(f"{item.replace('=', ' = ', 1)}: must be a number of {of}")
     return value
 
 

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from rlgan.optim import Game, NonFinite, Player, PlayerSpec, Report, Stack, Update, resolve_compile
 from rlgan.optim.landscape import Landscape, survey
 from rlgan.optim.precision import bfloat16, bfloat16_note
-from rlgan.rl import evaluation, pictures
+from rlgan.rl import evaluation, pictures, video
 from rlgan.rl.agent import Agent
 from rlgan.rl.envs import Environment
 from rlgan.rl.exploration import Exploration
@@ -26,7 +26,7 @@ from rlgan.runs.settings import Settings
 from rlgan.runs.task import Play, Request, Stackable, Together
 
 if TYPE_CHECKING:
-    from rlgan.runs.task import Picture
+    from rlgan.runs.task import Picture, Video
 
 CURVATURE_SAMPLES = 1024
 """Transitions on which the loss surfaces are measured."""
@@ -258,6 +258,10 @@ class Trainer(Stackable):
         seed = self.generators.seed("pictures") % 2**31
         trace = evaluation.record(self.deployed, self.judge, self.env, seed)
         return {"evaluation/episode": pictures.episode(trace, self.agent.discount, self.env.id, self.steps_done)}
+
+    def videos(self) -> dict[str, Video]:
+        """The first episode of an evaluation."""
+        return {"episode": video.film(self.deployed, self.env, self.generators.seed("evaluation") % 2**31)}
 
     def curvature(self) -> dict[str, Landscape]:
         """On a batch from the replay: all of it while it holds fewer than `CURVATURE_SAMPLES` transitions."""

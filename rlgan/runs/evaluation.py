@@ -22,6 +22,7 @@ from rlgan.runs.logger import picture_name, rasterise
 from rlgan.runs.session import put, stored_config
 from rlgan.runs.statistics import over_seeds
 from rlgan.runs.task import Examination, Task
+from rlgan.runs.video import check_installed, show, write
 
 
 @dataclass(frozen=True)
@@ -45,10 +46,12 @@ def evaluate_run(
     changes: Mapping[str, Any] | None = None,
     curvature: bool = False,
     n: int | None = None,
+    video: bool = False,
 ) -> Evaluation:
     """Evaluate a checkpoint in full, and change nothing of the run.
 
-    Writes RUN/evaluation.json, RUN/evaluation/<tag>.png and, of a task that draws samples, RUN/evaluation/samples.npz.
+    Writes RUN/evaluation.json, RUN/evaluation/<tag>.png, of a task that draws samples RUN/evaluation/samples.npz, and
+    films as RUN/evaluation/<name>.mp4 and in TensorBoard, where the folder is a run of its own.
 
     A run that is still being trained may be evaluated.
 
@@ -58,11 +61,15 @@ def evaluate_run(
         changes: values by dotted key that replace stored ones.
         curvature: measure the loss surface of each player as well, and draw RUN/evaluation/curvature_<player>.png.
         n: samples to draw; None is the task's own number.
+        video: film it as well.
 
     Raises:
         RunError: this is no run, or it has no such checkpoint.
-        ConfigError: a value cannot be used, or the curvature of a task is asked for that has none.
+        ConfigError: a value cannot be used, the curvature or a film of a task is asked for that has none, or what
+            writes films is not installed.
     """
+    if video:
+        check_installed()
     config = stored_config(path)
     for key, value in (changes or {}).items():
         put(config, key, value)
@@ -78,6 +85,8 @@ def evaluate_run(
                 f"curvature = true: the task {type(task).__name__} has no players' losses to look at; leave it out, or "
                 "give the task a method `curvature` (see rlgan.runs.task)"
             )
+        if video:
+            _film(task, path / "evaluation", checkpoint.manifest.step)
         metrics, pictures, arrays = _examined(task, n)
     finally:
         task.close()
@@ -109,6 +118,18 @@ def evaluate_run(
     return result
 
 
+def _film(task: Task, folder: Path, step: int) -> None:
+    try:
+        films = task.videos()
+    except ValueError as error:
+        raise ConfigError(str(error)) from error
+    if not films:
+        raise ConfigError(f"video = true: the task {type(task).__name__} shows no films; leave it out")
+    folder.mkdir(exist_ok=True)
+    for name, film in films.items():
+        show(folder, f"evaluation/{name}", write(film, folder / f"{name}.mp4"), step)
+
+
 def _examined(task: Task, n: int | None) -> Examination:
     try:
         found = task.examine(n)
@@ -123,6 +144,7 @@ def evaluate_seeds(
     changes: Mapping[str, Any] | None = None,
     curvature: bool = False,
     n: int | None = None,
+    video: bool = False,
 ) -> dict[str, dict[str, float]]:
     """`evaluate_run` of every seed of a run with `seeds=`, and RUN/evaluation.json over them.
 
@@ -133,7 +155,7 @@ def evaluate_seeds(
         RunError, ConfigError: as `evaluate_run`, for any of the seeds.
     """
     seeds = build_settings(stored_config(path)).every_seed
-    found = [evaluate_run(path / f"seed={seed}", which, changes, curvature, n).metrics for seed in seeds]
+    found = [evaluate_run(path / f"seed={seed}", which, changes, curvature, n, video).metrics for seed in seeds]
     figures = over_seeds(found)
     write_json(path / "evaluation.json", {"checkpoint": which, "seeds": seeds, "metrics": figures})
     return figures

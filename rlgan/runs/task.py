@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Generator, Mapping, Sequence
+from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, ClassVar, Literal, NamedTuple, Self, TypeAlias, TypeVar
 
 from rlgan.runs.errors import ConfigError
@@ -32,6 +32,18 @@ class Examination(NamedTuple):
     metrics: dict[str, float]
     pictures: dict[str, Picture]
     arrays: Mapping[str, NDArray[Any]]
+
+
+class Video(NamedTuple):
+    """A film.
+
+    Args:
+        frames: uint8 (height, width, 3), at least one; gone through once.
+        fps: frames per second.
+    """
+
+    frames: Iterator[np.ndarray]
+    fps: float
 
 
 class Request(NamedTuple):
@@ -136,6 +148,14 @@ class Task(ABC):
         """The loss surface of each player at the present state, under their names; for `evaluate RUN curvature=true`.
 
         On a large batch that is the same at every call. Neither uses nor moves any generator of training.
+        """
+        return {}
+
+    def videos(self) -> Mapping[str, Video]:
+        """Films of the present state, under their names; for `evaluate RUN video=true`. Moves no generator of training.
+
+        Raises:
+            ValueError: there is nothing to be seen; the message begins with `video`.
         """
         return {}
 

@@ -1,0 +1,82 @@
+"""An evaluation episode as a film."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Iterator
+from typing import cast
+
+import gymnasium
+import numpy as np
+import torch
+from gymnasium import spaces
+from torch import nn
+
+from rlgan.rl.envs import ActionMap, Environment
+from rlgan.rl.evaluation import in_evaluation_mode
+from rlgan.runs.task import Video
+
+FRAMES_PER_SECOND = 30.0
+"""Of an environment that does not say how fast it should be shown."""
+
+
+def film(actor: nn.Module, environment: Environment, seed: int = 0, max_steps: int = 10_000) -> Video:
+    """One deterministic episode, its first frame drawn at once and the others as they are asked for.
+
+    Args:
+        actor: obs (B, obs_dim) -> action (B, action_dim) in [-1, 1].
+        environment: which environment.
+        seed: of its start state.
+        max_steps: length at which an episode without a time limit is cut.
+
+    Raises:
+        ValueError: the environment draws no pictures (it has no render mode `rgb_array`), or cannot here.
+    """
+    probe = environment.make_one()
+    modes, fps = (probe.metadata.get(key) for key in ("render_modes", "render_fps"))
+    probe.close()
+    if "rgb_array" not in (modes or ()):
+        raise ValueError(
+            f"video = true: {environment.id} draws no pictures (its render modes are {modes or 'none'}); it needs "
+            "rgb_array; leave video out"
+        )
+    drawn = dataclasses.replace(environment, kwargs={**environment.kwargs, "render_mode": "rgb_array"})
+    frames = _frames(actor, drawn, seed, max_steps)
+    try:
+        first = next(frames)
+    except Exception as error:
+        raise ValueError(
+            f"video = true: {environment.id} cannot be drawn here ({type(error).__name__}: {error}); without a display "
+            "MuJoCo wants MUJOCO_GL=egl or osmesa, and pygame SDL_VIDEODRIVER=dummy, in the environment"
+        ) from error
+
+    def all_frames() -> Iterator[np.ndarray]:
+        yield first
+        yield from frames
+
+    return Video(all_frames(), float(fps or FRAMES_PER_SECOND))
+
+
+def _frames(actor: nn.Module, environment: Environment, seed: int, max_steps: int) -> Iterator[np.ndarray]:
+    env = environment.make_one()
+    scale = ActionMap(cast(spaces.Box, env.action_space))
+    parameter = next(iter(actor.parameters()))
+    try:
+        raw, ended, steps = env.reset(seed=seed)[0], False, 0
+        yield _frame(env)
+        while not ended and steps < max_steps:
+            obs = torch.from_numpy(np.asarray(raw, dtype=np.float32).reshape(1, -1)).to(parameter)
+            with in_evaluation_mode(actor), torch.no_grad():
+                action = actor(obs).cpu().numpy().astype(np.float32)
+            raw, _, terminated, truncated, _ = env.step(scale(np.clip(action, -1.0, 1.0))[0])
+            ended, steps = bool(terminated or truncated), steps + 1
+            yield _frame(env)
+    finally:
+        env.close()
+
+
+def _frame(env: gymnasium.Env) -> np.ndarray:
+    frame = np.asarray(env.render())
+    if frame.dtype != np.uint8 or frame.ndim != 3 or frame.shape[2] != 3:
+        raise ValueError(f"its picture is {frame.dtype} {frame.shape}, not uint8 (height, width, 3)")
+    return frame
