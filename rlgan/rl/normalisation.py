@@ -59,10 +59,13 @@ class Normaliser:
         if not count:
             return
         batch = obs.astype(np.float64)
-        centre = batch.mean(0)
+        centre = batch[0]
+        if count > 1:
+            centre = batch.mean(0)
+            self._squares += np.square(batch - centre).sum(0)
         total = self.count + count
         apart = centre - self.mean
-        self._squares += np.square(batch - centre).sum(0) + np.square(apart) * (self.count * count / total)
+        self._squares += apart * apart * (self.count * count / total)
         self.mean += apart * (count / total)
         self.count = total
         self._current = False

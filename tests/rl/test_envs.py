@@ -145,7 +145,7 @@ def test_equal_seeds_give_equal_starts_and_a_seeded_action_space() -> None:
                     functools.partial(RescaleAction, min_action=np.float32(1.0), max_action=np.float32(-1.0)),
                 )
             },
-            r"^wrappers\[1\] = RescaleAction\(min_action=.*1.0\)?, max_action=.*-1.0\)?\): cannot be put around .*Value",
+            r"^wrappers\[1\] = RescaleAction\(min_action=.*1.0\)?, max_action=.*-1.0\)?\): cannot be put around ",
         ),
         ({"wrappers": (repr,)}, r"^wrappers\[0\] = repr: gives a str; a wrapper takes an environment and gives an env"),
         ({"wrappers": (NormalizeObservation,)}, r"^wrappers\[0\] = NormalizeObservation\(?\)?: .*normalise_obs=true"),
