@@ -86,6 +86,14 @@ WGAN = (*TASKS["wgan"], "seed=3", "checkpoint_every=20")
 DDPG = (*TASKS["ddpg"], "seed=3", "log_every=20")
 #: An episode of Pendulum has 200 steps: this checkpoint stands exactly between two of them.
 PENDULUM = (*DDPG, "checkpoint_every=200", "learning_starts=100", "steps=260")
+NOISY = (*DDPG, "compile=false", "learning_starts=40")
+#: The lander falls for longer than this: the checkpoint is in the middle of the first episode.
+LUNAR = (
+    *NOISY, "env=lunar_lander", "learning_starts=20", "batch_size=16",
+    "checkpoint_every=40", "steps=70",
+)  # fmt: skip
+#: What some of the environments need.
+NEEDS = {"Hopper": "mujoco", "LunarLander": "Box2D"}
 
 CASES: dict[str, Case] = {
     "wgan": Case(40, 47, (*WGAN, "steps=60", "eval_every=25", "averaging@critic.averaging=ema")),
@@ -143,6 +151,31 @@ CASES: dict[str, Case] = {
         ),
     ),
     "wgan, many seeds": Case(40, 47, (*WGAN, "lipschitz=gradient_penalty", "steps=60", "seeds=[3,5]"), (3, 5)),
+    "td3, in mid-episode by parameter noise": Case(
+        140, 160, (*NOISY, "agent=td3", "exploration=parameter", "checkpoint_every=70", "steps=180", "n_step=3")
+    ),
+    "td3, Hopper by both noises, prioritised": Case(
+        90,
+        101,
+        (
+            *NOISY,
+            "agent=td3",
+            "env=hopper",
+            "exploration=mixed",
+            "exploration.parameter.adapt_every=7",
+            "replay=prioritised",
+            "checkpoint_every=45",
+            "steps=120",
+        ),
+    ),
+    "ddpg, LunarLander by parameter noise, prioritised": Case(
+        40, 51, (*LUNAR, "exploration=parameter", "exploration.adapt_every=7", "replay=prioritised")
+    ),
+    "td3, LunarLander by both noises": Case(
+        40,
+        51,
+        (*LUNAR, "agent=td3", "exploration=mixed", "exploration.parameter.adapt_every=7", "n_step=3"),
+    ),
     "ddpg, many seeds by parameter noise": Case(
         140, 175, (*DDPG, "exploration=parameter", "checkpoint_every=70", "steps=230", "seeds=3"), (3, 4, 5)
     ),
@@ -157,6 +190,9 @@ def test_killed_and_resumed_in_new_processes_is_the_run_that_was_not(
     name: str, server: Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     case = CASES[name]
+    for environment, package in NEEDS.items():
+        if environment in name:
+            pytest.importorskip(package, reason=f"{environment} comes with the extra [{package.lower()}]")
     monkeypatch.chdir(tmp_path)
     code, printed = server(*case.words, "run_dir=whole")
     assert code == 0, printed

@@ -184,7 +184,7 @@ def test_the_marks_compose() -> None:
 
 def test_solved_seeds_are_counted_at_the_end_and_ever(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     table = rl.study_table(tmp_path / "study.csv")
-    failed = {"seed": "3", "step": math.nan, "return": math.nan}
+    failed: dict[str, str | float] = {"seed": "3", "step": math.nan, "return": math.nan}
     for exploration, seeds in {
         "gaussian": ([0.0, 0.5, 0.4], [0.0, 0.0, 0.0], [1.0, 1.0, 1.0]),
         "ou": ([0.0, 0.0, 0.0], [0.0, 0.0, 0.0]),
