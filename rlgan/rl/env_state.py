@@ -217,6 +217,9 @@ class ActionReplay(Adapter):
         env.reset(seed=state["seed"], options=decode(state["options"]))
         for action in state["actions"]:
             env.step(decode(action))
+        # As saved, and not as the reset above has found them: the next save is then that of the run that never stopped.
+        assert isinstance(env, Recorder)
+        env.before = state["before"]
 
 
 class Remake(ActionReplay):
