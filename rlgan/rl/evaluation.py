@@ -11,6 +11,7 @@ from gymnasium import spaces
 from torch import nn
 
 from rlgan.rl.envs import ActionMap, Environment
+from rlgan.rl.workers import EnvironmentFailed, Guard
 from rlgan.runs.errors import Diverged
 from rlgan.runs.statistics import bootstrap_interval, interquartile_mean
 
@@ -124,13 +125,17 @@ def evaluate(
     Raises:
         ValueError: episodes below 1.
         Diverged: an action, an observation or a reward is not finite.
+        RuntimeError: an environment raised.
     """
     if episodes < 1:
         raise ValueError(f"episodes = {episodes}: must be at least 1, for example 20")
-    envs = [environment.make_one() for _ in range(episodes)]
+    envs = [Guard(environment.make_one(), i) for i in range(episodes)]
     try:
         with in_evaluation_mode(actor, *(() if judge is None else (judge.critic,))):
             return _play(actor, envs, environment.id, seed, max_steps, judge)
+    except EnvironmentFailed as error:
+        episode, reason = error.index_and_reason
+        raise RuntimeError(f"evaluation episode {episode} ({environment.id}) raised {reason}") from error
     finally:
         for env in envs:
             env.close()

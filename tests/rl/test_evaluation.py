@@ -152,3 +152,5 @@ def test_what_cannot_be_evaluated_is_an_error() -> None:
         evaluate(Constant(float("nan")), Environment(), 2)
     with pytest.raises(Diverged, match=r"^return of evaluation episode 1 \(Scripted-v0\) is \[inf\] at its step 1"):
         evaluate(Constant(0.0), Environment("Scripted-v0", {"bad": "reward"}), 2, seed=0)
+    with pytest.raises(RuntimeError, match=r"^evaluation episode 1 \(Scripted-v0\) raised ZeroDivisionError: scripted"):
+        evaluate(Constant(0.0), Environment("Scripted-v0", {"bad": "raises"}), 2, seed=0)
