@@ -120,7 +120,8 @@ class Environment:
         """
         _route_mujoco_warnings(self._entry_point)
         # The checker would be one more layer to call and to save; spaces are checked above, values at every step.
-        env = gymnasium.make(self.id, max_episode_steps=self.max_episode_steps, disable_env_checker=True, **self.kwargs)
+        limit = {} if self.max_episode_steps is None else {"max_episode_steps": self.max_episode_steps}
+        env = gymnasium.make(self.id, disable_env_checker=True, **limit, **self.kwargs)
         for i, wrapper in enumerate(self.wrappers):
             env = _wrapped(env, wrapper, f"wrappers[{i}] = {_described(wrapper)}")
         if isinstance(env.observation_space, spaces.Box):
