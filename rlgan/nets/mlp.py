@@ -60,14 +60,16 @@ class MLP(nn.Module):
         self.inputs, self.outputs = tuple(inputs), tuple(outputs)
         layers, size = _hidden(math.prod(self.inputs), hidden, activation, norm, norm_input)
         self.layers = nn.Sequential(*layers, nn.Linear(size, math.prod(self.outputs)))
-        self._plain = norm == "none"
+        self._plain = norm != "batch" and not norm_input
         self._activate = ACTIVATIONS[activation].in_place
         self._linear = tuple(layer for layer in self.layers if isinstance(layer, nn.Linear))
+        norms = [layer for layer in self.layers if isinstance(layer, nn.LayerNorm)]
+        self._norms = tuple(norms) if norms else (None,) * len(hidden)
         self._squash = squashed(output, self.outputs)
 
     def layers_replaced(self) -> None:
         """Run the layers' own forwards from now on: some are others than at first (see rlgan.nets.spectral)."""
-        self._plain, self._linear = False, ()
+        self._plain, self._linear, self._norms = False, (), ()
 
     def forward(self, x: Tensor) -> Tensor:
         if len(self.inputs) > 1:
@@ -80,12 +82,16 @@ class MLP(nn.Module):
         return torch.tanh(y) if self._squash else y
 
     def _stack(self, x: Tensor) -> Tensor:
-        # Half of a small network's forward pass is calling modules and fetching fresh memory: so linear maps as
+        # Half of a small network's forward pass is calling modules and fetching fresh memory: so linear maps and norms as
         # functions, and activations in place. Hooks of the inner layers are not run.
         *hidden, last = self._linear
-        for layer in hidden:
+        for layer, norm in zip(hidden, self._norms, strict=True):
             own = layer._parameters
-            x = self._activate(linear(x, own["weight"], own["bias"]))  # type: ignore[arg-type]
+            x = linear(x, own["weight"], own["bias"])  # type: ignore[arg-type]
+            if norm is not None:
+                own = norm._parameters
+                x = F.layer_norm(x, norm.normalized_shape, own["weight"], own["bias"], norm.eps)
+            x = self._activate(x)
         own = last._parameters
         return F.linear(x, own["weight"], own["bias"])  # type: ignore[arg-type]
 
