@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from functools import partial
 from typing import TYPE_CHECKING, Any, ClassVar, Literal, NamedTuple, Self
 
 import torch
@@ -36,6 +37,7 @@ from rlgan.optim import (
 )
 from rlgan.optim.landscape import Landscape, survey
 from rlgan.optim.precision import bfloat16, bfloat16_note
+from rlgan.optim.schedule import Constant, Schedule
 from rlgan.runs.errors import Diverged
 from rlgan.runs.seeding import Generators
 from rlgan.runs.settings import Settings
@@ -51,7 +53,8 @@ class Batch(NamedTuple):
     """One minibatch with all the randomness of one step, and what the step of a lazy penalty is.
 
     Shapes: x_real (batch, *shape), z (batch, latent_dim) ~ N(0, I), epsilon (batch,) ~ U(0, 1); noise (batch, *shape)
-    ~ N(0, I) for a control that needs it and () for the others; due (), 1 or 0: whether there is a penalty this time.
+    ~ N(0, I) for a control that needs it and () for the others; due (), 1 or 0: whether there is a penalty this time;
+    temperature (), by which the loss divides the scores.
     """
 
     x_real: Tensor
@@ -59,6 +62,7 @@ class Batch(NamedTuple):
     epsilon: Tensor
     noise: Tensor = torch.zeros(())
     due: Tensor = torch.ones(())
+    temperature: Tensor = torch.ones(())
 
 
 def scored_at_once(critic: nn.Module) -> bool:
@@ -82,22 +86,29 @@ class WassersteinGame:
     The right column is the Wasserstein loss. That game is zero-sum up to the penalty, which only moves the critic, so
     that one backward pass serves both players.
 
+    The loss may divide scores by a temperature T (the penalty and what is logged do not): a K-Lipschitz critic is
+    K/T-Lipschitz there, so that over a run in which T falls the critic comes to tell apart what it passed over before
+    (Bethune et al. 2022, arXiv:2104.05097, on the role of T).
+
     Args:
         lipschitz: the control, for its penalty.
         loss: of the scores.
         at_once: score real and fake samples in one pass, for critics whose weights are costly to compute. In two, a
             bias that moves all scores alike has a gradient of exactly zero, and a critic with batch norm sees either
             kind by itself; in one, that zero is rounding noise, which an adaptive metric scales up to full steps.
+        tempered: divide by the minibatches' temperature; otherwise it is 1.
     """
 
-    def __init__(self, lipschitz: Lipschitz, loss: GANLoss | None = None, at_once: bool = False) -> None:
-        self.lipschitz, self.loss, self.at_once = lipschitz, loss or Wasserstein(), at_once
+    def __init__(
+        self, lipschitz: Lipschitz, loss: GANLoss | None = None, at_once: bool = False, tempered: bool = False
+    ) -> None:
+        self.lipschitz, self.loss, self.at_once, self.tempered = lipschitz, loss or Wasserstein(), at_once, tempered
 
     def critic_loss(self, nets: Nets, batch: Batch) -> tuple[Tensor, Metrics]:
         """What the critic minimises, a scalar; logs `wasserstein/dual`, positive, falling as training goes well."""
         x_fake = nets.generator(batch.z)
         f_real, f_fake = self._scores(nets.critic, batch.x_real, x_fake)
-        loss = self.loss.critic(f_real, f_fake)
+        loss = self.loss.critic(*self._tempered(batch, f_real, f_fake))
         metrics = {self.loss.tag: gap(f_real, f_fake)}
         penalty = self._penalty(nets.critic, batch, x_fake)
         if penalty is None:
@@ -106,7 +117,8 @@ class WassersteinGame:
 
     def generator_loss(self, nets: Nets, batch: Batch) -> tuple[Tensor, Metrics]:
         """What the generator minimises, a scalar."""
-        return self.loss.generator(nets.critic(nets.generator(batch.z))), {}
+        (f_fake,) = self._tempered(batch, nets.critic(nets.generator(batch.z)))
+        return self.loss.generator(f_fake), {}
 
     def losses(self) -> Losses:
         """Both, the critic first."""
@@ -120,6 +132,9 @@ class WassersteinGame:
             return critic(x_real), critic(x_fake)
         scores = critic(torch.cat((x_real, x_fake)))
         return scores[: len(x_real)], scores[len(x_real) :]
+
+    def _tempered(self, batch: Batch, *scores: Tensor) -> tuple[Tensor, ...]:
+        return tuple(f / batch.temperature for f in scores) if self.tempered else scores
 
     def _penalty(self, critic: DifferentiableCritic, batch: Batch, x_fake: Tensor) -> Tensor | None:
         every = self.lipschitz.every
@@ -146,6 +161,8 @@ class WGAN(Stackable):
         loss: of the critic's scores; the Wasserstein loss where none is given.
         batch_size: samples of each kind in a minibatch.
         latent_dim: length of z; data that bring a generator of their own (a pair of known W1) set it themselves.
+        temperature: by which the loss divides the scores (see `WassersteinGame`), as a schedule over `steps`; 1 where
+            none is given.
 
     Raises:
         ValueError: an impossible size, a batch larger than the data set, two projections for the critic, a critic that
@@ -166,11 +183,16 @@ class WGAN(Stackable):
         batch_size: int = 256,
         latent_dim: int = 2,
         loss: GANLoss | None = None,
+        temperature: Schedule | None = None,
     ) -> None:
         if batch_size < 1:
             raise ValueError(f"batch_size = {batch_size}: must be at least 1, for example 256")
         if latent_dim < 1:
             raise ValueError(f"latent_dim = {latent_dim}: must be at least 1, for example 2")
+        if temperature is not None and not temperature(settings.steps, settings.steps) > 0:
+            raise ValueError(
+                f"temperature = {temperature}: falls to 0; scores are divided by it, so give it an end above"
+            )
         data.check_batch(batch_size)
         latent_dim = data.latent_dim or latent_dim
         projection = lipschitz.projection()
@@ -190,6 +212,7 @@ class WGAN(Stackable):
             except ValueError as error:
                 raise ValueError(f"critic.{error} (lipschitz = {lipschitz} is that projection)") from None
         self.settings, self.data, self.lipschitz = settings, data, lipschitz
+        self._temperature = None if isinstance(temperature or Constant(), Constant) else temperature
         self.batch_size, self.latent_dim = batch_size, latent_dim
         self.steps_done = 0
         self.generators = Generators(settings.seed)
@@ -224,7 +247,7 @@ class WGAN(Stackable):
             sum(len(player.vector.theta) for player in (self.critic, self.generator)),
             len(settings.every_seed),
         )
-        playing = WassersteinGame(lipschitz, loss, at_once=scored_at_once(critic_module))
+        playing = WassersteinGame(lipschitz, loss, scored_at_once(critic_module), self._temperature is not None)
         losses = bfloat16(playing.losses()) if settings.precision == "bf16" else playing.losses()
         self.update = Update((self.critic, self.generator), losses, game, compiled=self.compiled)
         self._last: Mapping[str, Tensor | float] = {}
@@ -241,7 +264,13 @@ class WGAN(Stackable):
         if self.lipschitz.noisy:
             drawn = torch.randn(x_real.shape, generator=generators.torch("perturbation", device), device=device)
             noise = drawn.to(dtype)
-        return Batch(x_real, z, epsilon, noise, torch.full((), float(due), dtype=dtype, device=device))
+        number = partial(torch.full, (), dtype=dtype, device=device)
+        return Batch(x_real, z, epsilon, noise, number(float(due)), number(self.temperature))
+
+    @property
+    def temperature(self) -> float:
+        """T of the coming move."""
+        return 1.0 if self._temperature is None else self._temperature(self.steps_done, self.settings.steps)
 
     def batches(self) -> list[Batch]:
         """The minibatches of the next move; a lazy penalty is due by the count of the critic's steps."""
@@ -276,7 +305,8 @@ class WGAN(Stackable):
         return lambda batches, watch: stack(batches, watch=watch)
 
     def metrics(self) -> dict[str, float]:
-        return {k: float(v) for k, v in self._last.items()}
+        temperature = {} if self._temperature is None else {"critic/temperature": self.temperature}
+        return {k: float(v) for k, v in self._last.items()} | temperature
 
     @property
     def subject(self) -> Subject:

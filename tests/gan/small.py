@@ -11,6 +11,7 @@ from rlgan.gan.losses import GANLoss
 from rlgan.gan.wgan import WGAN
 from rlgan.nets import MLPSpec
 from rlgan.optim import Alternating, Game, Linear, PlayerSpec, RunEMA, Simultaneous, rmsprop
+from rlgan.optim.schedule import Schedule
 from rlgan.runs.settings import Settings
 
 SMALL = MLPSpec(hidden=(16, 16))
@@ -26,6 +27,7 @@ def make(
     critic: Any = SMALL,
     generator: Any = SMALL,
     loss: GANLoss | None = None,
+    temperature: Schedule | None = None,
     lr: float = 2e-3,
     batch_size: int = 16,
     **settings: Any,
@@ -43,6 +45,7 @@ def make(
         batch_size=batch_size,
         latent_dim=2,
         loss=loss,
+        temperature=temperature,
     )
 
 

@@ -9,10 +9,11 @@ import torch
 from torch import Tensor
 
 from rlgan.gan.lipschitz import Clip, GradientPenalty, Lipschitz, NoControl
+from rlgan.gan.losses import NonSaturating
 from rlgan.gan.wgan import Batch, WassersteinGame
 from rlgan.nets import MLPSpec
-from rlgan.optim import Alternating, Game, Position, Simultaneous
-from tests.gan.small import CONTROLS, GAMES, make, train
+from rlgan.optim import Alternating, Game, Linear, Piecewise, Position, Simultaneous
+from tests.gan.small import CONTROLS, GAMES, assert_same, make, train, vectors
 
 
 @pytest.mark.parametrize("weight", [None, 0.7])
@@ -133,3 +134,37 @@ def test_alternating_play_takes_k_critic_steps_on_batches_of_their_own() -> None
     assert (task.steps_done, task.critic.steps, task.generator.steps) == (4, 12, 4)
     assert task.update.batches == 4
     assert task.critic.horizon == 60 and task.generator.horizon == 20
+
+
+# --- temperature ---------------------------------------------------------------------------------------------------
+
+
+def test_the_loss_sees_scores_over_the_temperature_and_nothing_else_does() -> None:
+    task = make(lipschitz=GradientPenalty(0.7), loss=NonSaturating(), temperature=Linear(end=0.2), precision="float64")
+    task.steps_done = 10
+    batch = task.batch(task.generators)
+    assert float(batch.temperature) == pytest.approx(0.6)  # halfway from 1 to 0.2
+    game = WassersteinGame(task.lipschitz, NonSaturating(), tempered=True)
+    nets = task.update.eager.nets(())
+    critic, fake = task.critic.module, task.generator.module(batch.z).detach()
+    f_real, f_fake = critic(batch.x_real) / 0.6, critic(fake) / 0.6
+    loss, metrics = game.critic_loss(nets, batch)
+    expected = (1 + (-f_real).exp()).log().mean() + (1 + f_fake.exp()).log().mean()
+    penalty = task.lipschitz.penalty(nets.critic, batch.x_real, fake, batch.epsilon, batch.noise)
+    torch.testing.assert_close(loss, expected + penalty, rtol=1e-12, atol=0)
+    torch.testing.assert_close(metrics["critic/gap"], 0.6 * (f_real.mean() - f_fake.mean()), rtol=1e-12, atol=0)
+    torch.testing.assert_close(game.generator_loss(nets, batch)[0], (1 + (-f_fake).exp()).log().mean())
+
+
+def test_a_temperature_of_one_changes_nothing_and_another_does() -> None:
+    plain, one, falling = (make(temperature=t) for t in (None, Piecewise((5,), (1.0, 1.0)), Linear(end=0.2)))
+    for task in (plain, one, falling):
+        train(task, 5)
+    assert_same(vectors(plain), vectors(one))
+    assert not torch.equal(plain.critic.vector.theta, falling.critic.vector.theta)
+    assert "critic/temperature" not in plain.metrics() and falling.metrics()["critic/temperature"] == pytest.approx(0.8)
+
+
+def test_a_temperature_that_falls_to_zero_is_refused() -> None:
+    with pytest.raises(ValueError, match=r"^temperature = Linear\(end=0.0.*: falls to 0"):
+        make(temperature=Linear(end=0.0))
