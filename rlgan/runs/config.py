@@ -179,7 +179,10 @@ def _arguments(
         for name, parameter in parameters.items():
             if name not in arguments and parameter.default is inspect.Parameter.empty:
                 here = _join(path, name)
-                raise ConfigError(f"{here}: is missing; {_name(target)} needs it, for example {here}=VALUE")
+                raise ConfigError(
+                    f"{here}: is missing; {_name(target)} needs it, for example {here}=VALUE, or _partial_: true where "
+                    "it is given later"
+                )
     return arguments
 
 
