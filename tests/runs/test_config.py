@@ -115,7 +115,8 @@ def test_refusals_name_key_value_and_remedy(values: dict[str, Any], message: str
 
 def test_missing_and_mistaken_targets() -> None:
     assert refusal({"_target_": f"{HERE}.Strict", "size": 1}) == (
-        "critic.inner: is missing; Strict needs it, for example critic.inner=VALUE"
+        "critic.inner: is missing; Strict needs it, for example critic.inner=VALUE, or _partial_: true where it is "
+        "given later"
     )
     wrong = {"_target_": f"{HERE}.Strict", "size": 1, "inner": {"_target_": f"{HERE}.Strict", "inner": {}, "size": 1}}
     assert refusal(wrong) == "critic.inner = {...}: must be a Inner, and a Strict is none"
