@@ -82,8 +82,8 @@ class MLP(nn.Module):
         return torch.tanh(y) if self._squash else y
 
     def _stack(self, x: Tensor) -> Tensor:
-        # Half of a small network's forward pass is calling modules and fetching fresh memory: so linear maps and norms as
-        # functions, and activations in place. Hooks of the inner layers are not run.
+        # Half of a small network's forward pass is calling modules and fetching fresh memory: so linear maps and norms
+        # are called as functions, and activations in place. Hooks of the inner layers are not run.
         *hidden, last = self._linear
         for layer, norm in zip(hidden, self._norms, strict=True):
             own = layer._parameters
