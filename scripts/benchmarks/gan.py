@@ -14,8 +14,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
-from scripts.benchmarks.harness import Options, Report, machine, versions
-from scripts.benchmarks.study import RESULTS, Cell, SeedRow, Table, grouped, markdown, means, typed, work
+from scripts.benchmarks.harness import Options, Report
+from scripts.benchmarks.study import RESULTS, Cell, SeedRow, Table, grouped, heading, markdown, means, work
 
 BLOCKS = 1
 STEPS, SEEDS = {"ring": 4000, "grid": 6000}, 5
@@ -69,12 +69,11 @@ def run(options: Options, report: Report) -> None:
 
 def study_table(path: Path) -> Table:
     """The CSV of this study."""
-    found = ", ".join(f"{name} {value}" for name, value in {**versions(), **machine()}.items())
     return Table(
         path,
         COLUMNS,
         (
-            f"{typed()}: {found}",
+            heading(),
             "Below each command its rows, one a seed and average. w1: exact, 1,024 samples; dual, slope: the critic's;",
             "seconds, cpu_seconds: of the whole cell over its seeds, with compilation, evaluation and pictures; CPU",
             "time is this process's, without the C++ compiler.",

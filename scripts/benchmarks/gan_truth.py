@@ -10,8 +10,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
-from scripts.benchmarks.harness import Options, Report, machine, versions
-from scripts.benchmarks.study import RESULTS, Cell, SeedRow, Table, grouped, markdown, means, typed, work
+from scripts.benchmarks.harness import Options, Report
+from scripts.benchmarks.study import RESULTS, Cell, SeedRow, Table, grouped, heading, markdown, means, work
 
 BLOCKS = 1
 STEPS, SEEDS = 200, 5
@@ -60,12 +60,11 @@ def run(options: Options, report: Report) -> None:
 
 def truth_table(path: Path) -> Table:
     """The CSV of this study."""
-    found = ", ".join(f"{name} {value}" for name, value in {**versions(), **machine()}.items())
     return Table(
         path,
         COLUMNS,
         (
-            f"{typed()}: {found}",
+            heading(),
             "Below each command its rows, one a seed. true: W1; lower_bound: dual over an upper bound of the slope;",
             "estimate: dual over the largest slope seen; seconds, cpu_seconds: of the whole cell over its seeds.",
         ),

@@ -18,8 +18,8 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from scripts.benchmarks.harness import Options, Report, machine, versions
-from scripts.benchmarks.study import RESULTS, Cell, SeedRow, Table, grouped, markdown, typed, work
+from scripts.benchmarks.harness import Options, Report
+from scripts.benchmarks.study import RESULTS, Cell, SeedRow, Table, grouped, heading, markdown, work
 
 BLOCKS = 1
 SEEDS, EVALUATIONS = 5, 10
@@ -115,12 +115,11 @@ def run(options: Options, report: Report) -> None:
 
 def study_table(path: Path) -> Table:
     """The CSV of this study: a row for every evaluation of every seed."""
-    found = ", ".join(f"{name} {value}" for name, value in {**versions(), **machine()}.items())
     return Table(
         path,
         COLUMNS,
         (
-            f"{typed()}: {found}",
+            heading(),
             "Below each command its rows, one a seed and evaluation. return, length: mean over the evaluation's",
             "episodes, without noise; q_bias: critic/q_bias; sigma, distance: of the exploration; seconds and",
             "cpu_seconds: of the whole cell over its seeds, with compilation, evaluation and pictures.",

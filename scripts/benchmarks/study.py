@@ -21,6 +21,8 @@ from dataclasses import dataclass
 from io import StringIO
 from pathlib import Path
 
+from scripts.benchmarks.harness import machine, versions
+
 RESULTS = Path(__file__).resolve().parents[2] / "results"
 
 ALWAYS = ("device=cpu", "tensorboard=false", "progress=false")
@@ -213,3 +215,8 @@ def markdown(header: Sequence[str], lines: Iterable[Sequence[str]]) -> str:
 def typed() -> str:
     """The command line that is running."""
     return shlex.join(["python", os.path.relpath(sys.argv[0]), *sys.argv[1:]])
+
+
+def heading() -> str:
+    """The first line of a study's CSV: the command line that is running, versions and machine."""
+    return f"{typed()}: {', '.join(f'{name} {value}' for name, value in {**versions(), **machine()}.items())}"
