@@ -46,8 +46,9 @@ def film(actor: nn.Module, environment: Environment, seed: int = 0, max_steps: i
         first = next(frames)
     except Exception as error:
         raise ValueError(
-            f"video = true: {environment.id} cannot be drawn here ({type(error).__name__}: {error}); without a display "
-            "MuJoCo wants MUJOCO_GL=egl or osmesa, and pygame SDL_VIDEODRIVER=dummy, in the environment"
+            f"video = true: {environment.id} cannot be drawn here ({type(error).__name__}: {error}); pygame comes with "
+            'pip install "rlgan[video]"; without a display MuJoCo wants MUJOCO_GL=egl or osmesa, and pygame '
+            "SDL_VIDEODRIVER=dummy, in the environment"
         ) from error
 
     def all_frames() -> Iterator[np.ndarray]:

@@ -21,7 +21,7 @@ def check_installed() -> None:
     """Raise ConfigError unless what `write` needs is there."""
     missing = [name for name in ("imageio", "imageio_ffmpeg") if importlib.util.find_spec(name) is None]
     if missing:
-        raise ConfigError(f'video = true: {" and ".join(missing)} is not installed; pip install "rlgan[video]"')
+        raise ConfigError(f'video = true: not installed: {", ".join(missing)}; pip install "rlgan[video]"')
 
 
 def write(video: Video, path: Path) -> bytes:

@@ -91,7 +91,9 @@ def test_what_cannot_be_drawn_is_refused_by_name() -> None:
 
 def test_without_the_extra_nothing_is_begun(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setitem(sys.modules, "imageio_ffmpeg", None)
-    with pytest.raises(ConfigError, match=r'^video = true: .*imageio_ffmpeg is not installed; .*"rlgan\[video\]"'):
+    with pytest.raises(
+        ConfigError, match=r'^video = true: not installed: .*imageio_ffmpeg; pip install "rlgan\[video\]"'
+    ):
         evaluate_run(tmp_path / "nowhere", video=True)
 
 
