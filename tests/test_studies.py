@@ -144,13 +144,17 @@ def explored(id: str, exploration: str) -> study.Cell:
 
 def test_the_explorations_are_the_whole_table_at_one_scale_an_environment() -> None:
     cells = [cell for cell in rl.cells() if cell.title.startswith("exploration")]
-    assert len({cell.command for cell in cells}) == len(cells) == 5 * 4
+    assert len({cell.command for cell in cells}) == len(cells) == 2 * 5 + 2 * 6
     for task in rl.TASKS:
         own = [set(cell.overrides) for cell in cells if cell.labels["environment"] == task.id]
         shared = set.intersection(*own)
         assert {*task.overrides, f"steps={task.steps}", "seeds=5", f"eval_every={task.steps // 10}"} <= shared
         noises = [item for given in own for item in given - shared if not item.startswith("exploration=")]
-        assert {item.partition("=")[2] for item in noises} == {str(task.scale)} and len(noises) == 1 + 1 + 2 + 3
+        sparse = task.id in rl.SPARSE
+        assert noises.count("exploration.dt=0.01") == sparse
+        noises = [item for item in noises if item != "exploration.dt=0.01"]
+        assert {item.partition("=")[2] for item in noises} == {str(task.scale)}
+        assert len(noises) == 1 + 1 + sparse + 2 + 3
     assert {task.scale for task in rl.TASKS if task.id in rl.SPARSE} == {0.6}
     assert all(task.steps >= 100_000 for task in rl.TASKS if task.id in rl.SPARSE)
 

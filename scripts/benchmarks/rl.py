@@ -28,6 +28,9 @@ EXPLORATIONS: dict[str, Callable[[float], tuple[str, ...]]] = {
     "none": lambda scale: ("exploration=none",),
     "gaussian": lambda scale: ("exploration=gaussian", f"exploration.sigma={scale}"),
     "ou": lambda scale: ("exploration=ornstein_uhlenbeck", f"exploration.sigma={scale}"),
+    "ou, dt 0.01": lambda scale: (
+        "exploration=ornstein_uhlenbeck", f"exploration.sigma={scale}", "exploration.dt=0.01",
+    ),
     "parameter": lambda scale: (
         "exploration=parameter", f"exploration.sigma={scale}", f"exploration.delta={scale}",
     ),
@@ -39,6 +42,9 @@ EXPLORATIONS: dict[str, Callable[[float], tuple[str, ...]]] = {
     ),
 }  # fmt: skip
 """What explores, at a scale."""
+SPARSE_ALONE = ("ou, dt 0.01",)
+"""What explores on sparse rewards only: the constant of openai/baselines, whose noise drifts over 667 steps, not 7."""
+COLOURS = {name: f"C{i}" for i, name in enumerate(EXPLORATIONS)}
 
 
 @dataclass(frozen=True)
@@ -136,7 +142,7 @@ def cells(seeds: int | None = None, steps: int | None = None) -> list[Cell]:
             evaluations=True,
         )
         for task in TASKS
-        for name, explore in EXPLORATIONS.items()
+        for name, explore in explorations(task).items()
     ]
     marks = [
         Cell(
@@ -147,6 +153,11 @@ def cells(seeds: int | None = None, steps: int | None = None) -> list[Cell]:
         for (id, agent), overrides in MARKS.items()
     ]
     return explored + marks
+
+
+def explorations(task: Task) -> dict[str, Callable[[float], tuple[str, ...]]]:
+    """Those of a task."""
+    return {name: made for name, made in EXPLORATIONS.items() if task.id in SPARSE or name not in SPARSE_ALONE}
 
 
 def _length(steps: int) -> tuple[str, ...]:
@@ -276,13 +287,14 @@ def draw(rows: Sequence[SeedRow], path: Path) -> None:
     axes = figure.subplots(2, len(TASKS), squeeze=False)
     for j, task in enumerate(TASKS):
         bars, lines = axes[:, j]
-        for i, name in enumerate(EXPLORATIONS):
+        names = list(explorations(task))
+        for i, name in enumerate(names):
             seeds = cells.get(("exploration", task.id, "ddpg", name), [])
             values = last_returns(seeds)
             if not values:
                 continue
             iqm, low, high = middle(values)
-            bars.bar(i, iqm, 0.8, color=f"C{i}", alpha=0.6)
+            bars.bar(i, iqm, 0.8, color=COLOURS[name], alpha=0.6)
             bars.vlines(i, low, high, color="black", linewidth=1)
             # Beside the whisker, a little apart: equal seeds stay several dots.
             xs = [i + 0.2 + 0.1 * (k / max(len(values) - 1, 1) - 0.5) for k in range(len(values))]
@@ -290,26 +302,26 @@ def draw(rows: Sequence[SeedRow], path: Path) -> None:
             steps = sorted({step for seed in seeds for step in seed.steps})
             at = [dict(zip(seed.steps, seed.returns, strict=True)) for seed in seeds]
             band = [middle([own[step] for own in at if step in own]) for step in steps]
-            lines.plot(steps, [point[0] for point in band], color=f"C{i}")
+            lines.plot(steps, [point[0] for point in band], color=COLOURS[name])
             lines.fill_between(
                 steps,
                 [point[1] for point in band],
                 [point[2] for point in band],
-                color=f"C{i}",
+                color=COLOURS[name],
                 alpha=0.12,
                 linewidth=0,
             )
         for axis in (bars, lines):
             axis.axhline(task.solved, color="grey", linewidth=0.8, linestyle=":")
         bars.set_title(task.id)
-        bars.set_xticks(range(len(EXPLORATIONS)), list(EXPLORATIONS))
-        bars.set_xlim(-0.5, len(EXPLORATIONS) - 0.5)
+        bars.set_xticks(range(len(names)), [name.replace(", ", "\n") for name in names])
+        bars.set_xlim(-0.5, len(names) - 0.5)
         lines.set_xlim(0, None)
         lines.ticklabel_format(axis="x", style="sci", scilimits=(3, 3))
         lines.set_xlabel("environment steps")
     axes[0, 0].set_ylabel("return at the end: IQM, 95 %, seeds")
     axes[1, 0].set_ylabel("return: IQM, 95 %")
-    handles = [Patch(color=f"C{i}", alpha=0.6, label=name) for i, name in enumerate(EXPLORATIONS)]
+    handles = [Patch(color=colour, alpha=0.6, label=name) for name, colour in COLOURS.items()]
     figure.legend(handles=handles, loc="outside lower center", ncols=len(EXPLORATIONS), frameon=False)
     path.parent.mkdir(parents=True, exist_ok=True)
     figure.savefig(path, dpi=80)
