@@ -42,6 +42,9 @@ class Environment:
         autoreset: what happens at an episode's end. `next_step`: the next step resets and is no transition;
             `same_step`: the step itself resets; `disabled`: reset at once by mask. The transitions are the same.
         vectorization: `sync` in this process; `async` in worker processes, for slow environments (no exact resume).
+        timeout: seconds that a worker process may take for a step or a reset before the run gives it up.
+        eval_options: `options` of the environment's reset in evaluations and films, for starts of one's choice
+            (Pendulum knows {x_init: 3.1, y_init: 0.0}, bounds of angle and velocity). Training starts as always.
 
     Raises:
         ValueError: an unknown id or option, a missing package, spaces that are not supported; the message begins with
@@ -55,6 +58,8 @@ class Environment:
     num_envs: int = 1
     autoreset: Autoreset = "next_step"
     vectorization: Vectorization = "sync"
+    timeout: float = 300.0
+    eval_options: dict[str, Any] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         if self.num_envs < 1:
@@ -63,6 +68,8 @@ class Environment:
             raise ValueError(f"autoreset = {self.autoreset}: unknown mode; choose one of {', '.join(AUTORESET)}")
         if self.vectorization not in ("sync", "async"):
             raise ValueError(f"vectorization = {self.vectorization}: unknown; choose sync or async")
+        if not self.timeout > 0:
+            raise ValueError(f"timeout = {self.timeout}: must be positive, for example 300 seconds")
         if self.max_episode_steps is not None and self.max_episode_steps < 1:
             raise ValueError(
                 f"max_episode_steps = {self.max_episode_steps}: must be at least 1, for example 500, or null"
@@ -132,6 +139,21 @@ class Environment:
                 "Box or a Dict of Boxes, for example by gymnasium.wrappers.TransformObservation in env.wrappers"
             )
         return gymnasium.wrappers.FlattenObservation(env)
+
+    def start(self, env: gymnasium.Env, seed: int) -> np.ndarray:
+        """Reset one of `make_one` for an evaluation; its first observation.
+
+        Raises:
+            ValueError: it does not take `eval_options`.
+        """
+        if not self.eval_options:
+            return np.asarray(env.reset(seed=seed)[0])
+        try:
+            return np.asarray(env.reset(seed=seed, options=dict(self.eval_options))[0])
+        except Exception as error:
+            raise ValueError(
+                f"eval_options = {self.eval_options}: the reset of {self.id} refuses them ({error.__cause__ or error})"
+            ) from error
 
     def make(self, seed: int, *, num_envs: int | None = None, resumable: bool = True) -> VectorEnvironment:
         """The environments, reset: environment i with seed `seed + i`.

@@ -132,7 +132,7 @@ def evaluate(
     envs = [Guard(environment.make_one(), i) for i in range(episodes)]
     try:
         with in_evaluation_mode(actor, *(() if judge is None else (judge.critic,))):
-            return _play(actor, envs, environment.id, seed, max_steps, judge)
+            return _play(actor, envs, environment, seed, max_steps, judge)
     except EnvironmentFailed as error:
         episode, reason = error.index_and_reason
         raise RuntimeError(f"evaluation episode {episode} ({environment.id}) raised {reason}") from error
@@ -141,12 +141,13 @@ def evaluate(
             env.close()
 
 
-def _play(actor: nn.Module, envs: list, id: str, seed: int, max_steps: int, judge: Judge | None) -> Evaluation:
+def _play(
+    actor: nn.Module, envs: list, environment: Environment, seed: int, max_steps: int, judge: Judge | None
+) -> Evaluation:
+    id = environment.id
     scale = ActionMap(envs[0].action_space)
     parameter = next(iter(actor.parameters()))
-    obs = np.stack([np.asarray(env.reset(seed=seed + i)[0]).reshape(-1) for i, env in enumerate(envs)]).astype(
-        np.float32
-    )
+    obs = np.stack([environment.start(env, seed + i).reshape(-1) for i, env in enumerate(envs)]).astype(np.float32)
     returns, lengths = np.zeros(len(envs)), np.zeros(len(envs), dtype=np.int64)
     running = list(range(len(envs)))
     promised: list[np.ndarray] = []
@@ -247,7 +248,7 @@ def record(actor: nn.Module, judge: Judge, environment: Environment, seed: int =
     values: list[float] = []
     try:
         with in_evaluation_mode(actor, judge.critic):
-            raw, ended = env.reset(seed=seed)[0], False
+            raw, ended = environment.start(env, seed), False
             while not ended and len(rewards) < max_steps:
                 obs = torch.from_numpy(np.asarray(raw, dtype=np.float32).reshape(1, -1)).to(parameter)
                 with torch.no_grad():

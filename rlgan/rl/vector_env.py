@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import atexit
 import math
+import multiprocessing
 import os
 from abc import ABC, abstractmethod
 from collections.abc import Callable
@@ -17,7 +18,7 @@ import gymnasium
 import numpy as np
 import torch
 from gymnasium import spaces
-from gymnasium.vector import AsyncVectorEnv, AutoresetMode, SyncVectorEnv
+from gymnasium.vector import AutoresetMode, SyncVectorEnv
 
 from rlgan.rl import env_state, workers
 from rlgan.runs.errors import Diverged
@@ -84,6 +85,8 @@ class Description(Protocol):
     @property
     def vectorization(self) -> str: ...
     @property
+    def timeout(self) -> float: ...
+    @property
     def made(self) -> str:
         """All that determines the environments' behaviour, in words."""
 
@@ -110,7 +113,7 @@ class VectorEnvironment(ABC):
         # copy=False: observations are converted into an array of our own anyway.
         if spec.vectorization == "async":
             try:
-                self._vector: Any = AsyncVectorEnv(makes, copy=False, autoreset_mode=self.mode)
+                self._vector: Any = workers.Workers(makes, spec.timeout, copy=False, autoreset_mode=self.mode)
             except (EOFError, ConnectionError) as error:
                 raise RuntimeError(
                     f"a worker process of {spec.id} has ended before its environment was made"
@@ -219,6 +222,11 @@ class VectorEnvironment(ABC):
             raise RuntimeError(
                 f"environment {index} ({self.spec.id}) raised {reason} after {self.steps} environment steps, "
                 f"{self._lengths[index]} of them in its present episode"
+            ) from error
+        except multiprocessing.TimeoutError as error:
+            raise RuntimeError(
+                f"no answer of {workers.describe_silent(self._vector)} ({self.spec.id}) within {self.spec.timeout:g} s, after "
+                f"{self.steps} environment steps; env.timeout allows longer"
             ) from error
         except (EOFError, ConnectionError) as error:
             if self.spec.vectorization != "async":

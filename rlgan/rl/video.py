@@ -63,7 +63,7 @@ def _frames(actor: nn.Module, environment: Environment, seed: int, max_steps: in
     scale = ActionMap(cast(spaces.Box, env.action_space))
     parameter = next(iter(actor.parameters()))
     try:
-        raw, ended, steps = env.reset(seed=seed)[0], False, 0
+        raw, ended, steps = environment.start(env, seed), False, 0
         yield _frame(env)
         while not ended and steps < max_steps:
             obs = torch.from_numpy(np.asarray(raw, dtype=np.float32).reshape(1, -1)).to(parameter)

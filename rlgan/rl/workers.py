@@ -6,7 +6,7 @@ import contextlib
 import os
 import signal
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from multiprocessing import connection
 from typing import Any
@@ -96,6 +96,32 @@ class Make:
                 signal.signal(number, signal.SIG_IGN)
         env = self.make_one()
         return Guard(env if self.adapter is None else self.adapter.wrap(env), self.index)
+
+
+class Workers(AsyncVectorEnv):
+    """gymnasium's worker processes, which are not waited for without end.
+
+    Args:
+        makes: make the environments.
+        timeout: seconds until all must have answered.
+        options: of `AsyncVectorEnv`.
+    """
+
+    def __init__(self, makes: Sequence[Callable[[], gymnasium.Env]], timeout: float, **options: Any) -> None:
+        self.timeout = timeout
+        super().__init__(makes, **options)
+
+    def step_wait(self, timeout: float | None = None) -> Any:
+        return super().step_wait(self.timeout if timeout is None else timeout)
+
+    def reset_wait(self, timeout: float | None = None) -> Any:
+        return super().reset_wait(self.timeout if timeout is None else timeout)
+
+
+def describe_silent(vector: AsyncVectorEnv) -> str:
+    """Which worker processes have not answered."""
+    silent = [str(i) for i, pipe in enumerate(vector.parent_pipes) if pipe is not None and not pipe.poll(0)]
+    return f"environment{'s' if len(silent) > 1 else ''} {', '.join(silent)}" if silent else "an environment"
 
 
 def end(vector: AsyncVectorEnv) -> None:

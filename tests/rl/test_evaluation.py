@@ -1,5 +1,6 @@
 """Evaluation: one episode an environment, equal starts for equal seeds, no trace in training."""
 
+import gymnasium
 import numpy as np
 import pytest
 import torch
@@ -62,6 +63,24 @@ def test_equal_seeds_repeat_and_the_global_generators_stay_where_they_are() -> N
     assert np.array_equal(one.returns, two.returns) and not np.array_equal(one.returns, other.returns)
     assert torch.equal(torch.get_rng_state(), torch_before) and np.array_equal(np.random.get_state()[1], numpy_before)  # type: ignore[index]
     assert [module.training for module in actor] == [True, True, False, True] and actor.training
+
+
+def test_evaluations_start_where_their_options_say_and_training_does_not() -> None:
+    hanging = {"x_init": 0.01, "y_init": 1e-3}  # bounds of Pendulum's angle and velocity
+    upright = Environment(eval_options=hanging)
+    still = nn.Linear(3, 1)
+    nn.init.zeros_(still.weight)
+    nn.init.zeros_(still.bias)
+    played = evaluate(still, upright, episodes=4, seed=3)
+    env = gymnasium.make("Pendulum-v1")
+    for i, total in enumerate(played.returns):
+        env.reset(seed=3 + i, options=hanging)
+        expected = sum(float(env.step(np.zeros(1, dtype=np.float32))[1]) for _ in range(200))
+        assert total == pytest.approx(expected, rel=1e-6)
+    assert not np.allclose(played.returns, evaluate(still, Environment(), episodes=4, seed=3).returns)
+    assert np.array_equal(upright.make(5).obs, Environment().make(5).obs)
+    with pytest.raises(ValueError, match=r"eval_options = \{'x_init': 'up'\}: the reset of Pendulum-v1 refuses them"):
+        evaluate(still, Environment(eval_options={"x_init": "up"}), episodes=1)
 
 
 def test_an_episode_without_a_limit_is_cut() -> None:

@@ -133,6 +133,17 @@ def test_closing_never_waits_for_a_worker_that_does_not_answer(monkeypatch: pyte
     env.close()
 
 
+def test_a_worker_that_does_not_answer_is_named_and_given_up() -> None:
+    env = Environment("Scripted-v0", num_envs=2, vectorization="async", timeout=0.5).make(seed=0)
+    env.step(np.zeros((2, env.action_dim), dtype=np.float32))
+    os.kill(env._vector.processes[1].pid, signal.SIGSTOP)
+    with pytest.raises(
+        RuntimeError, match=r"no answer of environment 1 \(Scripted-v0\) within 0.5 s, after .*env.timeout"
+    ):
+        run(env, 3)
+    assert ended(env)
+
+
 def test_signals_to_the_whole_group_leave_the_workers_alive() -> None:
     """A terminal's Ctrl-C reaches them too; the run's own process still has a step to finish."""
     env = Environment("Scripted-v0", num_envs=2, vectorization="async").make(seed=0)
