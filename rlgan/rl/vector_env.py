@@ -225,8 +225,8 @@ class VectorEnvironment(ABC):
             ) from error
         except multiprocessing.TimeoutError as error:
             raise RuntimeError(
-                f"no answer of {workers.describe_silent(self._vector)} ({self.spec.id}) within {self.spec.timeout:g} s, after "
-                f"{self.steps} environment steps; env.timeout allows longer"
+                f"no answer of {workers.describe_silent(self._vector)} ({self.spec.id}) within "
+                f"{self.spec.timeout:g} s, after {self.steps} environment steps; env.timeout allows longer"
             ) from error
         except (EOFError, ConnectionError) as error:
             if self.spec.vectorization != "async":
