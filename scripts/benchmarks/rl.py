@@ -85,7 +85,7 @@ SPARSE = ("SparseMountainCar", "SparseCartPoleSwingUp")
 SMALL = ("network@critic.network=mlp_64", "network@actor.network=mlp_64", "batch_size=128")
 MARKS = {
     ("Pendulum-v1", "ddpg"): ("experiment=rl/pendulum", "agent=ddpg"),
-    ("Pendulum-v1", "td3"): ("experiment=rl/pendulum", "agent=td3", "agent.smoothing=0.1", "updates_per_step=2"),
+    ("Pendulum-v1", "td3"): ("experiment=rl/pendulum", "agent=td3", "agent.smoothing=0.1"),
     ("InvertedPendulum-v5", "td3"): ("experiment=rl/td3", "env=inverted_pendulum", *SMALL),
     ("HalfCheetah-v5", "td3"): ("experiment=rl/td3", "env=half_cheetah"),
 }
@@ -324,7 +324,7 @@ def draw(rows: Sequence[SeedRow], path: Path) -> None:
         for axis in (bars, lines):
             axis.axhline(task.solved, color="grey", linewidth=0.8, linestyle=":")
         bars.set_title(task.id)
-        bars.set_xticks(range(len(names)), [name.replace(", ", "\n") for name in names])
+        bars.set_xticks(range(len(names)), [name.replace(", ", "\n") for name in names], fontsize=8)
         bars.set_xlim(-0.5, len(names) - 0.5)
         lines.set_xlim(0, None)
         lines.ticklabel_format(axis="x", style="sci", scilimits=(3, 3))
