@@ -139,7 +139,7 @@ def _synchronise() -> None:
 
 
 def _nothing() -> None:
-    pass
+    """What the CPU has to wait for."""
 
 
 @dataclass

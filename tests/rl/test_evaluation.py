@@ -66,19 +66,19 @@ def test_equal_seeds_repeat_and_the_global_generators_stay_where_they_are() -> N
 
 
 def test_evaluations_start_where_their_options_say_and_training_does_not() -> None:
-    hanging = {"x_init": 0.01, "y_init": 1e-3}  # bounds of Pendulum's angle and velocity
-    upright = Environment(eval_options=hanging)
+    near_the_top = {"x_init": 0.01, "y_init": 1e-3}  # bounds of Pendulum's angle and velocity
+    from_the_top = Environment(eval_options=near_the_top)
     still = nn.Linear(3, 1)
     nn.init.zeros_(still.weight)
     nn.init.zeros_(still.bias)
-    played = evaluate(still, upright, episodes=4, seed=3)
+    played = evaluate(still, from_the_top, episodes=4, seed=3)
     env = gymnasium.make("Pendulum-v1")
     for i, total in enumerate(played.returns):
-        env.reset(seed=3 + i, options=hanging)
+        env.reset(seed=3 + i, options=near_the_top)
         expected = sum(float(env.step(np.zeros(1, dtype=np.float32))[1]) for _ in range(200))
         assert total == pytest.approx(expected, rel=1e-6)
     assert not np.allclose(played.returns, evaluate(still, Environment(), episodes=4, seed=3).returns)
-    assert np.array_equal(upright.make(5).obs, Environment().make(5).obs)
+    assert np.array_equal(from_the_top.make(5).obs, Environment().make(5).obs)
     with pytest.raises(ValueError, match=r"eval_options = \{'x_init': 'up'\}: the reset of Pendulum-v1 refuses them"):
         evaluate(still, Environment(eval_options={"x_init": "up"}), episodes=1)
 
