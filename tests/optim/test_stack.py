@@ -28,7 +28,7 @@ from rlgan.optim import (
     sgd,
 )  # fmt: skip
 from rlgan.optim.graph import keep_graphs
-from rlgan.optim.thin_products import ThinProducts
+from rlgan.optim.products import Products
 from tests.optim.test_update import Batch, batches, difference, make, run_pure
 
 GAMES: list[Game] = [Simultaneous(), Alternating(2), Extragradient(), Lookahead(Alternating(1), k=3), Symplectic(0.3)]
@@ -285,11 +285,13 @@ def test_what_cannot_be_is_refused() -> None:
         Stack(seeds(Simultaneous()), block=0)
 
 
-def test_products_with_few_columns_become_products_with_few_rows() -> None:
-    """The pass on the graph of two layers: the same values, and no product left with 2 to 15 columns and more rows."""
+def test_products_are_rewritten_to_the_same_values() -> None:
+    """The pass on the graph of two layers: no bias within a product, no product by one number alone, and none left
+    with 2 to 15 columns and more rows."""
 
-    def products(x: Tensor, g: Tensor, w: Tensor) -> tuple[Tensor, ...]:
-        return g.mT @ x, g @ w, x @ w.mT, (g * 2).mT @ g
+    def products(x: Tensor, g: Tensor, w: Tensor, b: Tensor) -> tuple[Tensor, ...]:
+        layer = torch.addmm(b, x, w.mT) if x.ndim == 2 else x @ w.mT + b
+        return g.mT @ x, g @ w, layer, (g * 2).mT @ g, layer[..., :1] @ w.mT[..., :1, :]
 
     generator = torch.Generator().manual_seed(0)
     for lead in ((), (3,)):
@@ -297,11 +299,14 @@ def test_products_with_few_columns_become_products_with_few_rows() -> None:
             torch.randn(*lead, *shape, dtype=torch.float64, generator=generator)
             for shape in ((32, 4), (32, 24), (24, 4))
         )
-        traced = make_fx(products, tracing_mode="fake")(x, g, w)
-        ThinProducts()(traced.graph)
+        b = torch.randn(24, dtype=torch.float64, generator=generator)
+        traced = make_fx(products, tracing_mode="fake")(x, g, w, b)
+        Products()(traced.graph)
         traced.recompile()
-        for ours, wanted in zip(traced(x, g, w), products(x, g, w), strict=True):
+        for ours, wanted in zip(traced(x, g, w, b), products(x, g, w, b), strict=True):
             torch.testing.assert_close(ours, wanted, rtol=1e-12, atol=1e-12)
+        targets = [n.target for n in traced.graph.nodes]
+        assert torch.ops.aten.addmm.default not in targets
         kinds = (torch.ops.aten.mm.default, torch.ops.aten.bmm.default)
         shapes = [n.meta["val"].shape[-2:] for n in traced.graph.nodes if n.target in kinds]
         assert sorted(map(tuple, shapes)) == [(4, 24), (4, 32), (24, 24), (32, 24)]

@@ -1,0 +1,107 @@
+"""Calls of a compiled function that go straight to its graph."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Hashable, Mapping
+from typing import Any, NamedTuple
+from unittest.mock import patch
+
+import torch
+from torch import Tensor
+
+Key = tuple[Hashable, ...]
+Call = tuple[Any, list[Tensor], Any]
+"""A graph, its inputs, what it returned."""
+SEQUENCES = (list, tuple)
+
+
+class Route(NamedTuple):
+    """From a call's arguments to its result."""
+
+    graph: Callable[[list[Tensor]], Any]
+    inputs: list[int]
+    """Where the graph's inputs are among the leaves of the arguments."""
+    outputs: dict[str, int]
+    """Where the values of the result are among those that the graph returns."""
+
+
+UNKNOWN: Any = object()
+
+
+class Direct:
+    """A compiled function of nested tensors, called without what its compiler puts around the graph.
+
+    To look for the graph, to check guards, to set contexts and to wrap results takes torch.compile as long as the
+    arithmetic of a small update. So the first call with arguments of some structure, shapes, strides and types is an
+    ordinary one, of which it is noted where the graph's inputs came from and where its outputs went; from the second on
+    they are handed over directly. Where that is not plain (a tensor given twice; an input or a result that is not one
+    of those given or returned; anything but a flat dictionary returned) every call is an ordinary one.
+
+    Args:
+        compiled: by torch.compile with Inductor, for the CPU.
+    """
+
+    def __init__(self, compiled: Callable[..., Any]) -> None:
+        self._compiled = compiled
+        self._routes: dict[Key, Route | None] = {}
+
+    def __call__(self, *args: Any) -> Any:
+        given: list[Any] = []
+        flatten(args, given)
+        key = tuple([(x.shape, x.stride(), x.dtype) if isinstance(x, Tensor) else x for x in given])
+        route = self._routes.get(key, UNKNOWN)
+        if route is UNKNOWN:
+            return self._first(key, given, args)
+        if route is None:
+            return self._compiled(*args)
+        with torch.no_grad():
+            values = route.graph([given[k] for k in route.inputs])
+        return {name: values[k] for name, k in route.outputs.items()}
+
+    def _first(self, key: Key, given: list[Any], args: tuple[Any, ...]) -> Any:
+        from torch._inductor.output_code import CompiledFxGraph
+
+        calls: list[Call] = []
+        ordinary = CompiledFxGraph.__call__
+
+        def noted(graph: CompiledFxGraph, inputs: Any) -> Any:
+            kept = list(inputs)  # the graph empties the list that it is given
+            values = ordinary(graph, inputs)
+            calls.append((graph, kept, values))
+            return values
+
+        with patch.object(CompiledFxGraph, "__call__", noted):
+            result = self._compiled(*args)
+        self._routes[key] = route_of(calls, given, result)
+        return result
+
+
+def flatten(tree: Any, leaves: list[Any]) -> None:
+    """Append what is not a dictionary, list or tuple; and the keys of dictionaries."""
+    if isinstance(tree, dict):
+        leaves.extend(tree)
+        tree = tree.values()
+    elif not isinstance(tree, SEQUENCES):
+        leaves.append(tree)
+        return
+    for value in tree:
+        if isinstance(value, Tensor):
+            leaves.append(value)
+        else:
+            flatten(value, leaves)
+
+
+def route_of(calls: list[Call], given: list[Any], result: Any) -> Route | None:
+    """How the graph's inputs are among what was given, and the result among its outputs; None where it is not plain."""
+    if len(calls) != 1 or not isinstance(result, Mapping):
+        return None
+    ((graph, inputs, values),) = calls
+    tensors = [k for k, leaf in enumerate(given) if isinstance(leaf, Tensor)]
+    source = {id(given[k]): k for k in tensors}
+    output = {id(value): k for k, value in enumerate(values)}
+    found = all(id(x) in source for x in inputs) and all(id(x) in output for x in result.values())
+    if not found or len(source) < len(tensors) or graph.current_callable is None:
+        return None
+    return Route(
+        graph.current_callable, [source[id(x)] for x in inputs], {name: output[id(x)] for name, x in result.items()}
+    )
