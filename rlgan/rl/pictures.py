@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import numpy as np
-from matplotlib.backends.backend_agg import FigureCanvasAgg
-from matplotlib.figure import Figure
 
 from rlgan.rl.evaluation import Trace, discounted_returns
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
 _INK, _PALE = "#333333", "#bbbbbb"
 _MOST_ACTIONS = 6
@@ -24,6 +27,9 @@ def episode(trace: Trace, discount: float, id: str, step: int) -> Figure:
         id: of the environment, for the caption.
         step: of training, for the caption.
     """
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
+
     figure = Figure(figsize=(7.2, 5.4), dpi=110, layout="constrained")
     FigureCanvasAgg(figure)
     values, rewards, actions = figure.subplots(3, 1, sharex=True, height_ratios=(3, 1.6, 1.6))
