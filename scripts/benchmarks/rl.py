@@ -85,7 +85,7 @@ SPARSE = ("SparseMountainCar", "SparseCartPoleSwingUp")
 SMALL = ("network@critic.network=mlp_64", "network@actor.network=mlp_64", "batch_size=128")
 MARKS = {
     ("Pendulum-v1", "ddpg"): ("experiment=rl/pendulum", "agent=ddpg"),
-    ("Pendulum-v1", "td3"): ("experiment=rl/pendulum", "agent=td3", "agent.smoothing=0.1"),
+    ("Pendulum-v1", "td3"): ("experiment=rl/pendulum_td3",),
     ("InvertedPendulum-v5", "td3"): ("experiment=rl/td3", "env=inverted_pendulum", *SMALL),
     ("HalfCheetah-v5", "td3"): ("experiment=rl/td3", "env=half_cheetah"),
 }
