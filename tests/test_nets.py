@@ -46,34 +46,6 @@ def test_mlp_is_the_composition_written_out() -> None:
     torch.testing.assert_close(module(x), by_hand)
 
 
-def test_a_skip_adds_a_linear_map_that_is_zero_at_first() -> None:
-    torch.manual_seed(1)
-    plain = MLPSpec(hidden=(7,)).build((4,), (2, 3))
-    torch.manual_seed(1)
-    module = MLPSpec(hidden=(7,), skip=True).build((4,), (2, 3))
-    z = torch.randn(5, 4)
-    assert torch.equal(module(z), plain(z))
-    matrix = dict(module.named_parameters())["skip.weight"]
-    with torch.no_grad():
-        matrix.copy_(torch.randn(6, 4))
-    torch.testing.assert_close(module(z), plain(z) + (z @ matrix.T).reshape(5, 2, 3))
-
-
-@pytest.mark.parametrize(
-    ("make", "message"),
-    [
-        (lambda spec: spec.build((2,), ()), "skip = true: is for a generator"),
-        (lambda spec: spec.actor(3, 1), "skip = true: is for a generator"),
-        (lambda spec: spec.q_critic(3, 1), "skip = true: is for a generator"),
-        (lambda spec: spec.build((2,), (1, 8, 8)), "skip = true: would leave the range"),
-    ],
-    ids=["critic", "actor", "action value", "image"],
-)
-def test_a_skip_where_there_can_be_none(make: Callable[[MLPSpec], nn.Module], message: str) -> None:
-    with pytest.raises(ValueError, match=message):
-        make(MLPSpec(skip=True))
-
-
 def test_mlp_without_hidden_layers_is_linear() -> None:
     module = MLPSpec(hidden=()).build((3,), ())
     a, b, zero = torch.randn(1, 3), torch.randn(1, 3), torch.zeros(1, 3)
@@ -385,12 +357,7 @@ def test_where_norms_stand() -> None:
     assert not norms(MLPSpec(norm="none").build((3,), ()))
 
 
-SKIP = ("skip", MLPSpec(hidden=(8,), activation="tanh", skip=True), (3,), (2,))
-
-
-@pytest.mark.parametrize(
-    ("spec", "inputs", "outputs"), [s[1:] for s in [*SPECS, SKIP]], ids=[s[0] for s in [*SPECS, SKIP]]
-)
+@pytest.mark.parametrize(("spec", "inputs", "outputs"), [s[1:] for s in SPECS], ids=[s[0] for s in SPECS])
 def test_grad_and_vmap_over_seeds_equal_modules_one_by_one(
     spec: NetworkSpec, inputs: tuple[int, ...], outputs: tuple[int, ...]
 ) -> None:

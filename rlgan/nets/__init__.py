@@ -16,7 +16,6 @@ from rlgan.nets.linear import LinearSpec, PointSpec
 from rlgan.nets.mlp import MLP, Actor, LateQCritic, MLPSpec, QCritic
 from rlgan.nets.orthogonal import OrthogonalMLP, OrthogonalSpec
 from rlgan.nets.resnet import ResNetCritic, ResNetGenerator, ResNetSpec
-from rlgan.nets.skip import Skip
 from rlgan.nets.spectral import spectrally_normalised
 from rlgan.nets.twin import PairedCritic, TwinQCritic, twin
 
@@ -43,7 +42,6 @@ __all__ = [
     "ResNetCritic",
     "ResNetGenerator",
     "ResNetSpec",
-    "Skip",
     "TwinQCritic",
     "initialise",
     "spectrally_normalised",

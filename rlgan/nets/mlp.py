@@ -20,7 +20,6 @@ from rlgan.nets.layers import (
     squashed,
     thin,
 )
-from rlgan.nets.skip import Skip
 
 
 def _hidden(
@@ -197,10 +196,9 @@ class MLPSpec(NetworkSpec):
         output: last activation; ``auto`` is tanh for an image shape (pixels live in [-1, 1]) and none otherwise.
         norm_input: batch norm of the input as well; wants ``norm = batch``.
         action_layer: of an action value, hidden layers that see the observation alone; see `LateQCritic`.
-        skip: add a linear map of the input, 0 at first, to the output; see `Skip`. For generators.
 
     Raises:
-        ValueError: an impossible width, bound or layer; when built, a skip in anything but a generator, or past a tanh.
+        ValueError: an impossible width, bound or layer.
     """
 
     hidden: tuple[int, ...] = (128, 128, 128)
@@ -211,7 +209,6 @@ class MLPSpec(NetworkSpec):
     output: Output = "auto"
     norm_input: bool = False
     action_layer: int = 0
-    skip: bool = False
 
     def __post_init__(self) -> None:
         if any(width < 1 for width in self.hidden):
@@ -227,34 +224,23 @@ class MLPSpec(NetworkSpec):
                 "enter after; for example 1, the second layer"
             )
 
-    def build(self, inputs: tuple[int, ...], outputs: tuple[int, ...]) -> MLP | Skip:
+    def build(self, inputs: tuple[int, ...], outputs: tuple[int, ...]) -> MLP:
         module = MLP(inputs, outputs, tuple(self.hidden), self.activation, self.norm, self.output, self.norm_input)
         self._initialise(module)
-        if not self.skip:
-            return module
-        self._check_skip(outputs)
-        return Skip(module, inputs, outputs)
+        return module
 
     def actor(self, obs_dim: int, action_dim: int) -> Actor:
         """A deterministic policy in [-1, 1]^action_dim (its output is tanh, whatever `output` says)."""
-        self._check_skip()
         module = Actor(obs_dim, action_dim, tuple(self.hidden), self.activation, self.norm, self.norm_input)
         self._initialise(module)
         return module
 
     def q_critic(self, obs_dim: int, action_dim: int) -> QCritic | LateQCritic:
         """An action value ``Q(obs, action)`` of shape ``(batch,)``."""
-        self._check_skip()
         shape = (obs_dim, action_dim, tuple(self.hidden), self.activation, self.norm, self.norm_input)
         module = LateQCritic(*shape, self.action_layer) if self.action_layer else QCritic(*shape)
         self._initialise(module)
         return module
-
-    def _check_skip(self, outputs: tuple[int, ...] = ()) -> None:
-        if self.skip and not outputs:
-            raise ValueError("skip = true: is for a generator, not for critics, policies and action values")
-        if self.skip and squashed(self.output, outputs):
-            raise ValueError("skip = true: would leave the range of the output's tanh, -1 to 1; set skip=false")
 
     def _initialise(self, module: nn.Module) -> None:
         initialise(module, self.init, gain=ACTIVATIONS[self.activation].gain, final_bound=self.final_bound)
