@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 Key = tuple[Hashable, ...]
+PLAIN = (type(None), bool, str)
 Call = tuple[Any, list[Tensor], Any]
 """A graph, its inputs, what it returned."""
 SEQUENCES = (list, tuple)
@@ -34,8 +35,12 @@ class Direct:
     To look for the graph, to check guards, to set contexts and to wrap results takes torch.compile as long as the
     arithmetic of a small update. So the first call with arguments of some structure, shapes, strides and types is an
     ordinary one, of which it is noted where the graph's inputs came from and where its outputs went; from the second on
-    they are handed over directly. Where that is not plain (a tensor given twice; an input or a result that is not one
-    of those given or returned; anything but a flat dictionary returned) every call is an ordinary one.
+    they are handed over directly. Where that is not plain (a tensor given twice, or beside a view of it; gradients; an
+    input or output of the graph that is not one of those given or returned; anything but a flat dictionary returned)
+    every call is an ordinary one.
+
+    What the function does to tensors that it is given happens in the graph; what it would do to other objects, and
+    modes such as autocast, are as in the first call.
 
     Args:
         compiled: by torch.compile with Inductor, for the CPU.
@@ -47,8 +52,14 @@ class Direct:
 
     def __call__(self, *args: Any) -> Any:
         given: list[Any] = []
-        flatten(args, given)
-        key = tuple([(x.shape, x.stride(), x.dtype) if isinstance(x, Tensor) else x for x in given])
+        if not flatten(args, given):
+            return self._compiled(*args)
+        key = tuple(
+            [
+                (x.shape, x.stride(), x.dtype, x.device, x.requires_grad) if isinstance(x, Tensor) else (type(x), x)
+                for x in given
+            ]
+        )
         route = self._routes.get(key, UNKNOWN)
         if route is UNKNOWN:
             return self._first(key, given, args)
@@ -76,19 +87,26 @@ class Direct:
         return result
 
 
-def flatten(tree: Any, leaves: list[Any]) -> None:
-    """Append what is not a dictionary, list or tuple; and the keys of dictionaries."""
+def flatten(tree: Any, leaves: list[Any]) -> bool:
+    """Append the leaves of nested dictionaries, lists and tuples, before them what holds them.
+
+    Returns:
+        Whether all leaves are tensors or such that name themselves; what else an object holds is not known.
+    """
     if isinstance(tree, dict):
-        leaves.extend(tree)
+        leaves.extend((len(tree), *tree))
         tree = tree.values()
-    elif not isinstance(tree, SEQUENCES):
+    elif isinstance(tree, SEQUENCES):
+        leaves.append(len(tree))
+    else:
         leaves.append(tree)
-        return
+        return isinstance(tree, PLAIN)
     for value in tree:
         if isinstance(value, Tensor):
             leaves.append(value)
-        else:
-            flatten(value, leaves)
+        elif not flatten(value, leaves):
+            return False
+    return True
 
 
 def route_of(calls: list[Call], given: list[Any], result: Any) -> Route | None:
@@ -99,8 +117,16 @@ def route_of(calls: list[Call], given: list[Any], result: Any) -> Route | None:
     tensors = [k for k, leaf in enumerate(given) if isinstance(leaf, Tensor)]
     source = {id(given[k]): k for k in tensors}
     output = {id(value): k for k, value in enumerate(values)}
-    found = all(id(x) in source for x in inputs) and all(id(x) in output for x in result.values())
-    if not found or len(source) < len(tensors) or graph.current_callable is None:
+    plain = (
+        len(source) == len(tensors)
+        and all(id(x) in source for x in inputs)
+        # Of an output that is not returned the compiler makes something else: it is written to an object, for example.
+        and {id(x) for x in result.values()} == set(output)
+        and not any(x.requires_grad for x in (*inputs, *result.values()))
+        # Of a tensor and its view the graph gets the one and makes the other of it.
+        and not any(id(given[k]._base) in source for k in tensors if given[k]._base is not None)
+    )
+    if not plain or graph.current_callable is None:
         return None
     return Route(
         graph.current_callable, [source[id(x)] for x in inputs], {name: output[id(x)] for name, x in result.items()}

@@ -95,9 +95,7 @@ class Finite:
 
 def _read(metrics: Mapping[str, Tensor], given: Sequence[bool]) -> tuple[list[Report], Failed]:
     """`Finite.settle` that looks at once."""
-    numbers = {tag: value.tolist() for tag, value in metrics.items()}
-    if not isinstance(numbers["finite"], list):
-        numbers = {tag: [number] for tag, number in numbers.items()}
+    numbers = {tag: value.reshape(-1).tolist() for tag, value in metrics.items()}
     well = numbers.pop("finite")
     rows = list(zip(*numbers.values(), strict=True))
     failed = {k: (_error(tuple(numbers), row), 1) for k, row in enumerate(rows) if given[k] and not well[k]}

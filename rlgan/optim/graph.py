@@ -9,7 +9,6 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, Literal, TypeVar
 
-import numpy as np
 import torch
 from torch import Tensor
 
@@ -27,6 +26,8 @@ SAVED = ((0, 500e-6), (130_000, 1_200e-6))
 Rounded down from 0.8 ms (DDPG with 2x64, batch 64) and 1.3 ms (2x256, batch 256) of CPU time, one thread of a busy AVX2
 CPU; `python scripts/benchmark.py update --clock cpu` measures both ways (a move is two steps). On CUDA: not measured.
 """
+
+GUARDS = ("TENSOR_MATCH", "DUPLICATE_INPUT")
 
 
 def resolve_compile(
@@ -89,7 +90,7 @@ def keep_graphs() -> None:
 
 
 def one_graph(function: Callable[..., T], device: torch.device) -> Callable[..., T]:
-    """One graph for one update; calls check the shapes of its tensors and nothing else.
+    """One graph for one update; calls check the shapes of its tensors, whether one is given twice, and nothing else.
 
     The players, losses and game of an update never change, so guards on them (100 us and more a call, a seventh of a
     small update) are dropped. Dynamo keeps graphs by code object: each update gets a code object of its own, so that
@@ -102,7 +103,7 @@ def one_graph(function: Callable[..., T], device: torch.device) -> Callable[...,
     keep_graphs()
     logging.getLogger("torch._inductor.ir").addFilter(_worth_saying)
     run.__code__ = run.__code__.replace()
-    options: dict[str, Any] = {"guard_filter_fn": lambda guards: [g.guard_type == "TENSOR_MATCH" for g in guards]}
+    options: dict[str, Any] = {"guard_filter_fn": lambda guards: [g.guard_type in GUARDS for g in guards]}
     if device.type == "cpu":
         options["cpp_wrapper"] = True  # calls the kernels from C++, a fifth faster at 2x64
         from rlgan.optim.products import Products  # loads the compiler, for seconds
@@ -136,6 +137,6 @@ def fixed_in_memory(state: Any) -> None:
 def on_device(numbers: list[float] | list[list[float]], device: torch.device) -> Tensor:
     """Numbers as a float64 tensor on the device, without waiting for it."""
     if device.type != "cuda":
-        return torch.from_numpy(np.array(numbers, dtype=np.float64)).to(device)  # a third of the time of torch.tensor
+        return torch.tensor(numbers, dtype=torch.float64, device=device)
     # From pinned memory the copy is queued; torch keeps that memory until it has been made.
     return torch.tensor(numbers, dtype=torch.float64, pin_memory=True).to(device, non_blocking=True)

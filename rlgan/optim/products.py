@@ -25,6 +25,8 @@ class Products(CustomGraphPass):
                 take_bias_out(graph, node)
         for node in list(graph.nodes):
             if node.op == "call_function" and node.target in (aten.mm.default, aten.bmm.default):
+                if any(user.target is aten.as_strided.default for user in node.users):
+                    continue  # it reads the memory, whose order would be another
                 rows, inner = node.args[0].meta["val"].shape[-2:]
                 columns = node.args[1].meta["val"].shape[-1]
                 if inner == 1:

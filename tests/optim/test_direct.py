@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Any
 
 import pytest
@@ -10,6 +11,7 @@ import torch
 from torch import Tensor
 
 from rlgan.optim.direct import Direct
+from rlgan.optim.graph import one_graph
 
 State = dict[str, Tensor]
 
@@ -92,3 +94,42 @@ def test_what_is_not_plain_is_called_the_ordinary_way(function: Callable[..., An
         x = torch.full((4,), float(step))
         torch.testing.assert_close(direct({}, x, x), function({}, x, x))
     assert counted.calls == 3
+
+
+def test_equal_leaves_in_other_places_are_another_call() -> None:
+    run = one_graph(lambda d: {"r": sum(d["a"]) - sum(d["b"])}, torch.device("cpu"))
+    one, two, three = (torch.tensor(float(k)) for k in (1, 2, 3))
+    assert float(run({"a": [one], "b": [two, three]})["r"]) == -4
+    assert float(run({"a": [one, two], "b": [three]})["r"]) == 0
+
+
+def test_a_tensor_given_twice_at_first_is_not_taken_for_two() -> None:
+    run = one_graph(lambda x, y: {"y": x * 10 + y}, torch.device("cpu"))
+    one, five = torch.tensor(1.0), torch.tensor(5.0)
+    assert [float(run(x, y)["y"]) for x, y in ((one, one), (one, five), (one, one))] == [11, 15, 11]
+
+
+def test_what_is_written_to_an_object_is_written_at_every_call() -> None:
+    class Kept:
+        last = torch.tensor(0.0)
+
+    kept = Kept()
+
+    def function(x: Tensor) -> dict[str, Tensor]:
+        kept.last = x * 2
+        return {"y": x + 1}
+
+    run = one_graph(function, torch.device("cpu"))
+    for value in (1.0, 5.0):
+        run(torch.tensor(value))
+        assert float(kept.last) == 2 * value
+
+
+def test_an_object_that_does_not_say_what_it_holds_is_given_the_ordinary_way() -> None:
+    @dataclass
+    class Batch:
+        x: Tensor
+
+    counted = Counted(lambda batch: {"y": batch.x + 1})
+    direct = Direct(counted)
+    assert [float(direct(Batch(torch.tensor(v)))["y"]) for v in (1.0, 2.0)] == [2, 3] and counted.calls == 2
