@@ -63,11 +63,14 @@ class Finite:
             given: as in `active`.
             look: look now, whatever `every` says.
         """
-        if self.every == 1:
-            return _read(metrics, given)
         values = {tag: value.reshape(-1) for tag, value in metrics.items()}
         made = values.pop("finite")
         tags = tuple(values)
+        if self.every == 1:
+            rows = list(zip(*(value.tolist() for value in values.values()), strict=True))
+            well = made.tolist()
+            failed = {k: (_error(tags, row), 1) for k, row in enumerate(rows) if given[k] and not well[k]}
+            return [dict(zip(tags, row, strict=True)) for row in rows], failed
         asked = self._asked & self._alive
         # A new tensor in any case: what a CUDA graph returns is overwritten by its next run.
         table = torch.stack([value.double() for value in values.values()], -1)
@@ -91,15 +94,6 @@ class Finite:
         }
         self.reset()
         return failed
-
-
-def _read(metrics: Mapping[str, Tensor], given: Sequence[bool]) -> tuple[list[Report], Failed]:
-    """`Finite.settle` that looks at once."""
-    numbers = {tag: value.reshape(-1).tolist() for tag, value in metrics.items()}
-    well = numbers.pop("finite")
-    rows = list(zip(*numbers.values(), strict=True))
-    failed = {k: (_error(tuple(numbers), row), 1) for k, row in enumerate(rows) if given[k] and not well[k]}
-    return [dict(zip(numbers, row, strict=True)) for row in rows], failed
 
 
 def _error(tags: Sequence[str], row: Sequence[float]) -> NonFinite:

@@ -28,6 +28,7 @@ CPU; `python scripts/benchmark.py update --clock cpu` measures both ways (a move
 """
 
 GUARDS = ("TENSOR_MATCH", "DUPLICATE_INPUT")
+"""What torch.compile looks at before it runs a graph again."""
 
 
 def resolve_compile(
