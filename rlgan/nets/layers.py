@@ -5,6 +5,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
 from typing import Literal, NamedTuple
 
+import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
@@ -23,22 +24,32 @@ SPARSE_INPUTS = 15
 
 
 class Act(NamedTuple):
-    """An activation: as a module, on an array that may be overwritten, and the gain that keeps a forward pass's
-    variance (torch.nn.init.calculate_gain; ELU, SiLU as ReLU)."""
+    """An activation: as a module, on a tensor that may be overwritten, on an array of numpy's, and the gain that keeps
+    a forward pass's variance (torch.nn.init.calculate_gain; ELU, SiLU as ReLU)."""
 
     module: Callable[[], nn.Module]
     in_place: Callable[[Tensor], Tensor]
+    array: Callable[[np.ndarray], np.ndarray]
     gain: float
 
 
 ACTIVATIONS: dict[Activation, Act] = {
-    "relu": Act(nn.ReLU, torch.relu_, math.sqrt(2.0)),
+    "relu": Act(nn.ReLU, torch.relu_, lambda x: np.maximum(x, 0.0, out=x), math.sqrt(2.0)),
     "leaky_relu": Act(
-        lambda: nn.LeakyReLU(0.2), lambda x: F.leaky_relu(x, 0.2, inplace=True), math.sqrt(2.0 / (1.0 + 0.2**2))
+        lambda: nn.LeakyReLU(0.2),
+        lambda x: F.leaky_relu(x, 0.2, inplace=True),
+        lambda x: np.maximum(x, 0.2 * x),
+        math.sqrt(2.0 / (1.0 + 0.2**2)),
     ),
-    "tanh": Act(nn.Tanh, torch.tanh_, 5.0 / 3.0),
-    "elu": Act(nn.ELU, lambda x: F.elu(x, inplace=True), math.sqrt(2.0)),
-    "silu": Act(nn.SiLU, F.silu, math.sqrt(2.0)),  # its derivative needs its input
+    "tanh": Act(nn.Tanh, torch.tanh_, np.tanh, 5.0 / 3.0),
+    "elu": Act(
+        nn.ELU,
+        lambda x: F.elu(x, inplace=True),
+        lambda x: np.where(x > 0.0, x, np.expm1(np.minimum(x, 0.0))),
+        math.sqrt(2.0),
+    ),
+    # Its derivative needs its input, so torch's is not in place; x sigmoid(x) by a tanh, which does not overflow.
+    "silu": Act(nn.SiLU, F.silu, lambda x: 0.5 * x * (1.0 + np.tanh(0.5 * x)), math.sqrt(2.0)),
 }
 
 

@@ -61,6 +61,7 @@ class MLP(nn.Module):
         layers, size = _hidden(math.prod(self.inputs), hidden, activation, norm, norm_input)
         self.layers = nn.Sequential(*layers, nn.Linear(size, math.prod(self.outputs)))
         self._plain = norm != "batch" and not norm_input
+        self.activation = activation
         self._activate = ACTIVATIONS[activation].in_place
         self._linear = tuple(layer for layer in self.layers if isinstance(layer, nn.Linear))
         norms = [layer for layer in self.layers if isinstance(layer, nn.LayerNorm)]

@@ -15,6 +15,7 @@ import numpy as np
 import torch
 from torch import nn
 
+from rlgan.nets import Single
 from rlgan.optim.schedule import Constant, Schedule
 
 
@@ -65,6 +66,7 @@ class Explorer(ABC):
         self._horizon = horizon
         like = next(iter(actor.parameters()))
         self._dtype, self._device = like.dtype, like.device
+        self._single = Single(actor) if num_envs == 1 and Single.possible(actor) else None
         self._batch_norms = [module for module in actor.modules() if isinstance(module, nn.modules.batchnorm._NormBase)]
 
     @property
@@ -120,7 +122,11 @@ class Explorer(ABC):
         return action.detach()
 
     def _policy(self, obs: np.ndarray | torch.Tensor) -> np.ndarray:
-        return self._answer(self._input(obs)).cpu().numpy().astype(np.float32, copy=False)
+        if self._single is not None:
+            action = self._single(obs[0] if isinstance(obs, np.ndarray) else obs[0].numpy())[None]
+        else:
+            action = self._answer(self._input(obs)).cpu().numpy()
+        return action.astype(np.float32, copy=False)
 
 
 class ActionNoise(Explorer):

@@ -1,0 +1,83 @@
+"""A perceptron's answer to one input, by numpy: what acting in one environment asks for at every step."""
+
+from __future__ import annotations
+
+import math
+from typing import Any, TypeGuard
+
+import numpy as np
+import torch
+from torch import nn
+
+from rlgan.nets.layers import ACTIVATIONS
+from rlgan.nets.mlp import Actor
+
+
+class Single:
+    """mu(s) for one s, on the actor's own memory: what is done to its parameters is seen.
+
+    To dispatch the eight operators of a small network takes torch 70 us, and four times as much between two updates,
+    which leave nothing of that code in the caches; numpy takes a third of it. The products are einsum's: BLAS would
+    wake threads for a vector. The last bits are not torch's (the sums are taken in another order).
+
+    Args:
+        actor: for which `possible` holds.
+    """
+
+    def __init__(self, actor: Actor) -> None:
+        mlp = actor.mlp
+        self._activate = ACTIVATIONS[mlp.activation].array
+        self._layers = list(zip(mlp._linear, (*mlp._norms, None), strict=True))
+        self._owned: list[tuple[dict[str, Any], str]] = [
+            (module._parameters, name)
+            for module in actor.modules()
+            for name, p in module._parameters.items()
+            if p is not None
+        ]
+        self._take()
+
+    @staticmethod
+    def possible(actor: nn.Module) -> TypeGuard[Actor]:
+        """Whether `actor` is a perceptron on the CPU that numpy has all operations of: without batch norm and hooks."""
+        return (
+            type(actor) is Actor
+            and actor.mlp._plain
+            and not (actor._forward_hooks or actor._forward_pre_hooks)
+            and all(p.device.type == "cpu" and p.dtype in (torch.float32, torch.float64) for p in actor.parameters())
+        )
+
+    def _take(self) -> None:
+        self._at = [own[name].data_ptr() for own, name in self._owned]
+        self._arrays: list[tuple[np.ndarray, np.ndarray, Any]] = []
+        for layer, norm in self._layers:
+            scale = None if norm is None else (_array(norm.weight), _array(norm.bias), norm.eps)
+            self._arrays.append((_array(layer.weight), _array(layer.bias), scale))
+
+    def __call__(self, x: np.ndarray) -> np.ndarray:
+        """The action (action_dim,) in [-1, 1] for an observation x (obs_dim,)."""
+        # Parameters move when seeds are stacked, and when somebody gives them other memory.
+        if [own[name].data_ptr() for own, name in self._owned] != self._at:
+            self._take()
+        *hidden, (weight, bias, _) = self._arrays
+        x = x.astype(weight.dtype, copy=False)
+        for w, b, scale in hidden:
+            x = np.einsum("ij,j->i", w, x)
+            x += b
+            if scale is not None:
+                x = _layer_norm(x, *scale)
+            x = self._activate(x)
+        x = np.einsum("ij,j->i", weight, x)
+        x += bias
+        return np.tanh(x, out=x)
+
+
+def _array(p: torch.Tensor) -> np.ndarray:
+    return p.detach().numpy()
+
+
+def _layer_norm(x: np.ndarray, weight: np.ndarray, bias: np.ndarray, eps: float) -> np.ndarray:
+    x = x - x.dtype.type(x.sum() / len(x))
+    x *= x.dtype.type(1.0 / math.sqrt(np.dot(x, x) / len(x) + eps))
+    x *= weight
+    x += bias
+    return x
