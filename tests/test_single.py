@@ -29,7 +29,7 @@ def by_torch(module: Actor, obs: np.ndarray = OBS) -> np.ndarray:
         return answer
 
 
-@pytest.mark.parametrize("hidden", [(), (24,), (24, 16)])
+@pytest.mark.parametrize("hidden", [(), (24, 16), (128, 96)])
 @pytest.mark.parametrize("norm", ["none", "layer"])
 @pytest.mark.parametrize("activation", ACTIVATIONS)
 def test_equals_the_network(activation: str, norm: str, hidden: tuple[int, ...]) -> None:
