@@ -21,6 +21,9 @@ from rlgan.nets.layers import NetworkSpec
 
 Orthonormal = Literal["cayley", "bjorck"]
 
+BLOCK = 64
+"""Columns up to which LAPACK inverts a matrix no slower than products do."""
+
 
 def cayley(w: Tensor) -> Tensor:
     """A matrix ``(n, m)`` with orthonormal columns (n >= m) or rows (n < m) from any matrix of that shape.
@@ -33,8 +36,28 @@ def cayley(w: Tensor) -> Tensor:
     m = w.shape[1]
     u, v = w[:m], w[m:]
     identity = torch.eye(m, dtype=w.dtype, device=w.device)
-    inverse = torch.linalg.inv(identity + u - u.t() + v.t() @ v)
+    inverse = inverse_by_blocks(identity + u - u.t() + v.t() @ v)
     return torch.cat((2 * inverse - identity, -2 * v @ inverse))
+
+
+def inverse_by_blocks(a: Tensor) -> Tensor:
+    """The inverse of `a` ``(n, n)`` with x^T a x >= |x|^2, by the inverses of halves and by products.
+
+    With a = [[p, q], [r, s]] and the Schur complement z = s - r p^-1 q, which inherits the bound, so that no pivots are
+    needed. LAPACK is at a tenth of the speed of products here: 192 columns take half as long, 64 and fewer no less.
+    """
+    n = len(a)
+    if n == 1:
+        return a.reciprocal()
+    if 2 < n <= BLOCK:
+        return torch.linalg.inv(a)
+    k = n // 2
+    p_inverse = inverse_by_blocks(a[:k, :k])
+    left, right = a[k:, :k] @ p_inverse, p_inverse @ a[:k, k:]
+    z_inverse = inverse_by_blocks(a[k:, k:] - left @ a[:k, k:])
+    corner = right @ z_inverse
+    upper = torch.cat((p_inverse + corner @ left, -corner), 1)
+    return torch.cat((upper, torch.cat((-z_inverse @ left, z_inverse), 1)))
 
 
 def bjorck(w: Tensor, iterations: int) -> Tensor:
