@@ -24,8 +24,8 @@ SPARSE_INPUTS = 15
 
 
 class Act(NamedTuple):
-    """An activation: as a module, on a tensor that may be overwritten, on an array of numpy's, and the gain that keeps
-    a forward pass's variance (torch.nn.init.calculate_gain; ELU, SiLU as ReLU)."""
+    """An activation: as a module, on a tensor and on a numpy array that may be overwritten, and the gain that keeps a
+    forward pass's variance (torch.nn.init.calculate_gain; ELU, SiLU as ReLU)."""
 
     module: Callable[[], nn.Module]
     in_place: Callable[[Tensor], Tensor]

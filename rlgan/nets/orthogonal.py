@@ -9,7 +9,6 @@ with GroupSort they approximate every 1-Lipschitz function (theorem 3).
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
 from dataclasses import dataclass
 from itertools import pairwise
 from typing import Literal, final
@@ -20,47 +19,22 @@ from torch import Tensor, nn
 
 from rlgan.nets.layers import NetworkSpec
 
-Orthonormal = Literal["cayley", "cayley_by_blocks", "bjorck"]
-
-BLOCK = 64
-"""Columns up to which LAPACK inverts a matrix as quickly as halves and products do."""
+Orthonormal = Literal["cayley", "bjorck"]
 
 
-def cayley(w: Tensor, inverse_of: Callable[[Tensor], Tensor] = torch.linalg.inv) -> Tensor:
+def cayley(w: Tensor) -> Tensor:
     """A matrix ``(n, m)`` with orthonormal columns (n >= m) or rows (n < m) from any matrix of that shape.
 
     For n >= m, with w = [U; V] and A = U - U^T + V^T V: Q = [(I + A)^-1 (I - A); -2 V (I + A)^-1], Q^T Q = I (Trockman
     & Kolter 2021, arXiv:2104.07167). I + A is always invertible: x^T (I + A) x >= |x|^2.
     """
     if w.shape[0] < w.shape[1]:
-        return cayley(w.t(), inverse_of).t()
+        return cayley(w.t()).t()
     m = w.shape[1]
     u, v = w[:m], w[m:]
     identity = torch.eye(m, dtype=w.dtype, device=w.device)
-    inverse = inverse_of(identity + u - u.t() + v.t() @ v)
+    inverse = torch.linalg.inv(identity + u - u.t() + v.t() @ v)
     return torch.cat((2 * inverse - identity, -2 * v @ inverse))
-
-
-def inverse_by_blocks(a: Tensor) -> Tensor:
-    """The inverse of `a` ``(n, n)`` with x^T a x >= |x|^2, by the inverses of halves and by products.
-
-    With a = [[p, q], [r, s]] and the Schur complement z = s - r p^-1 q, which inherits the bound, so that it goes
-    without pivots. LAPACK inverts at a tenth of the speed of products: 192 columns take half as long this way. Without
-    pivots rounding grows with the skew part: of `cayley` in float32, slopes are within 1e-6 of 1 at first, 1e-5 for
-    entries of about 1 (as after 36,000 steps of Adam at 7e-3), and no longer within 1 % for entries of 30.
-    """
-    n = len(a)
-    if n == 1:
-        return a.reciprocal()
-    if 2 < n <= BLOCK:
-        return torch.linalg.inv(a)
-    k = n // 2
-    p_inverse = inverse_by_blocks(a[:k, :k])
-    left, right = a[k:, :k] @ p_inverse, p_inverse @ a[:k, k:]
-    z_inverse = inverse_by_blocks(a[k:, k:] - left @ a[:k, k:])
-    corner = right @ z_inverse
-    upper = torch.cat((p_inverse + corner @ left, -corner), 1)
-    return torch.cat((upper, torch.cat((-z_inverse @ left, z_inverse), 1)))
 
 
 def bjorck(w: Tensor, iterations: int) -> Tensor:
@@ -97,7 +71,7 @@ class OrthonormalLinear(nn.Module):
 
     Args:
         m, n: inputs and outputs.
-        method: how Q is made of the weight; see `OrthogonalSpec`.
+        method: ``cayley`` or ``bjorck``.
         iterations: of `bjorck`.
     """
 
@@ -106,16 +80,14 @@ class OrthonormalLinear(nn.Module):
         self.method, self.iterations = method, iterations
         self.weight = nn.Parameter(torch.empty(n, m))
         self.bias = nn.Parameter(torch.zeros(n))
-        if method != "bjorck":
+        if method == "cayley":
             nn.init.normal_(self.weight, 0.0, 1 / math.sqrt(max(n, m)))
         else:
             nn.init.orthogonal_(self.weight)
 
     def effective_weight(self) -> Tensor:
         """Q ``(n, m)``."""
-        if self.method == "bjorck":
-            return bjorck(self.weight, self.iterations)
-        return cayley(self.weight, torch.linalg.inv if self.method == "cayley" else inverse_by_blocks)
+        return cayley(self.weight) if self.method == "cayley" else bjorck(self.weight, self.iterations)
 
     def lipschitz_bound(self) -> float:
         """1, to rounding."""
@@ -168,9 +140,8 @@ class OrthogonalSpec(NetworkSpec):
     Args:
         hidden: widths of the hidden layers, multiples of `group`; equal widths keep the gradient's norm.
         group: features that are sorted together; 2 is MaxMin.
-        method: ``cayley`` is orthonormal to rounding and quicker; ``cayley_by_blocks`` the same, quicker again for
-            widths above 64, its rounding larger for large weights (`inverse_by_blocks`); ``bjorck`` reaches both
-            determinants, is at most 1-Lipschitz, and near orthonormal after enough iterations.
+        method: ``cayley`` is orthonormal to rounding and quicker; ``bjorck`` reaches both determinants, is at most
+            1-Lipschitz, and near orthonormal after enough iterations.
         iterations: of ``bjorck``.
         constant: the network's Lipschitz constant K. It scales the Wasserstein loss and no more; of a loss with margins
             or odds 1 / K is the distance over which the critic may change its mind, in the units of the data (the

@@ -20,8 +20,8 @@ class Single:
     """mu(s) for one s, on the actor's own memory: what is done to its parameters is seen.
 
     To dispatch the eight operators of a small network takes torch 70 us, and four times as much between two updates,
-    which leave nothing of that code in the caches; numpy takes a part of it. The last bits are not torch's: sums are
-    taken in another order.
+    which leave nothing of that code in the caches; numpy takes a part of it. The last bits are not torch's. Hooks that
+    are registered on the actor later are not run.
 
     Args:
         actor: for which `possible` holds.
@@ -29,7 +29,7 @@ class Single:
 
     def __init__(self, actor: Actor) -> None:
         mlp = actor.mlp
-        self._activate = ACTIVATIONS[mlp.activation].array
+        self._activation = mlp.activation
         self._layers = list(zip(mlp._linear, (*mlp._norms, None), strict=True))
         self._owned: list[tuple[dict[str, Any], str]] = [
             (module._parameters, name)
@@ -59,22 +59,28 @@ class Single:
             scale = None if norm is None else (_array(norm.weight), _array(norm.bias), norm.eps)
             self._arrays.append((product, weight, _array(layer.bias), scale))
 
+    def __getstate__(self) -> dict[str, Any]:
+        # A copy's arrays would be nobody's, and its addresses those of another's memory.
+        return {**self.__dict__, "_at": [], "_arrays": []}
+
     def __call__(self, x: np.ndarray) -> np.ndarray:
         """The action (action_dim,) in [-1, 1] for an observation x (obs_dim,)."""
         # Parameters move when seeds are stacked, and when somebody gives them other memory.
         if [own[name].data_ptr() for own, name in self._owned] != self._at:
             self._take()
         *hidden, (product, weight, bias, _) = self._arrays
+        activate = ACTIVATIONS[self._activation].array
         x = x.astype(weight.dtype, copy=False)
-        for times, w, b, scale in hidden:
-            x = times(w, x)
-            x += b
-            if scale is not None:
-                x = _layer_norm(x, *scale)
-            x = self._activate(x)
-        x = product(weight, x)
-        x += bias
-        return np.tanh(x, out=x)
+        with np.errstate(over="ignore", invalid="ignore"):  # an action that is not finite is refused by its environment
+            for times, w, b, scale in hidden:
+                x = times(w, x)
+                x += b
+                if scale is not None:
+                    x = _layer_norm(x, *scale)
+                x = activate(x)
+            x = product(weight, x)
+            x += bias
+            return np.tanh(x, out=x)
 
 
 def _array(p: torch.Tensor) -> np.ndarray:
@@ -83,7 +89,10 @@ def _array(p: torch.Tensor) -> np.ndarray:
 
 def _layer_norm(x: np.ndarray, weight: np.ndarray, bias: np.ndarray, eps: float) -> np.ndarray:
     x = x - x.dtype.type(x.sum() / len(x))
-    x *= x.dtype.type(1.0 / math.sqrt(np.dot(x, x) / len(x) + eps))
+    variance = np.dot(x, x) / len(x)
+    if not math.isfinite(variance):
+        return np.full_like(x, np.nan)  # as torch has it
+    x *= x.dtype.type(1.0 / math.sqrt(variance + eps))
     x *= weight
     x += bias
     return x

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -66,7 +67,6 @@ class Explorer(ABC):
         self._horizon = horizon
         like = next(iter(actor.parameters()))
         self._dtype, self._device = like.dtype, like.device
-        self._single = Single(actor) if num_envs == 1 and Single.possible(actor) else None
         self._batch_norms = [module for module in actor.modules() if isinstance(module, nn.modules.batchnorm._NormBase)]
 
     @property
@@ -121,9 +121,14 @@ class Explorer(ABC):
             module.training = mode
         return action.detach()
 
+    @cached_property
+    def _single(self) -> Single | None:
+        return Single(self.actor) if self.num_envs == 1 and Single.possible(self.actor) else None
+
     def _policy(self, obs: np.ndarray | torch.Tensor) -> np.ndarray:
         if self._single is not None:
-            action = self._single(obs[0] if isinstance(obs, np.ndarray) else obs[0].numpy())[None]
+            (row,) = obs if isinstance(obs, np.ndarray) else self._input(obs).detach().numpy()
+            action = self._single(row)[None]
         else:
             action = self._answer(self._input(obs)).cpu().numpy()
         return action.astype(np.float32, copy=False)

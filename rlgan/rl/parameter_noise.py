@@ -163,8 +163,7 @@ class PerturbedActors:
         self._parameters = {name: piece.view(count, *p.shape) for (name, p), piece in pieces}
         self._buffers = {name: torch.stack([buffer] * count) for name, buffer in actor.named_buffers()}
         self._modules = [self._module(i) for i in range(count if count <= _LOOPED else 1)]
-        singles = [Single(module) for module in self._modules if Single.possible(module)]
-        self._singles = singles if len(singles) == count else None
+        self._singles: list[Single] | None = None
         template = self._modules[0]
         self._batched = vmap(lambda own, obs: functional_call(template, own, (obs.unsqueeze(0),)).squeeze(0))
 
@@ -199,7 +198,9 @@ class PerturbedActors:
         if self.count > _LOOPED:
             actions: torch.Tensor = self._batched(self._parameters | self._buffers, obs)
             return actions
-        if self._singles is not None:
+        if self._singles is None:
+            self._singles = [Single(module) for module in self._modules if Single.possible(module)]
+        if self._singles:
             return torch.from_numpy(np.stack([one(x) for one, x in zip(self._singles, obs.numpy(), strict=True)]))
         return torch.cat([module(obs[i : i + 1]) for i, module in enumerate(self._modules)])
 
