@@ -1,6 +1,6 @@
 """`python -m rlgan` is the console command `rlgan`."""
 
-from rlgan.cli import main
+from rlgan.runs.cli import main
 
 if __name__ == "__main__":
     main()

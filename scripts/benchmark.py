@@ -15,15 +15,17 @@ sys.path.insert(0, str(ROOT))
 
 from scripts.benchmarks import BENCHMARKS  # noqa: E402
 from scripts.benchmarks.harness import Options, Report, machine, pin, versions  # noqa: E402
+from scripts.studies import STUDIES  # noqa: E402
 
 
 def parser() -> argparse.ArgumentParser:
     """The command line."""
-    names = "\n".join(f"  {name:10s} {line}" for name, line in BENCHMARKS.items())
+    every = BENCHMARKS | STUDIES
+    names = "\n".join(f"  {name:10s} {line}" for name, line in every.items())
     made = argparse.ArgumentParser(
         description=f"{__doc__}\nbenchmarks:\n{names}", formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    made.add_argument("name", choices=BENCHMARKS, metavar="NAME", help="what to measure, from the list above")
+    made.add_argument("name", choices=every, metavar="NAME", help="what to measure, from the list above")
     made.add_argument("--blocks", type=int, help="turns that every variant takes (default: the benchmark's own number)")
     made.add_argument("--threads", type=int, default=1, help="CPU threads of every library (default 1)")
     made.add_argument("--device", default="cpu", help="of the tensors: cpu (default) or cuda")
@@ -45,7 +47,7 @@ def main() -> None:
     import torch
 
     torch.set_num_threads(given.threads)
-    benchmark = importlib.import_module(f"scripts.benchmarks.{given.name}")
+    benchmark = importlib.import_module(f"scripts.{'studies' if given.name in STUDIES else 'benchmarks'}.{given.name}")
     options = Options(
         given.blocks or benchmark.BLOCKS,
         given.threads,

@@ -14,10 +14,10 @@ import torch
 from hydra import compose, initialize_config_dir
 from omegaconf import OmegaConf
 
-from rlgan.cli import main
-from rlgan.runs.compose import ROOT, conf_directory
-from rlgan.runs.config import build_settings, build_task, plain
-from rlgan.runs.task import Task
+from rlgan.runs.cli import main
+from rlgan.runs.config.build import build_settings, build_task, plain
+from rlgan.runs.config.overrides import ROOT, conf_directory
+from rlgan.task.task import Task
 
 #: Nothing that these tests do not look at; evaluation at the end alone.
 QUIET = ("device=cpu", "progress=false", "tensorboard=false", "log_every=10", "eval_every=0", "checkpoint_every=0")

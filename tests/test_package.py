@@ -41,7 +41,7 @@ def test_the_wheel_runs_from_another_directory(wheel: Path, tmp_path: Path) -> N
     here.mkdir()
     # -S would lose the dependencies; a path entry before them is what an installed wheel amounts to.
     env = {**os.environ, "PYTHONPATH": f"{site}{os.pathsep}{OUTSIDE}", "RLGAN_CONF": str(OUTSIDE / "conf")}
-    shown = "import rlgan, rlgan.runs.compose as c; print(rlgan.__file__); print(c.conf_directory())"
+    shown = "import rlgan, rlgan.runs.config.overrides as c; print(rlgan.__file__); print(c.conf_directory())"
     where = subprocess.run([sys.executable, "-c", shown], cwd=here, env=env, capture_output=True, text=True, check=True)
     assert where.stdout.splitlines() == [str(site / "rlgan/__init__.py"), str(site / "rlgan/conf")]
     command = [sys.executable, "-m", "rlgan", "task=quadratic", "steps=20", "run_dir=run"]
@@ -53,9 +53,9 @@ def test_the_wheel_runs_from_another_directory(wheel: Path, tmp_path: Path) -> N
 
 def test_the_script_the_module_and_the_command_are_one_function() -> None:
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
-    assert project["scripts"] == {"rlgan": "rlgan.cli:main"}
+    assert project["scripts"] == {"rlgan": "rlgan.runs.cli:main"}
     for file in ("scripts/train.py", "rlgan/__main__.py"):
-        assert "from rlgan.cli import main\n" in (ROOT / file).read_text()
+        assert "from rlgan.runs.cli import main\n" in (ROOT / file).read_text()
 
 
 def test_every_dependency_has_a_tested_version_and_this_is_it() -> None:

@@ -1,1 +1,34 @@
-"""The left wing: Wasserstein GANs."""
+"""Wasserstein GANs: data, losses, what keeps a critic Lipschitz, and what is measured."""
+
+from rlgan.gan.data import (
+    ArrayFile,
+    Atoms,
+    Cones,
+    Data,
+    Digits,
+    Dirac,
+    FiniteData,
+    Folder,
+    Gaussians,
+    Grid,
+    HuggingFace,
+    Mixture,
+    Pair,
+    Ring,
+    SwissRoll,
+    TwoMoons,
+)
+from rlgan.gan.lipschitz import (
+    R1,
+    R2,
+    Clip,
+    Dragan,
+    GradientPenalty,
+    Lipschitz,
+    NoControl,
+    OneSided,
+    Penalty,
+    SpectralNorm,
+)
+from rlgan.gan.losses import GANLoss, Hinge, LeastSquares, NonSaturating, Wasserstein
+from rlgan.gan.wgan import WGAN

@@ -17,19 +17,19 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from rlgan.gan.data import Data, Finite, Mixture, Pair
+from rlgan.gan.data import Data, FiniteData, Mixture, Pair
 from rlgan.gan.metrics.images import NEIGHBOURS, frechet_distance, manifolds
 from rlgan.gan.metrics.memorisation import Memorisation, membership_auc
 from rlgan.gan.metrics.modes import COVERAGE_SAMPLES, mode_coverage
 from rlgan.gan.metrics.slope import FREQUENCIES, critic_lipschitz, dual_scalars, lipschitz_bound, probe_points
 from rlgan.gan.metrics.transport import PRIMAL_LIMIT, wasserstein_primal, wasserstein_sliced
 from rlgan.gan.pictures import image_grid, mode_bars, neighbour_grid, plane, trajectory
-from rlgan.runs.errors import Diverged
-from rlgan.runs.seeding import Generators
-from rlgan.runs.task import Examination
+from rlgan.task.errors import Diverged
+from rlgan.task.seeding import Generators
+from rlgan.task.task import Examination
 
 if TYPE_CHECKING:
-    from rlgan.runs.task import Picture
+    from rlgan.task.task import Picture
 
 PRIMAL_SAMPLES = 1024
 """Samples that `wasserstein/primal` is taken of, in training and in full: its bias depends on their number."""
@@ -127,7 +127,7 @@ class Reference:
         limit: training samples, and held-out samples, at most.
     """
 
-    def __init__(self, data: Finite, limit: int) -> None:
+    def __init__(self, data: FiniteData, limit: int) -> None:
         self.data, self.limit = data, limit
         self.name = data.extractor.name
 
@@ -173,7 +173,7 @@ class Reference:
 
 # The tasks of several seeds have equal data: one reference serves them all.
 @lru_cache(maxsize=4)
-def reference(data: Finite, limit: int) -> Reference:
+def reference(data: FiniteData, limit: int) -> Reference:
     """The one `Reference` of these data in this process."""
     return Reference(data, limit)
 
@@ -196,7 +196,7 @@ def quick(subject: Subject) -> dict[str, float]:
         samples = subject.generate(COVERAGE_SAMPLES, draws, name)
         x_fake = samples[:PRIMAL_SAMPLES]
         own = {"wasserstein/primal": wasserstein_primal(x_real, x_fake), **subject.data.measure(samples)}
-        if isinstance(subject.data, Finite):
+        if isinstance(subject.data, FiniteData):
             known = reference(subject.data, _QUICK_REFERENCE)
             features = subject.data.extractor(samples[:_QUICK_IMAGES])
             own |= known.frechet(features) if i else known.measure(features)
@@ -228,7 +228,7 @@ def critic(subject: Subject, frequencies: int = FREQUENCIES) -> dict[str, float]
     }
     if isinstance(subject.data, Pair):
         found |= {"wasserstein/true": subject.data.w1, "wasserstein/dual_over_true": dual / subject.data.w1}
-    if isinstance(subject.data, Finite):
+    if isinstance(subject.data, FiniteData):
         known = reference(subject.data, _QUICK_REFERENCE)
         if len(known.unseen):
             scores = subject.scores(known.training), subject.scores(known.unseen)
@@ -260,7 +260,7 @@ def pictures(subject: Subject, w1: float | None = None) -> dict[str, Picture]:
     if subject.data.images and subject.data.shape[0] in (1, 3):
         samples = subject.generate(100, draws)
         found: dict[str, Picture] = {"samples/generator": image_grid(samples)}
-        if isinstance(subject.data, Finite):
+        if isinstance(subject.data, FiniteData):
             shown = samples[:25]
             nearest = reference(subject.data, _QUICK_REFERENCE).nearest(shown)
             found["samples/nearest_training"] = neighbour_grid(shown, nearest)
@@ -297,7 +297,7 @@ def full(subject: Subject, n: int = FULL_SAMPLES) -> Examination:
     metrics["wasserstein/primal_real"] = wasserstein_primal(x_real[:m], x_other[:m])
     if n > PRIMAL_LIMIT:
         metrics["wasserstein/sliced_real"] = wasserstein_sliced(x_real, x_other, subject.seed)
-    if isinstance(data, Finite):
+    if isinstance(data, FiniteData):
         known = reference(data, FULL_SAMPLES)
         if len(known.unseen) > 1:
             distance = frechet_distance(known.features, data.extractor(known.unseen))
@@ -308,7 +308,7 @@ def full(subject: Subject, n: int = FULL_SAMPLES) -> Examination:
         own = data.measure(samples)
         if n > PRIMAL_LIMIT:
             own["wasserstein/sliced"] = wasserstein_sliced(x_real, samples, subject.seed)
-        if isinstance(data, Finite):
+        if isinstance(data, FiniteData):
             own |= reference(data, FULL_SAMPLES).measure(data.extractor(samples))
         metrics |= _named(own, name, subject)
         first = not arrays

@@ -22,7 +22,7 @@ import torch
 from torch import Tensor, nn
 
 from rlgan.nets.spectral import spectrally_normalised
-from rlgan.optim.projection import Box, Projection
+from rlgan.optim.step.projection import Box, Projection
 
 
 class DifferentiableCritic(Protocol):

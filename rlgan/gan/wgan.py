@@ -7,10 +7,10 @@ The other GAN losses are the same game with other functions of the critic's scor
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import replace
 from functools import partial
-from typing import TYPE_CHECKING, Any, ClassVar, Literal, NamedTuple, Self
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -22,29 +22,16 @@ from rlgan.gan.lipschitz import DifferentiableCritic, Lipschitz
 from rlgan.gan.losses import Critic, GANLoss, Wasserstein, gap
 from rlgan.nets.orthogonal import OrthonormalLinear
 from rlgan.nets.spectral import SpectralConv2d, SpectralLinear
-from rlgan.optim import (
-    Game,
-    Losses,
-    Metrics,
-    Nets,
-    NonFinite,
-    Player,
-    PlayerSpec,
-    Report,
-    Stack,
-    Update,
-    resolve_compile,
-)
-from rlgan.optim.landscape import Landscape, survey
-from rlgan.optim.precision import bfloat16, bfloat16_note
-from rlgan.optim.schedule import Constant, Schedule
-from rlgan.runs.errors import Diverged
-from rlgan.runs.seeding import Generators
-from rlgan.runs.settings import Settings
-from rlgan.runs.task import Examination, Play, Request, Stackable, Together
+from rlgan.optim import Game, Losses, Metrics, Nets, NonFinite, PlayerSpec, TwoPlayers
+from rlgan.optim.step.schedule import Constant, Schedule
+from rlgan.task.errors import Diverged
+from rlgan.task.seeding import Generators
+from rlgan.task.settings import Settings
+from rlgan.task.task import Examination, Play, Request, Stackable
 
 if TYPE_CHECKING:
-    from rlgan.runs.task import Picture
+    from rlgan.optim.second_order.landscape import Landscape
+    from rlgan.task.task import Picture
 
 CURVATURE_SAMPLES = 1024
 
@@ -224,32 +211,20 @@ class WGAN(Stackable):
             generator_module = built.to(device, dtype)
         lipschitz.check(critic_module)
         critic_module = lipschitz.constrain(critic_module)
-        steps = game.steps(("critic", "generator"))
-        self.critic = Player(
-            "critic",
-            critic_module,
-            critic,
-            settings.steps * steps["critic"],
-            self.generators.torch("noise/critic", device),
-        )
-        self.generator = Player(
-            "generator",
-            generator_module,
-            generator,
-            settings.steps * steps["generator"],
-            self.generators.torch("noise/generator", device),
-        )
-        self.compiled, self._why = resolve_compile(
-            settings.compile,
-            settings.steps * sum(steps.values()),
-            device,
-            (critic.optimizer, generator.optimizer),
-            sum(len(player.vector.theta) for player in (self.critic, self.generator)),
-            len(settings.every_seed),
-        )
         playing = WassersteinGame(lipschitz, loss, scored_at_once(critic_module), self._temperature is not None)
-        losses = bfloat16(playing.losses()) if settings.precision == "bf16" else playing.losses()
-        self.update = Update((self.critic, self.generator), losses, game, compiled=self.compiled)
+        self.learner = TwoPlayers(
+            {"critic": critic_module, "generator": generator_module},
+            {"critic": critic, "generator": generator},
+            playing.losses(),
+            game,
+            moves=settings.steps,
+            noise=lambda name: self.generators.torch(f"noise/{name}", device),
+            compile=settings.compile,
+            precision=settings.precision,
+            seeds=len(settings.every_seed),
+        )
+        self.critic, self.generator = self.learner.players["critic"], self.learner.players["generator"]
+        self.update = self.learner.update
         self._last: Mapping[str, Tensor | float] = {}
         self._primal: float | None = None
         self._path = Path(self.generator.vector.theta, self.critic.vector.theta)
@@ -296,14 +271,6 @@ class WGAN(Stackable):
         self.steps_done += 1
         self._path.record(self.generator.vector.theta, self.critic.vector.theta)
 
-    def answer(self, request: Request) -> Report:
-        return self.update(request.batches, request.watch)
-
-    @classmethod
-    def together(cls, tasks: Sequence[Self]) -> Together:
-        stack = Stack([task.update for task in tasks], tasks[0].compiled)
-        return lambda batches, watch: stack(batches, watch=watch)
-
     def metrics(self) -> dict[str, float]:
         temperature = {} if self._temperature is None else {"critic/temperature": self.temperature}
         return {k: float(v) for k, v in self._last.items()} | temperature
@@ -335,14 +302,10 @@ class WGAN(Stackable):
 
     def curvature(self) -> dict[str, Landscape]:
         batch = self.batch(Generators(self.generators.seed("curvature")), CURVATURE_SAMPLES)
-        field = self.update.pure
-        return {name: survey(field, name, batch, CURVATURE_SAMPLES) for name in field.names}
+        return self.learner.curvature(batch, CURVATURE_SAMPLES)
 
     def notes(self) -> list[str]:
-        mode = f"{'compiled' if self.compiled else 'eager'} update: {self._why}"
-        if self.settings.precision == "bf16":
-            mode = f"{mode}; {bfloat16_note(self.settings.torch_device)}"
-        return [mode, *self.data.notes(), evaluation.scale(self.subject)]
+        return [*self.learner.notes(), *self.data.notes(), evaluation.scale(self.subject)]
 
     def close(self) -> None:
         self.data.close()

@@ -19,33 +19,3 @@ from rlgan.nets.resnet import ResNetCritic, ResNetGenerator, ResNetSpec
 from rlgan.nets.single import Single
 from rlgan.nets.spectral import spectrally_normalised
 from rlgan.nets.twin import PairedCritic, TwinQCritic, twin
-
-__all__ = [
-    "DDPG_FINAL_BOUND",
-    "MLP",
-    "Activation",
-    "Actor",
-    "DCGANCritic",
-    "DCGANGenerator",
-    "DCGANSpec",
-    "Init",
-    "LateQCritic",
-    "LinearSpec",
-    "MLPSpec",
-    "NetworkSpec",
-    "Norm",
-    "OrthogonalMLP",
-    "OrthogonalSpec",
-    "Output",
-    "PairedCritic",
-    "PointSpec",
-    "QCritic",
-    "ResNetCritic",
-    "ResNetGenerator",
-    "ResNetSpec",
-    "Single",
-    "TwinQCritic",
-    "initialise",
-    "spectrally_normalised",
-    "twin",
-]

@@ -2,7 +2,8 @@
 
 import math
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from typing import Literal, NamedTuple
 
 import numpy as np
@@ -200,3 +201,16 @@ class NetworkSpec(ABC):
         Raises:
             ValueError: this architecture has no network between these shapes.
         """
+
+
+@contextmanager
+def in_evaluation_mode(*networks: nn.Module) -> Iterator[None]:
+    """Batch norm and the like as in evaluation; every module's own mode is restored."""
+    modes = [(module, module.training) for network in networks for module in network.modules()]
+    for module, _ in modes:
+        module.training = False
+    try:
+        yield
+    finally:
+        for module, training in modes:
+            module.training = training

@@ -13,7 +13,7 @@ from rlgan.nets.layers import NetworkSpec
 
 
 @final
-class Linear(nn.Module):
+class LinearMap(nn.Module):
     """f(x) = W x without a bias, ``(batch, *inputs) -> (batch, *outputs)``, every weight `start` at first."""
 
     def __init__(self, inputs: tuple[int, ...], outputs: tuple[int, ...], start: float) -> None:
@@ -31,7 +31,7 @@ class Linear(nn.Module):
 
 
 @final
-class Point(nn.Module):
+class ConstantPoint(nn.Module):
     """G(z) = theta whatever z: ``(batch, *inputs) -> (batch, *outputs)``, every coordinate `start` at first."""
 
     def __init__(self, outputs: tuple[int, ...], start: float) -> None:
@@ -53,8 +53,8 @@ class LinearSpec(NetworkSpec):
 
     start: float = 1.0
 
-    def build(self, inputs: tuple[int, ...], outputs: tuple[int, ...]) -> Linear:
-        return Linear(inputs, outputs, self.start)
+    def build(self, inputs: tuple[int, ...], outputs: tuple[int, ...]) -> LinearMap:
+        return LinearMap(inputs, outputs, self.start)
 
 
 @final
@@ -68,5 +68,5 @@ class PointSpec(NetworkSpec):
 
     start: float = 1.0
 
-    def build(self, inputs: tuple[int, ...], outputs: tuple[int, ...]) -> Point:
-        return Point(outputs, self.start)
+    def build(self, inputs: tuple[int, ...], outputs: tuple[int, ...]) -> ConstantPoint:
+        return ConstantPoint(outputs, self.start)

@@ -1,11 +1,10 @@
 """The optimizer module that both halves share: vectors, the step, the players and their games."""
 
-from rlgan.optim.accelegrad import AcceleGrad
-from rlgan.optim.averaging import EMA, Average, NoAverage, Periodic, RunEMA, Several, Uniform, Weighted
-from rlgan.optim.eager_field import EagerField
-from rlgan.optim.field import Field, Losses, Metrics, Nets, NonFinite, Position, Report
-from rlgan.optim.from_torch import TorchMethod, from_torch
-from rlgan.optim.game import (
+from rlgan.optim.compiled.graph import resolve_compile
+from rlgan.optim.errors import LineSearchFailed, NonFinite
+from rlgan.optim.play.eager_field import EagerField
+from rlgan.optim.play.field import GradientField, Losses, Nets, Position
+from rlgan.optim.play.game import (
     Alternating,
     Consensus,
     Extragradient,
@@ -16,14 +15,34 @@ from rlgan.optim.game import (
     Simultaneous,
     Symplectic,
 )
-from rlgan.optim.line_search import LineSearchFailed
-from rlgan.optim.method import Descent, Method
-from rlgan.optim.metric import AMS, RMS, AdaGrad, AdaGradFull, AdaGradNorm, Identity, Metric, VariableMetric
-from rlgan.optim.momentum import GradientEMA, Momentum, NoMomentum, Velocity
-from rlgan.optim.newton import BFGS, LBFGS, ConjugateGradient, FullBatch, Newton, SteepestDescent, Trace
-from rlgan.optim.noise import Gaussian, Langevin, Noise, NoNoise, OrnsteinUhlenbeck, Sphere
-from rlgan.optim.player import Player, PlayerSpec
-from rlgan.optim.presets import (
+from rlgan.optim.play.player import Player, PlayerSpec
+from rlgan.optim.play.pure_field import PureField
+from rlgan.optim.second_order.newton import (
+    BFGS,
+    LBFGS,
+    ConjugateGradient,
+    FullBatch,
+    MinimisationTrace,
+    Newton,
+    SteepestDescent,
+)
+from rlgan.optim.stack import Stack
+from rlgan.optim.step.averaging import (
+    EMA,
+    Average,
+    NoAverage,
+    Periodic,
+    RunEMA,
+    Several,
+    UniformAverage,
+    WeightedAverage,
+)
+from rlgan.optim.step.method import Descent, Method
+from rlgan.optim.step.metric import AMS, RMS, AdaGrad, AdaGradFull, AdaGradNorm, Identity, Metric, VariableMetric
+from rlgan.optim.step.momentum import GradientEMA, Momentum, NoMomentum, Velocity
+from rlgan.optim.step.noise import GaussianNoise, Langevin, Noise, NoNoise, OrnsteinUhlenbeckNoise, Sphere
+from rlgan.optim.step.presets import (
+    AcceleGrad,
     adagrad,
     adagrad_full,
     adagrad_norm,
@@ -39,9 +58,8 @@ from rlgan.optim.presets import (
     sgld,
     variable_metric,
 )
-from rlgan.optim.projection import Ball, Box, NoProjection, Projection, Simplex, SpectralBall
-from rlgan.optim.pure_field import PureField
-from rlgan.optim.schedule import (
+from rlgan.optim.step.projection import Ball, Box, NoProjection, Projection, Simplex, SpectralBall
+from rlgan.optim.step.schedule import (
     Constant,
     CoolDown,
     Cosine,
@@ -53,102 +71,8 @@ from rlgan.optim.schedule import (
     Schedule,
     Warmup,
 )
-from rlgan.optim.stack import Stack
-from rlgan.optim.update import Update, resolve_compile
-from rlgan.optim.vector import Vector
-
-__all__ = [
-    "AMS",
-    "BFGS",
-    "EMA",
-    "LBFGS",
-    "RMS",
-    "AcceleGrad",
-    "AdaGrad",
-    "AdaGradFull",
-    "AdaGradNorm",
-    "Alternating",
-    "Average",
-    "Ball",
-    "Box",
-    "ConjugateGradient",
-    "Consensus",
-    "Constant",
-    "CoolDown",
-    "Cosine",
-    "Descent",
-    "EagerField",
-    "Extragradient",
-    "Field",
-    "FullBatch",
-    "Game",
-    "Gaussian",
-    "GradientEMA",
-    "Identity",
-    "InverseSqrtHorizon",
-    "Langevin",
-    "LineSearchFailed",
-    "Linear",
-    "Lookahead",
-    "Losses",
-    "Method",
-    "Metric",
-    "Metrics",
-    "Momentum",
-    "Nets",
-    "Newton",
-    "NoAverage",
-    "NoMomentum",
-    "NoNoise",
-    "NoProjection",
-    "Noise",
-    "NonFinite",
-    "Optimistic",
-    "OrnsteinUhlenbeck",
-    "PastExtrapolation",
-    "Periodic",
-    "Piecewise",
-    "Player",
-    "PlayerSpec",
-    "Position",
-    "Power",
-    "Product",
-    "Projection",
-    "PureField",
-    "Report",
-    "RunEMA",
-    "Schedule",
-    "Several",
-    "Simplex",
-    "Simultaneous",
-    "SpectralBall",
-    "Sphere",
-    "Stack",
-    "SteepestDescent",
-    "Symplectic",
-    "TorchMethod",
-    "Trace",
-    "Uniform",
-    "Update",
-    "VariableMetric",
-    "Vector",
-    "Velocity",
-    "Warmup",
-    "Weighted",
-    "adagrad",
-    "adagrad_full",
-    "adagrad_norm",
-    "adam",
-    "adamw",
-    "amsgrad",
-    "from_torch",
-    "heavy_ball",
-    "nesterov",
-    "perturbed_sgd",
-    "resolve_compile",
-    "rmsprop",
-    "rmsprop_nesterov",
-    "sgd",
-    "sgld",
-    "variable_metric",
-]
+from rlgan.optim.step.types import Metrics, Report
+from rlgan.optim.step.vector import Vector
+from rlgan.optim.torch_optim.from_torch import TorchMethod, from_torch
+from rlgan.optim.two_players import TwoPlayers
+from rlgan.optim.update import Update

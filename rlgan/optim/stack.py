@@ -9,11 +9,12 @@ from typing import Any, cast
 import torch
 from torch import Tensor
 
-from rlgan.optim.field import Metrics, NonFinite, Report
-from rlgan.optim.finite import Failed, Finite, reported
-from rlgan.optim.graph import fixed_in_memory, on_device, one_graph
-from rlgan.optim.introspection import before, introspect
-from rlgan.optim.player import PlayerState, overwrite
+from rlgan.optim.compiled.finite import Failed, FiniteFlags, reported
+from rlgan.optim.compiled.graph import fixed_in_memory, on_device, one_graph
+from rlgan.optim.errors import NonFinite
+from rlgan.optim.play.introspection import before, introspect
+from rlgan.optim.play.player import PlayerState, overwrite
+from rlgan.optim.step.types import Metrics, Report
 from rlgan.optim.update import Draws, Update
 
 CACHE = 32 * 2**20
@@ -36,11 +37,9 @@ class Stack:
         updates: of equal networks, methods, losses and game, at least one.
         compiled: run as one compiled graph.
         check_every: moves after which it is looked which seeds were not finite (see `Update`).
-        block: seeds in a call; None takes as many as fit into the cache (`CACHE`) on a CPU, and all of them elsewhere
-            or uncompiled.
 
     Raises:
-        ValueError: if the updates are not of one shape, a player's optimizer cannot be stacked, or `block` is below 1.
+        ValueError: if the updates are not of one shape, or a player's optimizer cannot be stacked.
     """
 
     def __init__(
@@ -48,12 +47,9 @@ class Stack:
         updates: Sequence[Update],
         compiled: bool = False,
         check_every: int | None = None,
-        block: int | None = None,
     ) -> None:
         self.updates = list(updates)
         first = self.updates[0]
-        if block is not None and block < 1:
-            raise ValueError(f"block = {block}: seeds in a call, at least 1; for example 16")
         for name, player in first.players.items():
             if not player.spec.optimizer.stackable:
                 raise ValueError(f"{name}.optimizer = {player.spec.optimizer}: cannot be stacked over seeds")
@@ -70,12 +66,11 @@ class Stack:
         self._run = one_graph(self._all, self._device) if compiled else self._all
         if compiled and self._device.type == "cuda":
             fixed_in_memory(self.states)
-        self._finite = Finite(len(self.updates), self._device, check_every)
+        self._finite = FiniteFlags(len(self.updates), self._device, check_every)
         self._players = [tuple(u.players.values()) for u in self.updates]
         self._one_horizon = len({tuple(p.horizon for p in own) for own in self._players}) == 1
         self._noisy = any(p.spec.xi.active for own in self._players for p in own)
-        blocked = compiled and self._device.type == "cpu"
-        self._block = block if block is not None or blocked else len(self.updates)
+        self._blocked = compiled and self._device.type == "cpu"
         self._blocks: list[tuple[slice, int, dict[str, PlayerState]]] = []
 
     def _one(
@@ -100,33 +95,23 @@ class Stack:
     def __call__(
         self,
         batches: Sequence[Any],
-        *,
-        stacked: bool = False,
-        moving: Sequence[bool] | None = None,
         watch: Sequence[bool] = (),
     ) -> list[Report | NonFinite | None]:
         """One move of every update that is given minibatches; the others stand still.
 
         Args:
-            batches: for each update its `Update.batches` minibatches, or None; at least one is given. Where a replay
-                gathers for all seeds at once, `stacked`: `Update.batches` minibatches of tensors (S, ...).
-            stacked: which of the two forms `batches` has.
-            moving: with `stacked`, who moves; None is everybody.
-            watch: for which updates to measure what rlgan.optim.introspection reads off the players; if for any, it is
-                looked whether all were finite, whatever `check_every` says. Empty is for none.
+            batches: for each update its `Update.batches` minibatches, or None; at least one is given.
+            watch: for which updates to measure what `introspect` reads off the players; if for any, it is looked
+                whether all were finite, whatever `check_every` says. Empty is for none.
 
         Returns:
             For each update its metrics, detached and, unless all is looked at, not synchronised; or `NonFinite`, not
             raised, if a loss or a gradient of it was NaN or infinite, in which case nothing of it is written; or None
             if it stood still.
         """
-        if stacked:
-            given = [True] * len(self.updates) if moving is None else list(moving)
-            data = list(batches)
-        else:
-            given = [own is not None for own in batches]
-            still = next(own for own in batches if own is not None)
-            data = _stacked([list(still if own is None else own) for own in batches])
+        given = [own is not None for own in batches]
+        still = next(own for own in batches if own is not None)
+        data = _stacked([list(still if own is None else own) for own in batches])
         watched = [k for k, wanted in enumerate(watch) if wanted and given[k]]
         earlier = {k: {name: before(p) for name, p in self.updates[k].players.items()} for k in watched}
         draws = self._draws(given)
@@ -178,7 +163,7 @@ class Stack:
         All blocks have one size, for one graph.
         """
         seeds = len(self.updates)
-        limit = self._block or max(1, min(LARGEST_BLOCK, CACHE // self._touched(batches)))
+        limit = max(1, min(LARGEST_BLOCK, CACHE // self._touched(batches))) if self._blocked else seeds
         count = math.ceil(seeds / limit)
         size = math.ceil(seeds / count)
         blocks = []

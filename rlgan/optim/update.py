@@ -8,16 +8,16 @@ from typing import Any, TypeAlias, cast
 import torch
 from torch import Tensor
 
-from rlgan.optim.eager_field import EagerField
-from rlgan.optim.field import Losses, Metrics, NonFinite, Position, Report
-from rlgan.optim.finite import Failed, Finite, reported
-from rlgan.optim.game import Game, Plan
-from rlgan.optim.graph import fixed_in_memory, on_device
-from rlgan.optim.graph import one_graph as one_graph
-from rlgan.optim.graph import resolve_compile as resolve_compile
-from rlgan.optim.introspection import before, introspect
-from rlgan.optim.player import Player, PlayerState, overwrite
-from rlgan.optim.pure_field import PureField
+from rlgan.optim.compiled.finite import Failed, FiniteFlags, reported
+from rlgan.optim.compiled.graph import fixed_in_memory, on_device, one_graph
+from rlgan.optim.errors import NonFinite
+from rlgan.optim.play.eager_field import EagerField
+from rlgan.optim.play.field import Losses, Position
+from rlgan.optim.play.game import Game, Plan
+from rlgan.optim.play.introspection import before, introspect
+from rlgan.optim.play.player import Player, PlayerState, overwrite
+from rlgan.optim.play.pure_field import PureField
+from rlgan.optim.step.types import Metrics, Report
 
 Draws: TypeAlias = dict[str, list[Tensor | None]]
 """Every player's noise, for each of its steps in a move."""
@@ -63,14 +63,14 @@ class Update:
             player.state["game"] = game.init(player.vector.theta)
         self._device = players[0].vector.theta.device
         self._start = Position({}, None)
-        self._finite = Finite(1, self._device, check_every)
+        self._finite = FiniteFlags(1, self._device, check_every)
         self._run = one_graph(self._pure_move, self._device) if compiled else self._pure_move
         self._fix()
 
     def __call__(self, batches: Sequence[Any], watch: bool = False) -> Report:
         """One move on `batches` (a list of `self.batches` minibatches); metrics are detached and not synchronised.
 
-        `watch` adds what rlgan.optim.introspection reads off the players, and looks whether all was finite.
+        `watch` adds what rlgan.optim.play.introspection reads off the players, and looks whether all was finite.
 
         Raises:
             NonFinite: before a step, if a loss or gradient is NaN or infinite; nothing of that step is written. In

@@ -9,7 +9,7 @@ from typing import Any, ClassVar
 from torch import Tensor, nn
 
 from rlgan.optim import Losses, Metrics, Nets
-from rlgan.rl.replay import Transition
+from rlgan.rl.replay.uniform import Transition
 
 
 class Agent(ABC):

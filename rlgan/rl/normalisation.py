@@ -13,7 +13,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from rlgan.rl.replay import Transition
+from rlgan.rl.replay.uniform import Transition
 
 EPSILON = 1e-8
 """Added to the variance."""

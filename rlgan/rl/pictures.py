@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from rlgan.rl.evaluation import Trace, discounted_returns
+from rlgan.rl.episodes import EpisodeTrace, discounted_returns
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -15,7 +15,7 @@ _INK, _PALE = "#333333", "#bbbbbb"
 _MOST_ACTIONS = 6
 
 
-def episode(trace: Trace, discount: float, id: str, step: int) -> Figure:
+def episode(trace: EpisodeTrace, discount: float, id: str, step: int) -> Figure:
     """Q(s_t, mu(s_t)) beside the discounted return that followed, the rewards, and the actions of one episode.
 
     The gap between the two curves is the critic's bias along this episode. Where a time limit cut the episode, the

@@ -3,30 +3,29 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any, ClassVar, Literal, Self
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 
-from rlgan.optim import Game, NonFinite, Player, PlayerSpec, Report, Stack, Update, resolve_compile
-from rlgan.optim.landscape import Landscape, survey
-from rlgan.optim.precision import bfloat16, bfloat16_note
-from rlgan.rl import evaluation, pictures, video
+from rlgan.optim import Game, NonFinite, PlayerSpec, TwoPlayers
+from rlgan.rl import episodes, pictures, video
 from rlgan.rl.agent import Agent
-from rlgan.rl.envs import Environment
-from rlgan.rl.exploration import Exploration
+from rlgan.rl.envs.environment import Environment
+from rlgan.rl.exploration.explorer import Exploration
 from rlgan.rl.normalisation import NormalisedActor, Normaliser
-from rlgan.rl.replay import ReplaySpec, Sampler, Transition, Uniform
-from rlgan.rl.returns import NStep
-from rlgan.runs.errors import ConfigError, Diverged
-from rlgan.runs.seeding import Generators
-from rlgan.runs.settings import Settings
-from rlgan.runs.task import Play, Request, Stackable, Together
+from rlgan.rl.replay.n_step import NStep
+from rlgan.rl.replay.uniform import ReplaySpec, Sampler, Transition, UniformReplay
+from rlgan.task.errors import ConfigError, Diverged
+from rlgan.task.seeding import Generators
+from rlgan.task.settings import Settings
+from rlgan.task.task import Play, Request, Stackable
 
 if TYPE_CHECKING:
-    from rlgan.runs.task import Picture, Video
+    from rlgan.optim.second_order.landscape import Landscape
+    from rlgan.task.task import Picture, Video
 
 CURVATURE_SAMPLES = 1024
 """Transitions on which the loss surfaces are measured."""
@@ -50,7 +49,7 @@ class Trainer(Stackable):
         updates_per_step: critic updates that one environment step buys (the update-to-data ratio, UTD); the actor moves
             at every k-th of them, k the game's.
         eval_episodes: episodes of an evaluation.
-        n_step: steps of reward before the critic's own value is counted on (`rlgan.rl.returns`).
+        n_step: steps of reward before the critic's own value is counted on (`rlgan.rl.replay.n_step`).
         replay: how minibatches are drawn; uniformly where none is given.
         normalise_obs: let the networks see observations of mean 0 and variance 1 (`rlgan.rl.normalisation`).
         obs_clip: bound of normalised observations, in standard deviations.
@@ -91,7 +90,7 @@ class Trainer(Stackable):
             raise ValueError(f"learning_starts = {learning_starts}: must be at least 0, for example 1000")
         if not updates_per_step > 0:
             raise ValueError(f"updates_per_step = {updates_per_step}: must be positive, for example 1.0")
-        if not isinstance(replay or Uniform(), Uniform) and type(agent).td_error is Agent.td_error:
+        if not isinstance(replay or UniformReplay(), UniformReplay) and type(agent).td_error is Agent.td_error:
             raise ValueError(
                 f"replay = {replay}: goes by TD errors, and {type(agent).__name__} names none; give it a td_error, or "
                 "use replay=uniform"
@@ -115,25 +114,25 @@ class Trainer(Stackable):
             critic_module = agent.critic_of(actor_module, critic.network, obs_dim, action_dim).to(device, dtype)
         steps = game.steps(("critic", "actor"))
         moves = max(int(max(settings.steps - self.learning_starts, 0) * updates_per_step) // steps["critic"], 1)
-        self.critic = Player(
-            "critic", critic_module, critic, moves * steps["critic"], gens.torch("noise/critic", device)
+        self.learner = TwoPlayers(
+            {"critic": critic_module, "actor": actor_module},
+            {"critic": critic, "actor": actor},
+            agent.losses(),
+            game,
+            moves=moves,
+            noise=lambda name: gens.torch(f"noise/{name}", device),
+            compile=settings.compile,
+            precision=settings.precision,
+            seeds=len(settings.every_seed),
+            shares_batch=True,
         )
-        self.actor = Player("actor", actor_module, actor, moves * steps["actor"], gens.torch("noise/actor", device))
+        self.critic, self.actor = self.learner.players["critic"], self.learner.players["actor"]
+        self.update = self.learner.update
         self.policy = agent.policy(self.actor.module)
-        self.compiled, self._why = resolve_compile(
-            settings.compile,
-            moves * sum(steps.values()),
-            device,
-            (critic.optimizer, actor.optimizer),
-            sum(len(player.vector.theta) for player in (self.critic, self.actor)),
-            len(settings.every_seed),
-        )
-        losses = bfloat16(agent.losses()) if settings.precision == "bf16" else agent.losses()
-        self.update = Update((self.critic, self.actor), losses, game, compiled=self.compiled, shares_batch=True)
         self._critic_steps = steps["critic"]
         self._windows = NStep(n_step, agent.discount, self.envs.num_envs, obs_dim, action_dim) if n_step != 1 else None
-        self._prioritised = not isinstance(replay or Uniform(), Uniform)
-        self.replay = (replay or Uniform()).make(
+        self._prioritised = not isinstance(replay or UniformReplay(), UniformReplay)
+        self.replay = (replay or UniformReplay()).make(
             capacity, obs_dim, action_dim, dtype, device, self._windows is not None, settings.steps
         )
         self._samplers = [self.replay.sampler(batch_size) for _ in range(self.update.batches)]
@@ -224,14 +223,6 @@ class Trainer(Stackable):
         with torch.no_grad():
             return self.agent.td_error(self.update.eager.nets(()), batch)
 
-    def answer(self, request: Request) -> Report:
-        return self.update(request.batches, request.watch)
-
-    @classmethod
-    def together(cls, tasks: Sequence[Self]) -> Together:
-        stack = Stack([task.update for task in tasks], tasks[0].compiled)
-        return lambda batches, watch: stack(batches, watch=watch)
-
     def metrics(self) -> dict[str, float]:
         learned = {k: float(v) for k, v in self._last.items()}
         returns = {"return/train": sum(self._returns) / len(self._returns)} if self._returns else {}
@@ -243,20 +234,20 @@ class Trainer(Stackable):
         return self.policy if self.normaliser is None else NormalisedActor(self.policy, self.normaliser)
 
     @property
-    def judge(self) -> evaluation.Judge:
+    def judge(self) -> episodes.Judge:
         """The critic on observations as the environment gives them."""
-        return evaluation.Judge(self.critic.module, self._value, self.agent.discount)
+        return episodes.Judge(self.critic.module, self._value, self.agent.discount)
 
     def _value(self, critic: nn.Module, obs: Tensor, action: Tensor) -> Tensor:
         return self.agent.value(critic, obs if self.normaliser is None else self.normaliser(obs), action)
 
     def evaluate(self) -> dict[str, float]:
         seed = self.generators.seed("evaluation") % 2**31
-        return evaluation.evaluate(self.deployed, self.env, self.eval_episodes, seed, judge=self.judge).metrics()
+        return episodes.evaluate(self.deployed, self.env, self.eval_episodes, seed, judge=self.judge).metrics()
 
     def pictures(self) -> dict[str, Picture]:
         seed = self.generators.seed("pictures") % 2**31
-        trace = evaluation.record(self.deployed, self.judge, self.env, seed)
+        trace = episodes.record(self.deployed, self.judge, self.env, seed)
         return {"evaluation/episode": pictures.episode(trace, self.agent.discount, self.env.id, self.steps_done)}
 
     def videos(self) -> dict[str, Video]:
@@ -278,14 +269,10 @@ class Trainer(Stackable):
         if self.normaliser is not None:
             self.normaliser.normalise_(batch)
         batch = self._with_noise(batch, generators)
-        field = self.update.pure
-        return {name: survey(field, name, batch, held, notes=notes) for name in field.names}
+        return self.learner.curvature(batch, held, notes)
 
     def notes(self) -> list[str]:
-        how = f"{'compiled' if self.compiled else 'eager'} update: {self._why}"
-        if self.settings.precision == "bf16":
-            how = f"{how}; {bfloat16_note(self.settings.torch_device)}"
-        return [how, *self.envs.notes(), *self.explorer.notes()]
+        return [*self.learner.notes(), *self.envs.notes(), *self.explorer.notes()]
 
     def state_dict(self) -> dict[str, Any]:
         return {

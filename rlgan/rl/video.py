@@ -12,9 +12,9 @@ import torch
 from gymnasium import spaces
 from torch import nn
 
-from rlgan.rl.envs import ActionMap, Environment
-from rlgan.rl.evaluation import in_evaluation_mode
-from rlgan.runs.task import Video
+from rlgan.nets.layers import in_evaluation_mode
+from rlgan.rl.envs.environment import ActionMap, Environment
+from rlgan.task.task import Video
 
 FRAMES_PER_SECOND = 30.0
 """Of an environment that does not say how fast it should be shown."""

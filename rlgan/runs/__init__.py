@@ -1,1 +1,1 @@
-"""Run machinery: settings, configuration, run directories, checkpoints, logging and the loop. Imports no wing."""
+"""Runs: the command line, the loop, many seeds, resuming, evaluating. Imports no task by name."""

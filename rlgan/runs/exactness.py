@@ -10,11 +10,11 @@ from typing import Any
 import numpy as np
 import torch
 
-from rlgan.runs.settings import Settings
-from rlgan.runs.task import Task
+from rlgan.task.settings import Settings
+from rlgan.task.task import Task
 
 
-def exactness(settings: Settings, task: Task, together: int = 1) -> dict[str, Any]:
+def exactness(settings: Settings, task: Task, stacked: int = 1) -> dict[str, Any]:
     """What has to be the same for a resumed run to have the same bits."""
     return {
         "torch": str(torch.__version__),
@@ -24,14 +24,14 @@ def exactness(settings: Settings, task: Task, together: int = 1) -> dict[str, An
         "threads": settings.threads,
         "precision": settings.precision,
         "compiled": bool(task.compiled),
-        "seeds moved together": together,
+        "seeds stacked": stacked,
         "layout": task.layout(),
     }
 
 
-def inexact(meta: Mapping[str, Any], settings: Settings, task: Task, together: int = 1) -> list[str]:
+def inexact(meta: Mapping[str, Any], settings: Settings, task: Task, stacked: int = 1) -> list[str]:
     """A sentence for every difference that costs a resumed run its bit-exactness."""
-    now = exactness(settings, task, together)
+    now = exactness(settings, task, stacked)
     return [
         f"resume is not bit-exact: {key} was {meta[key]} and is {value}"
         for key, value in now.items()

@@ -18,14 +18,14 @@ import numpy as np
 import torch
 from omegaconf import OmegaConf
 
-from rlgan.runs.checkpoint import Checkpoint, Checkpoints
-from rlgan.runs.directory import RunDirectory
-from rlgan.runs.errors import Diverged
 from rlgan.runs.exactness import exactness, global_random_state, set_global_random_state
-from rlgan.runs.logger import Logger
-from rlgan.runs.progress import Progress
-from rlgan.runs.settings import Settings, crossed
-from rlgan.runs.task import Play, Stackable, Task, drive
+from rlgan.runs.record.checkpoint import Checkpoint, Checkpoints
+from rlgan.runs.record.directory import RunDirectory
+from rlgan.runs.record.logger import Logger
+from rlgan.runs.record.progress import Progress
+from rlgan.task.errors import Diverged
+from rlgan.task.settings import Settings, crossed
+from rlgan.task.task import Play, Stackable, Task, drive
 
 _SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGUSR2)
 
@@ -63,7 +63,7 @@ class Start:
     run: RunDirectory
     config: Mapping[str, Any]
     checkpoint: Checkpoint | None = None
-    together: int = 1
+    stacked: int = 1
     draws: bool = True
 
 
@@ -173,7 +173,7 @@ class Run:
         meta = {
             "metrics_bytes": self.logger.flush(),
             "wall_seconds": self.seconds,
-            **exactness(self.settings, self.task, self._start.together),
+            **exactness(self.settings, self.task, self._start.stacked),
         }
         state = {"task": self.task.state_dict(), "global_random": global_random_state(), "latest": self.latest}
         self.checkpoints.save(step, state, evaluation, meta)

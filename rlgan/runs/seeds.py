@@ -5,7 +5,7 @@ RUN/seed=<k>/      an ordinary run's directory, which can be evaluated, resumed 
 RUN/summary.json   what became of each seed; mean, IQM and 95 % bootstrap intervals over those that finished
 RUN/pictures/      the seeds' curves
 
-The seeds run side by side, and every update that they ask for at the same time is made as one (`Stackable.together`);
+The seeds run side by side, and every update that they ask for at the same time is made as one (`Stackable.stacked`);
 everything else, from minibatches to evaluation, each does by itself with its own generators. A seed that fails is
 marked and left out, and the others go on.
 """
@@ -17,26 +17,15 @@ import sys
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, TypeVar
 
-from rlgan.runs.config import build_settings
-from rlgan.runs.curves import draw_seeds
-from rlgan.runs.directory import RunDirectory, State
-from rlgan.runs.errors import ConfigError, RunError
+from rlgan.runs.config.build import build_settings
 from rlgan.runs.loop import Interrupted, Start, Stop, life, show
-from rlgan.runs.progress import SeedsProgress, columns
-from rlgan.runs.start import (
-    Built,
-    Command,
-    Outcome,
-    ended_badly,
-    newest,
-    prepare,
-    shown,
-    start_record,
-    stored,
-    tell_resumed,
-)
-from rlgan.runs.statistics import over_seeds
-from rlgan.runs.task import Play, Request, Stackable, Together, drive
+from rlgan.runs.prepare import Built, Command, Outcome, ended_badly, newest, prepare, start_record, tell_resumed
+from rlgan.runs.record.curves import draw_seeds
+from rlgan.runs.record.directory import RunDirectory, State, shown, stored
+from rlgan.runs.record.progress import SeedsProgress, columns
+from rlgan.task.errors import ConfigError, RunError
+from rlgan.task.statistics import over_seeds
+from rlgan.task.task import Play, Request, Stackable, StackedUpdate, drive
 
 T = TypeVar("T")
 _COLUMNS = {"mean": "mean", "iqm": "IQM", "iqm_low": "95 % from", "iqm_high": "to", "min": "least", "max": "largest"}
@@ -58,7 +47,7 @@ def run_seeds(run: RunDirectory, config: Mapping[str, Any], command: Command, bu
         built: settings and task of the first seed, if they have been built.
     """
     seeds = build_settings(config).every_seed
-    together = len(seeds)
+    stacked = len(seeds)
     # Which seeds there are is the group's own affair.
     changes = {key: value for key, value in command.changes.items() if key not in ("seed", "seeds")}
     own = Command(command.overrides, command.choices, changes)
@@ -71,18 +60,18 @@ def run_seeds(run: RunDirectory, config: Mapping[str, Any], command: Command, bu
         directory.write_config(stored({**values, "seeds": None}))  # as it would be of a run of its own
         if first is not None:
             values["compile"] = first.task.compiled
-        return prepare(directory, values, own, newest(directory), built, together)
+        return prepare(directory, values, own, newest(directory), built, stacked)
 
     try:
         first = make(seeds[0], built=built)
-        why_not = _why_not(first) if together > 1 else ""
+        why_not = _why_not(first) if stacked > 1 else ""
         run.add_start(start_record(command, first.task.steps_done))
         print(f"run: {shown(run.path)}", file=sys.stderr)
         run.write_status("running", first.task.steps_done, seeds=seeds)
         if why_not:
             print(f"note: {why_not}; the seeds run one after another", file=sys.stderr)
-            together = first.together = 1
-        ends = _in_turn(seeds, first, make) if together == 1 else _side_by_side(seeds, first, make)
+            stacked = first.stacked = 1
+        ends = _in_turn(seeds, first, make) if stacked == 1 else _side_by_side(seeds, first, make)
         return _conclude(run, first, ends)
     finally:
         for directory in runs:
@@ -96,7 +85,7 @@ def _why_not(start: Start) -> str:
     if not isinstance(task, Stackable):
         return f"{type(task).__name__} makes its updates by itself"
     try:
-        type(task).together([task])
+        type(task).stacked([task])
     except ValueError as error:
         return str(error)
     return ""
@@ -141,7 +130,7 @@ def _side_by_side(seeds: Sequence[int], first: Start, make: Callable[..., Start]
         life(start, stop, progress.of(seed, start.task.steps_done)) for seed, start in zip(seeds, starts, strict=True)
     ]
     with stop.installed():
-        ended = drive_together(lives, type(tasks[0]).together(tasks))
+        ended = drive_stacked(lives, type(tasks[0]).stacked(tasks))
     progress.bar.close()
     for seed, start, end in zip(seeds, starts, ended, strict=True):
         if isinstance(end, Exception):
@@ -149,7 +138,7 @@ def _side_by_side(seeds: Sequence[int], first: Start, make: Callable[..., Start]
     return dict(zip(seeds, ended, strict=True))
 
 
-def drive_together(plays: Sequence[Play[T]], together: Together) -> list[T | Exception]:
+def drive_stacked(plays: Sequence[Play[T]], stacked: StackedUpdate) -> list[T | Exception]:
     """Run all of `plays` to their ends, the requests that wait at the same time answered by one call.
 
     Returns:
@@ -173,7 +162,7 @@ def drive_together(plays: Sequence[Play[T]], together: Together) -> list[T | Exc
         asked = list(waiting)
         replies: Sequence[Any]
         try:
-            replies = together(
+            replies = stacked(
                 [None if request is None else request.batches for request in asked],
                 [request is not None and request.watch for request in asked],
             )

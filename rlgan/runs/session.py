@@ -7,25 +7,13 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from rlgan.runs.config import build_settings
-from rlgan.runs.directory import RunDirectory, read_config, read_starts, run_name
-from rlgan.runs.errors import ConfigError, RunError
+from rlgan.runs.config.build import build_settings
 from rlgan.runs.loop import train
-from rlgan.runs.progress import table
+from rlgan.runs.prepare import Built, Command, Outcome, construct, ended_badly, newest, prepare, tell_resumed
+from rlgan.runs.record.directory import RunDirectory, put, read_starts, run_name, shown, stored, stored_config
+from rlgan.runs.record.progress import table
 from rlgan.runs.seeds import run_seeds, seed_config
-from rlgan.runs.start import (
-    OF_THE_START,
-    Built,
-    Command,
-    Outcome,
-    construct,
-    ended_badly,
-    newest,
-    prepare,
-    shown,
-    stored,
-    tell_resumed,
-)
+from rlgan.task.errors import ConfigError, RunError
 
 
 def start(config: Mapping[str, Any], overrides: Sequence[str], choices: Mapping[str, str]) -> Outcome:
@@ -106,19 +94,6 @@ def resume(path: Path, changes: Mapping[str, Any], overrides: Sequence[str]) -> 
         run.release()
 
 
-def put(config: dict[str, Any], key: str, value: Any) -> None:
-    """Set a dotted key in nested plain containers."""
-    node: Any = config
-    *parents, last = key.split(".")
-    for depth, part in enumerate(parents):
-        if not isinstance(node.get(part), dict):
-            if part in node:
-                raise ConfigError(f"{key} = {value}: {'.'.join(parents[: depth + 1])} is a value and no section")
-            node[part] = {}
-        node = node[part]
-    node[last] = value
-
-
 def _run(run: RunDirectory, config: Mapping[str, Any], command: Command, built: Built | None = None) -> Outcome:
     if build_settings(config).seeds is not None:
         return run_seeds(run, config, command, built)
@@ -135,20 +110,6 @@ def _run(run: RunDirectory, config: Mapping[str, Any], command: Command, built: 
     print(table({tag: value for tag, value in summary.items() if not tag.startswith("optim/")}))
     print(f"tensorboard --logdir {shown(run.path)}", flush=True)
     return Outcome(0, "finished", str(run.path))
-
-
-def stored_config(path: Path) -> dict[str, Any]:
-    """A run's configuration with what later starts changed.
-
-    Raises:
-        RunError: the directory is no run.
-    """
-    config = stored(read_config(path))
-    for record in read_starts(path):
-        for key, value in record.get("changes", {}).items():
-            if key not in OF_THE_START:
-                put(config, key, value)
-    return config
 
 
 def _differences(old: Mapping[str, Any], new: Mapping[str, Any], prefix: str = "") -> list[str]:

@@ -6,8 +6,5 @@ BENCHMARKS = {
     "seeds": "the cost of an update per seed, by the number of seeds that are stacked: DDPG and the WGAN",
     "rl_speed": "whole DDPG loops on Pendulum-v1 beside stable-baselines3, CleanRL's structure and sbx; peak memory",
     "gan_speed": "the WGAN's update beside the usual loops: clipping, gradient penalty, simultaneous",
-    "gan": "a study: Lipschitz control x order of play x average on ring and grid, over seeds (results/gan/study.csv)",
-    "gan_truth": "a study: a critic's dual over the true W1, by Lipschitz control (results/gan/truth.csv)",
-    "rl": "a study: exploration x environment over seeds, dense and sparse, and published marks (results/rl/study.csv)",
 }
 """What to say after `python scripts/benchmark.py`, and what it measures."""

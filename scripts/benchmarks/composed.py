@@ -5,9 +5,9 @@ from __future__ import annotations
 from hydra import compose, initialize_config_dir
 from omegaconf import OmegaConf
 
-from rlgan.runs.compose import ROOT, conf_directory
-from rlgan.runs.config import build_settings, build_task, plain
-from rlgan.runs.task import Task
+from rlgan.runs.config.build import build_settings, build_task, plain
+from rlgan.runs.config.overrides import ROOT, conf_directory
+from rlgan.task.task import Task
 
 
 def task(*overrides: str) -> Task:

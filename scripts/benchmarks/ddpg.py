@@ -11,8 +11,8 @@ from torch import Tensor, nn
 
 from rlgan.nets import MLPSpec
 from rlgan.optim import EMA, Alternating, Player, PlayerSpec, Stack, Update, adam
-from rlgan.rl.ddpg import DDPG
-from rlgan.rl.replay import Transition
+from rlgan.rl.agents.ddpg import DDPG
+from rlgan.rl.replay.uniform import Transition
 from scripts.benchmarks.harness import Variant
 
 OBS_DIM, ACTION_DIM = 3, 1

@@ -13,7 +13,7 @@ import torch
 from jax.flatten_util import ravel_pytree
 from torch import Tensor
 
-from rlgan.rl.replay import Transition
+from rlgan.rl.replay.uniform import Transition
 from scripts.benchmarks.ddpg import DISCOUNT, LR, TAU
 
 NETWORKS = ("critic", "actor", "critic_bar", "actor_bar")

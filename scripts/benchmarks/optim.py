@@ -28,10 +28,10 @@ from rlgan.optim import (
     rmsprop_nesterov,
     sgd,
     sgld,
-    torch_optimizer,
+    torch_optim,
 )
-from rlgan.optim.player import PlayerState, overwrite
-from rlgan.optim.update import one_graph
+from rlgan.optim.compiled.graph import one_graph
+from rlgan.optim.play.player import PlayerState, overwrite
 from scripts.benchmarks import peers
 from scripts.benchmarks.harness import Options, Report, Row, Variant, measure
 
@@ -130,7 +130,7 @@ def run(options: Options, report: Report) -> None:
             "torch.optim.Adam": torch_step(torch.optim.Adam, shapes),
             "torch.optim.Adam(foreach=True)": torch_step(torch.optim.Adam, shapes, foreach=True),
             "torch.optim.Adam(fused=True)": torch_step(torch.optim.Adam, shapes, fused=True),
-            "rlgan, torch subclass": torch_step(torch_optimizer.Adam, shapes),
+            "rlgan, torch subclass": torch_step(torch_optim.Adam, shapes),
             "rlgan, on the vector": player_step(adam(1e-3), shapes, graph=False),
             "rlgan, on the vector, compiled": player_step(adam(1e-3), shapes, graph=True),
         }

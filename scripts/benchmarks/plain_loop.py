@@ -7,7 +7,7 @@ import numpy as np
 import torch
 from gymnasium.vector import AutoresetMode, SyncVectorEnv
 
-from rlgan.rl.replay import Transition
+from rlgan.rl.replay.uniform import Transition
 from scripts.benchmarks.ddpg import ACTION_DIM, OBS_DIM, PlainUpdate
 
 SIGMA = 0.1

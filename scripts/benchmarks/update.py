@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from rlgan.rl.replay import Transition
+from rlgan.rl.replay.uniform import Transition
 from scripts.benchmarks import peers
 from scripts.benchmarks.ddpg import (
     PlainUpdate,

@@ -11,8 +11,8 @@ from rlgan.gan.losses import GANLoss
 from rlgan.gan.wgan import WGAN
 from rlgan.nets import MLPSpec
 from rlgan.optim import Alternating, Game, Linear, PlayerSpec, RunEMA, Simultaneous, rmsprop
-from rlgan.optim.schedule import Schedule
-from rlgan.runs.settings import Settings
+from rlgan.optim.step.schedule import Schedule
+from rlgan.task.settings import Settings
 
 SMALL = MLPSpec(hidden=(16, 16))
 CONTROLS: list[Lipschitz] = [Clip(0.1), GradientPenalty(0.5), NoControl()]

@@ -12,7 +12,7 @@ from rlgan.gan.data import Cones, Data
 from rlgan.gan.lipschitz import GradientPenalty, Lipschitz
 from rlgan.gan.losses import GANLoss
 from rlgan.nets import DCGANSpec, MLPSpec, NetworkSpec, ResNetSpec
-from rlgan.runs.config import build, locate
+from rlgan.runs.config.build import build, locate
 
 CONF = Path(__file__).parents[2] / "conf"
 GROUPS = {"network": NetworkSpec, "data": Data, "lipschitz": Lipschitz, "loss": GANLoss}

@@ -53,7 +53,7 @@ def test_every_control_stacked_is_the_run_alone(name: str) -> None:
     """Two seeds in one call, and the pure function of one of them, against each run eagerly by itself: 3 moves."""
     alone = [train(task_of(name, seed), 3) for seed in (3, 4)]
     together = [task_of(name, seed) for seed in (3, 4)]
-    update = WGAN.together(together)
+    update = WGAN.stacked(together)
     pure = task_of(name)
     pure.update.compiled = True  # the pure function, not compiled
     start = vectors(pure)

@@ -17,7 +17,7 @@ from rlgan.gan.losses import GANLoss, NonSaturating, Wasserstein
 from rlgan.gan.wgan import WGAN
 from rlgan.nets import LinearSpec, PointSpec
 from rlgan.optim import Alternating, Extragradient, Game, PlayerSpec, Simultaneous, sgd
-from rlgan.runs.settings import Settings
+from rlgan.task.settings import Settings
 
 H = 0.2
 GAMES: list[Game] = [Simultaneous(), Alternating(1), Extragradient()]

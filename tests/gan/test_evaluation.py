@@ -15,7 +15,7 @@ from rlgan.gan.data import Cones, Data, Digits, Pair, Ring, SwissRoll
 from rlgan.gan.evaluation import Path, Subject, full, pictures, quick, scale
 from rlgan.gan.metrics import wasserstein_primal
 from rlgan.nets import MLPSpec
-from rlgan.runs.errors import Diverged
+from rlgan.task.errors import Diverged
 
 
 @pytest.fixture(autouse=True)

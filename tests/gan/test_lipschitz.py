@@ -22,7 +22,7 @@ from rlgan.gan.lipschitz import (
     sample_norms,
 )  # fmt: skip
 from rlgan.nets import DCGANSpec, MLPSpec
-from rlgan.optim.projection import Box
+from rlgan.optim.step.projection import Box
 
 
 class AutogradCritic:

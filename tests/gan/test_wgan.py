@@ -15,10 +15,10 @@ from rlgan.gan.data import Cones, Data, Digits, Dirac, Ring
 from rlgan.gan.lipschitz import Clip, GradientPenalty, Lipschitz, NoControl
 from rlgan.gan.wgan import WGAN
 from rlgan.nets import DCGANSpec, LinearSpec, MLPSpec, OrthogonalSpec, PointSpec
-from rlgan.optim import Alternating, Box, Game, Linear, NoAverage, PlayerSpec, RunEMA, Uniform, adam, rmsprop
-from rlgan.optim.averaging import Several
-from rlgan.runs.errors import ConfigError, Diverged
-from rlgan.runs.settings import Settings
+from rlgan.optim import Alternating, Box, Game, Linear, NoAverage, PlayerSpec, RunEMA, UniformAverage, adam, rmsprop
+from rlgan.optim.step.averaging import Several
+from rlgan.task.errors import ConfigError, Diverged
+from rlgan.task.settings import Settings
 from tests.gan.small import CONTROLS, GAMES, SMALL, assert_same, make, train, vectors
 from tests.small import build
 
@@ -265,7 +265,7 @@ def test_other_methods_and_averages_train_too() -> None:
 
 
 def test_every_average_of_the_generator_is_measured_from_the_same_latent_vectors() -> None:
-    averages = Several({"ema": RunEMA(0.5), "uniform": Uniform(), "none": NoAverage()})
+    averages = Several({"ema": RunEMA(0.5), "uniform": UniformAverage(), "none": NoAverage()})
     task = make(steps=6)
     several = WGAN(
         Settings(steps=6, seed=3, device="cpu", compile=False),

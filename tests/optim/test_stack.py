@@ -27,8 +27,9 @@ from rlgan.optim import (
     resolve_compile,
     sgd,
 )  # fmt: skip
-from rlgan.optim.graph import keep_graphs
-from rlgan.optim.products import Products
+from rlgan.optim import stack as module
+from rlgan.optim.compiled.graph import keep_graphs
+from rlgan.optim.compiled.products import Products
 from tests.optim.test_update import Batch, batches, difference, make, run_pure
 
 GAMES: list[Game] = [Simultaneous(), Alternating(2), Extragradient(), Lookahead(Alternating(1), k=3), Symplectic(0.3)]
@@ -173,10 +174,12 @@ def poisoned(move: list[list[Batch]], k: int) -> list[list[Batch]]:
 
 
 @pytest.mark.parametrize("block", [1, 2, 3])
-def test_blocks_of_seeds_move_as_all_at_once(block: int) -> None:
+def test_blocks_of_seeds_move_as_all_at_once(block: int, monkeypatch: pytest.MonkeyPatch) -> None:
     """Two and one, with one moved by the block before standing still in the second; one waits, one fails."""
     whole, cut = seeds(Alternating(2)), seeds(Alternating(2))
-    together, apart = Stack(whole), Stack(cut, block=block)
+    together, apart = Stack(whole), Stack(cut)
+    apart._blocked = True
+    monkeypatch.setattr(module, "LARGEST_BLOCK", block)
     calls: list[int] = []
     run = apart._run
 
@@ -196,19 +199,6 @@ def test_blocks_of_seeds_move_as_all_at_once(block: int) -> None:
     assert calls == [min(block, 2) if block < 3 else 3] * (6 * math.ceil(SEEDS / block))
     assert max(difference(x, y) for x, y in zip(whole, cut, strict=True)) < 1e-12
     assert [u.moves for u in whole] == [u.moves for u in cut] == [4, 4, 4]
-
-
-def test_batches_may_come_stacked() -> None:
-    listed, stacked = seeds(Alternating(2)), seeds(Alternating(2))
-    one, other = Stack(listed), Stack(stacked)
-    for i, move in enumerate(data(listed[0], 4)):
-        moving = [True, i != 2, True]
-        one([own if moves else None for own, moves in zip(move, moving, strict=True)])
-        whole = [Batch(*(torch.stack(part) for part in zip(*own, strict=True))) for own in zip(*move, strict=True)]
-        reports = other(whole, stacked=True, moving=moving)
-        assert (reports[1] is None) == (i == 2)
-    assert max(difference(x, y) for x, y in zip(listed, stacked, strict=True)) == 0.0
-    assert [u.moves for u in stacked] == [4, 3, 4]
 
 
 def test_seeds_at_different_steps_have_numbers_of_their_own() -> None:
@@ -281,8 +271,6 @@ def test_an_update_looks_at_its_flag_every_fifth_move_or_when_asked(how: str) ->
 def test_what_cannot_be_is_refused() -> None:
     with pytest.raises(ValueError, match="check_every = 0"):
         Stack(seeds(Simultaneous()), check_every=0)
-    with pytest.raises(ValueError, match="block = 0"):
-        Stack(seeds(Simultaneous()), block=0)
 
 
 def test_products_are_rewritten_to_the_same_values() -> None:

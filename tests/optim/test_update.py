@@ -16,7 +16,7 @@ from rlgan.optim import (
     Consensus,
     Extragradient,
     Game,
-    Gaussian,
+    GaussianNoise,
     Linear,
     Lookahead,
     Losses,
@@ -42,8 +42,8 @@ from rlgan.optim import (
     rmsprop_nesterov,
     sgd,
 )  # fmt: skip
-from rlgan.optim.player import PlayerState, overwrite
-from rlgan.optim.update import one_graph
+from rlgan.optim.compiled.graph import one_graph
+from rlgan.optim.play.player import PlayerState, overwrite
 
 
 class Batch(NamedTuple):
@@ -82,7 +82,7 @@ def make(
 ) -> Update:
     torch.manual_seed(0)
     critic, actor = network(2, 1, False).to(dtype), network(3, 2, norm).to(dtype)
-    spec = PlayerSpec(None, method, Linear(0.1, 20), Box(0.8), Gaussian(1e-3), EMA(0.1))
+    spec = PlayerSpec(None, method, Linear(0.1, 20), Box(0.8), GaussianNoise(1e-3), EMA(0.1))
     if not noise:
         spec = replace(spec, noise=NoNoise())
     players = [

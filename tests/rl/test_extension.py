@@ -16,8 +16,8 @@ import pytest
 import torch
 from torch import nn
 
-from rlgan.rl.ddpg import DDPG
-from rlgan.rl.td3 import TD3
+from rlgan.rl.agents.ddpg import DDPG
+from rlgan.rl.agents.td3 import TD3
 from rlgan.rl.trainer import Trainer
 from tests.small import TASKS, build, metrics, rlgan
 

@@ -10,11 +10,11 @@ from torch.func import functional_call, jacrev
 
 from rlgan.nets import MLPSpec
 from rlgan.optim import EMA, Alternating, Player, PlayerSpec, Position, Update, sgd
-from rlgan.optim.field import Field
-from rlgan.rl.ddpg import DDPG
+from rlgan.optim.play.field import GradientField
+from rlgan.rl.agents.ddpg import DDPG
+from rlgan.rl.envs.vector_env import Step
 from rlgan.rl.losses import deterministic_policy_loss, td_loss, td_target
-from rlgan.rl.replay import Replay, Transition
-from rlgan.rl.vector_env import Step
+from rlgan.rl.replay.uniform import ReplayStore, Transition
 
 OBS, ACTION, BATCH = 3, 2, 7
 
@@ -44,7 +44,7 @@ def fields() -> list[str]:
 
 
 def gradient(game: Update, kind: str, name: str, batch: Transition) -> Tensor:
-    field: Field = getattr(game, kind)
+    field: GradientField = getattr(game, kind)
     at = Position({n: p.state for n, p in game.players.items()}, None)
     _, grads, _ = field.gradients(at, batch, (name,))
     return grads[name].clone()
@@ -143,7 +143,7 @@ def test_only_termination_masks_the_successor(kind: str) -> None:
 
 def test_a_truncated_transition_is_bootstrapped_and_a_terminated_one_is_not() -> None:
     """From the environment's two flags, through the replay, to the target."""
-    replay = Replay(4, 1, 1, torch.float64)
+    replay = ReplayStore(4, 1, 1, torch.float64)
     ones = np.ones((3, 1), np.float32)
     flags = np.array([[True, False], [False, True], [False, False]])
     replay.add(

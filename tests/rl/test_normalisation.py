@@ -11,12 +11,13 @@ import torch
 from torch import nn
 
 from rlgan.optim import Extragradient, Stack
-from rlgan.rl import evaluation
-from rlgan.rl.envs import Environment
-from rlgan.rl.exploration import Exploration, NoExploration
+from rlgan.rl import episodes
+from rlgan.rl.envs.environment import Environment
+from rlgan.rl.exploration.action_noise import NoExploration
+from rlgan.rl.exploration.explorer import Exploration
+from rlgan.rl.exploration.parameter_noise import ParameterNoise
 from rlgan.rl.normalisation import Normaliser
-from rlgan.rl.parameter_noise import ParameterNoise
-from rlgan.rl.prioritised import Prioritised
+from rlgan.rl.replay.prioritised import PrioritisedReplay
 from rlgan.rl.trainer import Trainer
 from tests.rl.test_trainer import trainer
 from tests.small import differences
@@ -72,7 +73,7 @@ def test_every_observation_that_was_answered_counts_once(mode: Any) -> None:
     assert np.allclose(task.normaliser.variance, seen.var(0), rtol=1e-12)
 
 
-@pytest.mark.parametrize("replay", [None, Prioritised()], ids=["uniform", "prioritised"])
+@pytest.mark.parametrize("replay", [None, PrioritisedReplay()], ids=["uniform", "prioritised"])
 def test_a_minibatch_is_normalised_by_the_statistics_of_now_and_the_replay_left_raw(
     replay: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -90,14 +91,14 @@ def test_a_minibatch_is_normalised_by_the_statistics_of_now_and_the_replay_left_
     assert torch.equal(batch.action, plain.action) and torch.equal(batch.reward, plain.reward)
     assert torch.equal(task.replay.rows, raw)
     # The loss surfaces are measured on the same: here on all rows that there are.
-    monkeypatch.setattr("rlgan.rl.trainer.survey", lambda field, name, batch, held, notes: batch)
+    monkeypatch.setattr("rlgan.optim.two_players.survey", lambda field, name, batch, held, notes: batch)
     surveyed: Any = task.curvature()["critic"]
     assert np.allclose(surveyed.obs.numpy(), by_hand(task, task.replay.split(raw[:60]).obs.double().numpy()), atol=1e-5)
     assert torch.equal(task.replay.rows, raw)
 
 
 def test_the_priorities_are_the_errors_on_normalised_observations() -> None:
-    task = normalised(replay=Prioritised(alpha=1.0, epsilon=1e-6), updates_per_step=1.0)
+    task = normalised(replay=PrioritisedReplay(alpha=1.0, epsilon=1e-6), updates_per_step=1.0)
     go(task, 60)
     sampler: Any = task._samplers[0]
     index = torch.from_numpy(sampler.index)
@@ -168,15 +169,15 @@ def test_evaluation_record_and_judge_see_what_training_sees() -> None:
             raw, reward, terminated, truncated, _ = env.step(2 * action[0].numpy())
             total += float(reward)
             ended = terminated or truncated
-    assert evaluation.evaluate(task.deployed, ENV, 1, seed).mean == pytest.approx(total, rel=1e-5)
-    trace = evaluation.record(task.deployed, task.judge, ENV, seed)
+    assert episodes.evaluate(task.deployed, ENV, 1, seed).mean == pytest.approx(total, rel=1e-5)
+    trace = episodes.record(task.deployed, task.judge, ENV, seed)
     assert trace.reward.sum() == pytest.approx(total, rel=1e-5) and np.allclose(trace.q, promised, rtol=1e-4, atol=1e-5)
-    blind = evaluation.evaluate(task.policy, ENV, 1, seed).mean
+    blind = episodes.evaluate(task.policy, ENV, 1, seed).mean
     assert abs(blind - total) > 1e-3
 
 
 @pytest.mark.parametrize(
-    "given", [{}, {"n_step": 3, "replay": Prioritised(), "game": Extragradient()}], ids=["", "all"]
+    "given", [{}, {"n_step": 3, "replay": PrioritisedReplay(), "game": Extragradient()}], ids=["", "all"]
 )
 def test_a_restored_trainer_goes_on_bit_for_bit(given: dict[str, Any]) -> None:
     first, second = (normalised(ParameterNoise(adapt_every=3), **given) for _ in range(2))

@@ -12,13 +12,14 @@ import torch
 
 from rlgan.nets import MLPSpec
 from rlgan.optim import EMA, Alternating, Game, PlayerSpec, Simultaneous, adam
-from rlgan.rl.ddpg import DDPG
-from rlgan.rl.envs import Environment
-from rlgan.rl.exploration import Exploration, Gaussian, NoExploration, OrnsteinUhlenbeck
-from rlgan.rl.parameter_noise import ParameterNoise, PerturbedActors
+from rlgan.rl.agents.ddpg import DDPG
+from rlgan.rl.envs.environment import Environment
+from rlgan.rl.exploration.action_noise import GaussianActionNoise, NoExploration, OrnsteinUhlenbeckActionNoise
+from rlgan.rl.exploration.explorer import Exploration
+from rlgan.rl.exploration.parameter_noise import ParameterNoise, PerturbedActors
 from rlgan.rl.trainer import Trainer
-from rlgan.runs.settings import Settings
-from rlgan.runs.task import Play
+from rlgan.task.settings import Settings
+from rlgan.task.task import Play
 from tests.rl import scripted
 
 
@@ -47,7 +48,7 @@ def trainer(
         Settings(steps=steps, seed=seed, device="cpu", compile=False, precision=given.pop("precision", "float32")),
         given.pop("agent", DDPG(0.9)),
         env or Environment("Modest-v0"),
-        exploration or Gaussian(),
+        exploration or GaussianActionNoise(),
         spec,
         spec,
         game or Alternating(),
@@ -182,7 +183,9 @@ def test_parameter_noise_adapts_every_so_many_updates() -> None:
 
 
 @pytest.mark.parametrize(
-    "exploration", [Gaussian(0.2), OrnsteinUhlenbeck(), ParameterNoise()], ids=lambda e: type(e).__name__
+    "exploration",
+    [GaussianActionNoise(0.2), OrnsteinUhlenbeckActionNoise(), ParameterNoise()],
+    ids=lambda e: type(e).__name__,
 )
 def test_evaluation_and_pictures_do_not_disturb_training(exploration: Exploration) -> None:
     env = Environment("Pendulum-v1", num_envs=2)
@@ -240,7 +243,7 @@ def test_return_train_is_the_mean_of_the_last_ten_episodes() -> None:
 
 @pytest.mark.parametrize("game", [Simultaneous(), Alternating(2)], ids=str)
 @pytest.mark.parametrize(
-    "exploration", [NoExploration(), OrnsteinUhlenbeck(), ParameterNoise()], ids=lambda e: type(e).__name__
+    "exploration", [NoExploration(), OrnsteinUhlenbeckActionNoise(), ParameterNoise()], ids=lambda e: type(e).__name__
 )
 def test_a_restored_trainer_goes_on_bit_for_bit(exploration: Exploration, game: Game) -> None:
     env = Environment("Modest-v0", num_envs=2)

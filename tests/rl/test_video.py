@@ -16,14 +16,14 @@ import torch
 from gymnasium import spaces
 from torch import nn
 
-from rlgan.rl.envs import Environment
-from rlgan.rl.evaluation import evaluate
+from rlgan.rl.envs.environment import Environment
+from rlgan.rl.episodes import evaluate
 from rlgan.rl.video import film
-from rlgan.runs import evaluation as measuring
-from rlgan.runs.errors import ConfigError
-from rlgan.runs.evaluation import evaluate_run
-from rlgan.runs.task import Video
-from rlgan.runs.video import check_installed, show, write
+from rlgan.runs import evaluate as measuring
+from rlgan.runs.evaluate import evaluate_run
+from rlgan.runs.record.video import check_installed, show, write
+from rlgan.task.errors import ConfigError
+from rlgan.task.task import Video
 from tests.small import TASKS, rlgan, train
 
 LENGTH = 6

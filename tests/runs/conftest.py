@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 
-from rlgan.cli import main
+from rlgan.runs.cli import main
 
 OUTSIDE = Path(__file__).parent / "outside"
 

@@ -184,7 +184,7 @@ def test_a_bug_in_a_task_shows_its_traceback_and_fails_the_run(rlgan: Command, o
 
 def test_two_processes_cannot_share_a_directory(outside: Path) -> None:
     script = (
-        "import sys; from pathlib import Path; from rlgan.runs.directory import RunDirectory\n"
+        "import sys; from pathlib import Path; from rlgan.runs.record.directory import RunDirectory\n"
         "run = RunDirectory.open(Path('shared')); print('held', flush=True); sys.stdin.read()"
     )
     holder = subprocess.Popen([sys.executable, "-c", script], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)

@@ -7,28 +7,8 @@ replacement, which makes the empirical distribution the one that is learnt; ther
 Samples are drawn in float32 whatever the precision of a run (cast them), so that runs of either precision see the same.
 """
 
-from rlgan.gan.data.base import Data, Finite
+from rlgan.gan.data.base import Data, FiniteData
 from rlgan.gan.data.digits import Digits
 from rlgan.gan.data.images import ArrayFile, Folder, HuggingFace, Images
 from rlgan.gan.data.pairs import Atoms, Cones, Gaussians, Pair
 from rlgan.gan.data.plane import Dirac, Grid, Mixture, Ring, SwissRoll, TwoMoons
-
-__all__ = [
-    "ArrayFile",
-    "Atoms",
-    "Cones",
-    "Data",
-    "Digits",
-    "Dirac",
-    "Finite",
-    "Folder",
-    "Gaussians",
-    "Grid",
-    "HuggingFace",
-    "Images",
-    "Mixture",
-    "Pair",
-    "Ring",
-    "SwissRoll",
-    "TwoMoons",
-]

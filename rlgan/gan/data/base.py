@@ -94,7 +94,7 @@ def check_held_out(held_out: float) -> None:
         raise ValueError(f"held_out = {held_out}: must be a share of the data set, 0 <= held_out < 1, for example 0.2")
 
 
-class Finite(Data):
+class FiniteData(Data):
     """A data set: drawn from WITH replacement, less the share `held_out`, which is only ever measured against.
 
     The split is fixed by the number of samples alone, whatever the run's seed.

@@ -8,14 +8,14 @@ import torch
 from sklearn.datasets import load_digits
 from torch import Tensor
 
-from rlgan.gan.data.base import Finite, OnDevice, check_held_out
+from rlgan.gan.data.base import FiniteData, OnDevice, check_held_out
 from rlgan.gan.metrics.features import DigitsClassifier
 from rlgan.gan.metrics.modes import DigitsJudge
 
 
 @final
 @dataclass(frozen=True)
-class Digits(Finite):
+class Digits(FiniteData):
     """scikit-learn's 1,797 scans of hand-written digits, 8 x 8, grey levels 0 ... 16 scaled to [-1, 1].
 
     Real data that need no network: they are inside the scikit-learn package (UCI, Alpaydin & Kaynak 1998). In memory.

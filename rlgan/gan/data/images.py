@@ -18,7 +18,7 @@ from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
 from rlgan.gan.data import sources
-from rlgan.gan.data.base import Finite, OnDevice, check_held_out
+from rlgan.gan.data.base import FiniteData, OnDevice, check_held_out
 from rlgan.gan.metrics.features import Extractor, Inception, Pixels
 
 Features = Literal["pixels", "inception"]
@@ -105,7 +105,7 @@ def _as_it_is(batch: tuple[Tensor, Tensor]) -> tuple[Tensor, Tensor]:
 
 
 @dataclass(frozen=True)
-class Images(Finite):
+class Images(FiniteData):
     """Images of one shape, (C, H, W) in [-1, 1].
 
     Args:

@@ -17,31 +17,3 @@ from rlgan.gan.metrics.slope import (
     probe_points,
 )
 from rlgan.gan.metrics.transport import PRIMAL_LIMIT, wasserstein, wasserstein_primal, wasserstein_sliced
-
-__all__ = [
-    "COVERAGE_SAMPLES",
-    "PRIMAL_LIMIT",
-    "ClassCoverage",
-    "Copying",
-    "DigitsClassifier",
-    "DigitsJudge",
-    "Extractor",
-    "Inception",
-    "KnowsItsBound",
-    "Manifolds",
-    "Memorisation",
-    "ModeCoverage",
-    "Pixels",
-    "convolution_bound",
-    "critic_lipschitz",
-    "dual_scalars",
-    "frechet_distance",
-    "lipschitz_bound",
-    "manifolds",
-    "membership_auc",
-    "mode_coverage",
-    "probe_points",
-    "wasserstein",
-    "wasserstein_primal",
-    "wasserstein_sliced",
-]

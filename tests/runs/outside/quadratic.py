@@ -11,10 +11,10 @@ from typing import Any, ClassVar, Literal
 import numpy as np
 import torch
 
-from rlgan.runs.errors import Diverged
-from rlgan.runs.seeding import Generators
-from rlgan.runs.settings import Settings
-from rlgan.runs.task import Picture, Task
+from rlgan.task.errors import Diverged
+from rlgan.task.seeding import Generators
+from rlgan.task.settings import Settings
+from rlgan.task.task import Picture, Task
 
 
 @dataclass(frozen=True)

@@ -1,0 +1,1 @@
+"""A move as one compiled graph."""

@@ -1,0 +1,143 @@
+"""An update as one compiled graph: when that pays, how it is compiled, and where compiled graphs are kept."""
+
+from __future__ import annotations
+
+import logging
+import os
+import shutil
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any, Literal, TypeVar
+
+import torch
+from torch import Tensor
+
+from rlgan.optim.compiled.direct import Direct
+from rlgan.optim.step.method import Method
+
+T = TypeVar("T")
+
+COMPILE_SECONDS = 50.0
+"""A cold compilation of a DDPG update, rounded up from 44 and 46 s on a busy AVX2 CPU (15 s from a warm cache)."""
+
+SAVED = ((0, 500e-6), (130_000, 1_200e-6))
+"""Parameters of all players together -> seconds that a compiled step of a player is quicker than an eager one.
+
+Rounded down from 0.8 ms (DDPG with 2x64, batch 64) and 1.3 ms (2x256, batch 256) of CPU time, one thread of a busy AVX2
+CPU; `python scripts/benchmark.py update --clock cpu` measures both ways (a move is two steps). On CUDA: not measured.
+"""
+
+GUARDS = ("TENSOR_MATCH", "DUPLICATE_INPUT")
+"""What torch.compile looks at before it runs a graph again."""
+
+
+def resolve_compile(
+    requested: bool | Literal["auto"],
+    planned_steps: int,
+    device: torch.device,
+    methods: Sequence[Method] = (),
+    parameters: int = 0,
+    seeds: int = 1,
+) -> tuple[bool, str]:
+    """Whether to compile, and why in one line, with the figures.
+
+    ``auto`` decides from a table (`SAVED`) of measured times and never by the clock, nor by what a cache holds:
+    compiled and eager differ in the last bits, and the same settings are to give the same bits twice.
+
+    Args:
+        requested: what the user asked for.
+        planned_steps: steps that all players of a seed together will take in the run.
+        methods: the players'; one that cannot be compiled has the update run eagerly.
+        parameters: of all players of a seed together; 0 is the smallest network of the table.
+        seeds: how many are moved together.
+
+    Raises:
+        ValueError: if compilation is demanded on a CPU without a C++ compiler.
+    """
+    compiler = device.type != "cpu" or any(shutil.which(c) for c in (os.environ.get("CXX", "c++"), "g++", "clang++"))
+    if requested is True and not compiler:
+        raise ValueError("compile = true: no C++ compiler found; install g++, or use compile=auto to run eagerly")
+    if requested != "auto":
+        return requested, "as configured"
+    eager = [method for method in methods if not method.stackable]
+    if eager:
+        return False, f"{eager[0]} cannot be compiled"
+    if not compiler:
+        return False, "no C++ compiler found, so the update runs eagerly"
+    each = next(seconds for size, seconds in reversed(SAVED) if parameters >= size)
+    saved = planned_steps * seeds * each
+    verdict = "pay" if saved > COMPILE_SECONDS else "do not pay"
+    return saved > COMPILE_SECONDS, (
+        f"{planned_steps * seeds} planned steps {verdict} for a compilation: {saved:.0f} s quicker at {each * 1e3:.2g} "
+        f"ms a step as once measured on a CPU, against {COMPILE_SECONDS:.0f} s"
+    )
+
+
+def keep_graphs() -> None:
+    """Have compiled graphs kept in the user's cache directory, unless TORCHINDUCTOR_CACHE_DIR says where.
+
+    torch's own default lies in the directory for temporary files, which is emptied when the machine starts.
+    """
+    if "TORCHINDUCTOR_CACHE_DIR" in os.environ:
+        return
+    base = os.environ.get("XDG_CACHE_HOME")
+    try:
+        path = (Path(base) if base else Path.home() / ".cache") / "rlgan" / "inductor"
+        path.mkdir(mode=0o700, parents=True, exist_ok=True)
+    except (OSError, RuntimeError):  # no home, or one that cannot be written
+        return
+    if os.access(path, os.W_OK):
+        os.environ["TORCHINDUCTOR_CACHE_DIR"] = str(path)
+
+
+def one_graph(function: Callable[..., T], device: torch.device) -> Callable[..., T]:
+    """One graph for one update; calls check the shapes of its tensors, whether one is given twice, and nothing else.
+
+    The players, losses and game of an update never change, so guards on them (100 us and more a call, a seventh of a
+    small update) are dropped. Dynamo keeps graphs by code object: each update gets a code object of its own, so that
+    one never runs the graph of another.
+    """
+
+    def run(*args: Any) -> T:
+        return function(*args)
+
+    keep_graphs()
+    logging.getLogger("torch._inductor.ir").addFilter(_worth_saying)
+    run.__code__ = run.__code__.replace()
+    options: dict[str, Any] = {"guard_filter_fn": lambda guards: [g.guard_type in GUARDS for g in guards]}
+    if device.type == "cpu":
+        options["cpp_wrapper"] = True  # calls the kernels from C++, a fifth faster at 2x64
+        from rlgan.optim.compiled.products import Products  # loads the compiler, for seconds
+
+        options["post_grad_custom_post_pass"] = Products()
+    elif cuda_graphs(device):
+        options["triton.cudagraphs"] = True
+    compiled: Callable[..., T] = torch.compile(run, fullgraph=True, dynamic=False, options=options)
+    return Direct(compiled) if device.type == "cpu" else compiled
+
+
+def _worth_saying(record: logging.LogRecord) -> bool:
+    """Not that one kernel of many (a solve, a random draw) is called by a slower way."""
+    return "missing a c-shim" not in record.getMessage()
+
+
+def cuda_graphs(device: torch.device) -> bool:
+    """Whether a compiled update is recorded as one CUDA graph: on CUDA, unless RLGAN_CUDA_GRAPHS=0."""
+    return device.type == "cuda" and os.environ.get("RLGAN_CUDA_GRAPHS", "1") != "0"
+
+
+def fixed_in_memory(state: Any) -> None:
+    """Tell CUDA graphs that the tensors of a tree stay where they are, and may be written: they are not copied."""
+    if isinstance(state, Tensor):
+        torch._dynamo.mark_static_address(state, guard=False)
+    else:
+        for value in state.values():
+            fixed_in_memory(value)
+
+
+def on_device(numbers: list[float] | list[list[float]], device: torch.device) -> Tensor:
+    """Numbers as a float64 tensor on the device, without waiting for it."""
+    if device.type != "cuda":
+        return torch.tensor(numbers, dtype=torch.float64, device=device)
+    # From pinned memory the copy is queued; torch keeps that memory until it has been made.
+    return torch.tensor(numbers, dtype=torch.float64, pin_memory=True).to(device, non_blocking=True)

@@ -1,0 +1,182 @@
+"""The field of gradients on modules: autograd, steps in place."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from rlgan.optim.errors import NonFinite
+from rlgan.optim.play.field import GradientField, Gradients, Linearised, Loss, Losses, Net, Nets, Position
+from rlgan.optim.play.player import Player, PlayerState, Snapshot
+from rlgan.optim.step.types import Report, Scalars
+
+
+class ModuleNet(Net):
+    """A module as it stands; gradients by autograd."""
+
+    def __init__(self, module: nn.Module) -> None:
+        self._call = module.__call__
+
+    def __call__(self, *inputs: Tensor) -> Tensor:
+        output: Tensor = self._call(*inputs)
+        return output
+
+    def input_gradient(self, x: Tensor, *rest: Tensor) -> Tensor:
+        x = x.detach().requires_grad_(True)
+        (gradient,) = torch.autograd.grad(self._call(x, *rest).sum(), x, create_graph=torch.is_grad_enabled())
+        return gradient
+
+
+class EagerField(GradientField):
+    """Modules, autograd, steps in place."""
+
+    def __init__(self, players: Sequence[Player], losses: Losses) -> None:
+        super().__init__(players, losses)
+        self._nets: dict[tuple[str, ...], Nets] = {}
+        self._one: Tensor | None = None  # what a backward pass starts from, kept: a new one costs 1 % of an update
+
+    def nets(self, training: tuple[str, ...]) -> Nets:
+        """The networks as a loss sees them when the players `training` take gradients."""
+        if training not in self._nets:
+            own = {n: ModuleNet(p.module if n in training else p.vector.frozen) for n, p in self.players.items()}
+            average = {n: ModuleNet(p.average) for n, p in self.players.items()}
+            self._nets[training] = self._nets_type(**own, average=self._average_type(**average))
+        return self._nets[training]
+
+    def forget(self) -> None:
+        """Bind the networks anew; their parameters are no longer the tensors that they were."""
+        self._nets.clear()
+
+    def state(self, at: Position, name: str) -> PlayerState:
+        return self.players[name].state
+
+    def save(self, at: Position) -> dict[str, Snapshot]:
+        return {name: player.snapshot() for name, player in self.players.items()}
+
+    def restore(self, at: Position, saved: dict[str, Snapshot]) -> Position:
+        for name, taken in saved.items():
+            self.players[name].put_back(taken)
+        return at
+
+    def place(self, at: Position, name: str, theta: Tensor, s: Scalars) -> Position:
+        state = self.players[name].state
+        for key, value in self.players[name].replaced(state["average"], theta - state["theta"], s).items():
+            state["average"][key].copy_(value)
+        state["theta"].copy_(theta)
+        return at
+
+    def remember(self, at: Position, name: str, **slots: Tensor) -> Position:
+        for key, value in slots.items():
+            # A copy: `value` may be the gradient vector that the next backward pass writes to.
+            self.players[name].state["game"][key].copy_(value)
+        return at
+
+    def _elsewhere(self, at: Position, thetas: Mapping[str, Tensor], do: Callable[[Position], Gradients]) -> Gradients:
+        own = {name: self.players[name].state["theta"] for name in thetas}
+        held = {name: theta.clone() for name, theta in own.items()}
+        for name, theta in thetas.items():
+            own[name].copy_(theta)
+        try:
+            return do(at)
+        finally:
+            for name, theta in held.items():
+                own[name].copy_(theta)
+
+    def linearise(self, at: Position, batch: Any) -> tuple[Position, Linearised, Report]:
+        nets = self.nets(self.names)
+        losses, report = {}, {}
+        joint = self.losses.joint
+        for label, loss in {self.joint_label: joint}.items() if joint is not None else self.losses.of.items():
+            value, metrics = loss(nets, batch)
+            number = value.item()
+            if not math.isfinite(number):
+                raise NonFinite(f"the loss of {label} is {number}")
+            losses[label] = value
+            report.update({f"{label}/loss": number, **{k: v.detach() for k, v in metrics.items()}})
+        parameters = {name: self.players[name].vector.parameters for name in self.names}
+        everything = tuple(p for own in parameters.values() for p in own)
+
+        def ravel(values: Sequence[Tensor | None], of: Sequence[Tensor]) -> Tensor:
+            pieces = [torch.zeros_like(p) if v is None else v for v, p in zip(values, of, strict=True)]
+            return torch.cat([piece.reshape(-1) for piece in pieces])
+
+        v = {}
+        for name, own in parameters.items():
+            loss_of = losses[self.joint_label] if joint is not None else losses[name]
+            g = ravel(torch.autograd.grad(loss_of, own, create_graph=True, allow_unused=True), own)
+            v[name] = -g if joint is not None and self.losses.signs[name] != 1 else g
+        whole = torch.cat(list(v.values()))
+        sizes = [g.numel() for g in v.values()]
+
+        def split(flat: Tensor) -> dict[str, Tensor]:
+            return dict(zip(v, flat.detach().split(sizes), strict=True))
+
+        def back(w: Tensor, create_graph: bool = False) -> Tensor:
+            """J^T w."""
+            if not whole.requires_grad:  # no loss depends on a product of parameters
+                return torch.zeros_like(whole) * w
+            pulled = torch.autograd.grad(
+                whole, everything, w, retain_graph=True, create_graph=create_graph, allow_unused=True
+            )
+            return ravel(pulled, everything)
+
+        def transposed(w: Mapping[str, Tensor]) -> dict[str, Tensor]:
+            return split(back(torch.cat([w[name] for name in v])))
+
+        def forward(w: Mapping[str, Tensor]) -> dict[str, Tensor]:
+            # The pull-back u -> J^T u is linear; its own pull-back is w -> J w.
+            u = torch.zeros_like(whole, requires_grad=True)
+            pulled = back(u, create_graph=True)
+            return split(torch.autograd.grad(pulled, u, torch.cat([w[name] for name in v]))[0])
+
+        return at, Linearised({name: g.detach() for name, g in v.items()}, transposed, forward), report
+
+    def _gradient(
+        self, at: Position, batch: Any, names: tuple[str, ...], loss: Loss, label: str
+    ) -> tuple[Position, dict[str, Tensor], Report]:
+        value, metrics = loss(self.nets(names), batch)
+        number = value.item()
+        if not math.isfinite(number):
+            raise NonFinite(f"the loss of {label} is {number}")
+        vectors = [self.players[n].vector for n in names]
+        if len(vectors) == 1:
+            parameters = vectors[0].parameters
+        else:
+            parameters = tuple(p for v in vectors for p in v.parameters)
+        if self._one is None or self._one.dtype != value.dtype:
+            self._one = torch.ones_like(value, requires_grad=False)
+        # What torch.autograd.grad calls when it has looked at its arguments, which takes longer than a small layer.
+        pieces = torch.autograd.Variable._execution_engine.run_backward(
+            (value,), (self._one,), False, False, parameters, allow_unreachable=True, accumulate_grad=False
+        )
+        if any(piece is None for piece in pieces):  # a parameter that this loss does not use
+            used = zip(pieces, parameters, strict=True)
+            pieces = tuple(torch.zeros_like(p) if piece is None else piece for piece, p in used)
+        grads, start = {}, 0
+        for name, vector in zip(names, vectors, strict=True):
+            mine = pieces[start : start + len(vector.parameters)]
+            start += len(mine)
+            torch._foreach_copy_(vector.gradients, mine)
+            grads[name] = vector.grad
+        return at, grads, {f"{label}/loss": number, **{k: v.detach() for k, v in metrics.items()}}
+
+    def step(
+        self,
+        at: Position,
+        grads: Mapping[str, Tensor],
+        scalars: Mapping[str, Scalars],
+        draws: Mapping[str, Tensor | None],
+    ) -> tuple[Position, Report]:
+        norms: Report = {}
+        for name, g in grads.items():
+            square = torch.dot(g, g).item()
+            if not math.isfinite(square):
+                raise NonFinite(f"the gradient of {name} has norm {math.sqrt(square)}")
+            norms[f"{name}/grad_norm"] = math.sqrt(square)
+        for name, g in grads.items():
+            self.players[name].step_in_place(g, scalars[name], draws[name])
+        return at, norms

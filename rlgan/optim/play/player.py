@@ -1,0 +1,381 @@
+"""A player: one network's vector and everything that moves it."""
+
+from __future__ import annotations
+
+import functools
+from dataclasses import dataclass, field
+from typing import Any, NamedTuple, TypedDict
+
+import torch
+from torch import Tensor, nn
+
+from rlgan.optim.step.averaging import Average, Kept, NoAverage
+from rlgan.optim.step.method import Method
+from rlgan.optim.step.noise import Noise, NoNoise
+from rlgan.optim.step.projection import NoProjection, Projection
+from rlgan.optim.step.schedule import Constant, Factor, Schedule, unscheduled
+from rlgan.optim.step.types import Scalars, Slots
+from rlgan.optim.step.vector import Vector, share_buffers
+
+
+class PlayerState(TypedDict):
+    """Everything of a player that changes: vectors (d,), and buffers by name. A plain tree of tensors."""
+
+    theta: Tensor
+    buffers: Slots
+    slots: Slots
+    average: Slots
+    average_buffers: Slots
+    game: Slots
+    """What the order of play keeps of this player: a past gradient, slow weights."""
+
+
+@dataclass(frozen=True)
+class PlayerSpec:
+    """How one player is configured: the sections under ``critic:``, ``generator:`` or ``actor:``.
+
+    Args:
+        network: what builds the module (see rlgan.nets).
+        optimizer: the method.
+        schedule: factor of the learning rate.
+        projection: the convex set that the player stays in.
+        noise: what a step adds, where the method does not bring a noise of its own.
+        averaging: the average that is kept (target network, EMA generator).
+        momentum_schedule, noise_schedule, projection_schedule: factors of the momentum's coefficient (rho, beta1), of
+            sigma and of the size of K.
+
+    Raises:
+        ValueError: if there is noise in the method and in `noise`, or the set has no projection in the method's metric.
+    """
+
+    network: Any
+    optimizer: Method
+    schedule: Schedule = field(default_factory=Constant)
+    projection: Projection = field(default_factory=NoProjection)
+    noise: Noise = field(default_factory=NoNoise)
+    averaging: Average = field(default_factory=NoAverage)
+    momentum_schedule: Schedule = field(default_factory=Constant)
+    noise_schedule: Schedule = field(default_factory=Constant)
+    projection_schedule: Schedule = field(default_factory=Constant)
+
+    def __post_init__(self) -> None:
+        if self.noise.active and self.optimizer.noise.active:
+            raise ValueError(
+                f"noise = {self.noise}: the method has noise of its own, {self.optimizer.noise}; use noise=none"
+            )
+        kind = self.optimizer.kind
+        if kind not in self.projection.metrics:
+            raise ValueError(
+                f"projection = {self.projection}: has no closed form in the {kind} metric of this optimizer; set "
+                "optimizer.project_in=euclidean, or use a method with a scalar metric (sgd, heavy_ball, adagrad_norm)"
+            )
+
+    @property
+    def xi(self) -> Noise:
+        """The noise of a step: the player's or the method's own."""
+        return self.noise if self.noise.active else self.optimizer.noise
+
+
+class Snapshot(NamedTuple):
+    """What a step writes to."""
+
+    theta: Tensor
+    parts: dict[str, Slots]
+    engine: dict[str, Any]
+
+
+class Player:
+    """A network's vector, its method, schedule, noise, projection and average, and the state of all of them.
+
+        theta+     = P_K^H( theta + displacement(g) + sigma xi )
+        theta_bar+ = theta_bar + w (theta+ - theta_bar)
+
+    Args:
+        name: how losses and metrics call it ("critic", "generator", "actor").
+        module: the network; ravelled here, its parameters become views of ``theta``.
+        spec: method and the other slots.
+        horizon: the steps this player is planned to take, for schedules and averages that depend on it.
+        generator: where noise is drawn, saved by whoever made it; needed only with noise.
+
+    Raises:
+        ValueError: if there is noise and no generator, a schedule of what the player does not have, or one that leads
+            out of a number's range.
+
+    Attributes:
+        average: the averaged network in evaluation mode, its parameters without gradient; the player's own parameters
+            where no average is kept.
+        averages: all averaged networks by name, `average` first (more than one with `Several`).
+    """
+
+    average: nn.Module
+    averages: dict[str, nn.Module]
+
+    def __init__(
+        self,
+        name: str,
+        module: nn.Module,
+        spec: PlayerSpec,
+        horizon: int = 0,
+        generator: torch.Generator | None = None,
+    ) -> None:
+        if spec.xi.active and generator is None:
+            raise ValueError(f"noise = {spec.xi}: player {name} has noise and needs a generator to draw it from")
+        self.name = name
+        self.spec = spec
+        self.horizon = horizon
+        self.generator = generator
+        self.steps = 0
+        self.vector = Vector(module)
+        self.projection = spec.projection.fit(self.vector.shapes)
+        # By itself where nothing is scheduled: what is constant need not be computed anew.
+        constant = isinstance(spec.momentum_schedule, Constant)
+        self.momentum: Factor = unscheduled if constant else functools.partial(spec.momentum_schedule, horizon=horizon)
+        theta = self.vector.theta
+        # From the first move on no other player sees a point outside of K.
+        theta.copy_(self.projection(theta, self.projection.scalars(spec.projection_schedule(0, horizon))))
+        self._check_schedules()
+        try:
+            slots = spec.optimizer.init(theta)
+        except ValueError as error:
+            raise ValueError(f"{name}.optimizer.{error}") from None
+        self.state: PlayerState = {
+            "theta": theta,
+            "buffers": self.vector.buffers(),
+            "slots": slots,
+            "average": {},
+            "average_buffers": {},
+            "game": {},
+        }
+        self.noise_state = spec.xi.init(theta)
+        self.kept = Kept.of(spec.averaging)
+        for kept in self.kept.values():
+            self.state["average"][kept.slot] = theta.clone()
+            for name, b in self.vector.buffers().items():
+                self.state["average_buffers"][kept.prefix + name] = b.clone()
+        self._bind()
+
+    def _check_schedules(self) -> None:
+        """Refuse a schedule of nothing, and one that leads a momentum to 1 or K to a point (at a thousand steps)."""
+        spec = self.spec
+        for what, there in (
+            ("momentum", spec.optimizer.has_momentum),
+            ("noise", spec.xi.active),
+            ("projection", self.projection.active),
+        ):
+            schedule = getattr(spec, f"{what}_schedule")
+            if not there and not isinstance(schedule, Constant):
+                raise ValueError(
+                    f"{self.name}.{what}_schedule = {schedule}: this player has no {what} to schedule; use "
+                    f"schedule@{self.name}.{what}_schedule=constant"
+                )
+        for i in range(0, self.horizon + 1, max(self.horizon // 1000, 1)):
+            numbers = spec.optimizer.scalars(i + 1, 1.0, self.momentum)
+            for key in ("rho", "beta"):
+                if key in numbers and not -1 <= numbers[key] < 1:
+                    raise ValueError(
+                        f"{self.name}.momentum_schedule = {spec.momentum_schedule}: leads {key} to {numbers[key]:.3g} "
+                        f"at step {i}, and it lies below 1; use a schedule of factors that keeps it there"
+                    )
+            if self.projection.active and not spec.projection_schedule(i, self.horizon) > 0:
+                raise ValueError(
+                    f"{self.name}.projection_schedule = {spec.projection_schedule}: shrinks the set to a point by step "
+                    f"{i}; end it above 0, for example {self.name}.projection_schedule.end=0.1"
+                )
+
+    def _bind(self) -> None:
+        """Make what works on the state's own tensors."""
+        self.averages = {}
+        for name in self.spec.averaging.parts:
+            kept = self.kept.get(name)
+            theta_bar = self.vector.theta if kept is None else self.state["average"][kept.slot]
+            self.averages[name] = self.vector.bound_to(theta_bar).eval()
+            if kept is not None:
+                seen = self.state["average_buffers"]
+                share_buffers(self.averages[name], {b: seen[kept.prefix + b] for b in self.vector.buffers()})
+        self.average = next(iter(self.averages.values()))
+        self._engine = self.spec.optimizer.engine(self.vector, self.state["slots"], self.momentum)
+
+    def rehome(self, state: PlayerState) -> None:
+        """Move into memory given from outside: `state` has the shapes of the player's own, and takes its values.
+
+        The module stays the same object; its parameters and buffers, and the averaged module, are made anew.
+        """
+        overwrite(state, self.state)
+        share_buffers(self.vector.module, state["buffers"])
+        self.vector.rehome(state["theta"])
+        self.state = {**state, "theta": self.vector.theta}
+        self._bind()
+
+    @property
+    def module(self) -> nn.Module:
+        """The network itself; its parameters are views of ``theta``."""
+        return self.vector.module
+
+    def scalars(self, t: int) -> dict[str, float]:
+        """The numbers that step `t` (1, 2, ...) needs, in Python doubles."""
+        spec, i, horizon = self.spec, t - 1, self.horizon
+        s = spec.optimizer.scalars(t, spec.schedule(i, horizon), self.momentum)
+        if self.projection.active:
+            s.update(self.projection.scalars(spec.projection_schedule(i, horizon)))
+        if spec.xi.active:
+            s["sigma"] = spec.xi.scale(s["lr"], spec.noise_schedule(i, horizon))
+        for kept in self.kept.values():
+            s[kept.number] = kept.average.weight(t, horizon)
+        return s
+
+    def draw(self) -> Tensor | None:
+        """The noise of the next step, or None."""
+        if self.generator is None or not self.spec.xi.active:
+            return None
+        return self.spec.xi.draw(self.vector.theta, self.generator, self.noise_state)
+
+    def point(self, state: PlayerState, s: Scalars) -> Tensor:
+        """Where the gradient for the next step is taken (d,)."""
+        return self.spec.optimizer.point(state["theta"], state["slots"], s)
+
+    def step(self, state: PlayerState, g: Tensor, s: Scalars, xi: Tensor | None) -> PlayerState:
+        """The state after one step with gradient `g` (d,): pure, nothing is written."""
+        drift = None if xi is None else xi * s["sigma"]
+
+        def project(x: Tensor, slots: Slots) -> Tensor:
+            h = self.spec.optimizer.projection_metric(slots, s) if self.projection.uses_metric else None
+            return self.projection(x, s, h)
+
+        theta, slots = self.spec.optimizer.step(state["theta"], g, state["slots"], s, drift, project)
+        average: Slots = {}
+        buffers: Slots = {}
+        for kept in self.kept.values():
+            weight, seen = s[kept.number], state["average_buffers"]
+            average[kept.slot] = _toward(state["average"][kept.slot], theta, weight)
+            for name, value in state["buffers"].items():
+                buffers[kept.prefix + name] = _copied(seen[kept.prefix + name], value, weight)
+        return {
+            "theta": theta,
+            "buffers": state["buffers"],
+            "slots": slots,
+            "average": average,
+            "average_buffers": buffers,
+            "game": state["game"],
+        }
+
+    def step_in_place(self, g: Tensor, s: Scalars, xi: Tensor | None) -> None:
+        """`step` written into the player's own tensors; by the method's engine where it has one."""
+        if self._engine is None:
+            overwrite(self.state, self.step(self.state, g, s, xi))
+            return
+        theta = self.state["theta"]
+        self._engine(g, s)
+        if xi is not None:
+            theta.add_(xi * s["sigma"])
+        if self.projection.active:
+            h = self.metric_diagonal(s) if self.projection.uses_metric else None
+            theta.copy_(self.projection(theta, s, h))
+        for kept in self.kept.values():
+            weight, seen = s[kept.number], self.state["average_buffers"]
+            self.state["average"][kept.slot].lerp_(theta, weight)
+            for name, value in self.state["buffers"].items():
+                old = seen[kept.prefix + name]
+                old.copy_(_copied(old, value, weight))
+
+    def replaced(self, average: Slots, change: Tensor, s: Scalars) -> Slots:
+        """The averages as they were, had the last point been `change` (d,) from where it was; `s`: of the last step."""
+        return {kept.slot: average[kept.slot] + change * s[kept.number] for kept in self.kept.values()}
+
+    def metric_diagonal(self, s: Scalars | None = None) -> Tensor | None:
+        """H of the last step that a projection sees: a scalar () or the diagonal (d,); None for I.
+
+        `s`: the numbers of that step, if the caller has them.
+        """
+        numbers = self.scalars(max(self.steps, 1)) if s is None else s
+        return self.spec.optimizer.projection_metric(self.state["slots"], numbers)
+
+    def snapshot(self) -> Snapshot:
+        """Copies of all that a step writes to, for `put_back`."""
+        parts = {part: {k: v.clone() for k, v in self.state[part].items()} for part in _STEPPED}  # type: ignore[literal-required]
+        engine = {} if self._engine is None else self._engine.state_dict()
+        return Snapshot(self.state["theta"].clone(), parts, engine)
+
+    def put_back(self, taken: Snapshot) -> None:
+        """Undo the steps taken since `snapshot`; buffers (batch-norm statistics) keep what they have seen."""
+        self.state["theta"].copy_(taken.theta)
+        for part, values in taken.parts.items():
+            for key, value in values.items():
+                self.state[part][key].copy_(value)  # type: ignore[literal-required]
+        if self._engine is not None:
+            self._engine.load_state_dict(taken.engine)
+
+    def state_dict(self) -> dict[str, Any]:
+        """Copies of all tensors, and the step count; a plain tree. The noise's generator is its owner's to save."""
+        return {
+            "steps": self.steps,
+            "theta": self.state["theta"].clone(),
+            "noise": {k: v.clone() for k, v in self.noise_state.items()},
+            "engine": {} if self._engine is None else self._engine.state_dict(),
+            **{part: {k: v.clone() for k, v in self.state[part].items()} for part in _PARTS},  # type: ignore[literal-required]
+        }
+
+    def load_state_dict(self, saved: dict[str, Any]) -> None:
+        """Write a saved state into the player's own tensors.
+
+        Raises:
+            ValueError: if the saved vectors do not fit this player.
+        """
+        for part in (*_PARTS, "noise"):
+            mine = self.noise_state if part == "noise" else self.state[part]  # type: ignore[literal-required]
+            theirs = saved.get(part, {})  # what a run of an earlier version did not have yet
+            if set(mine) != set(theirs):
+                raise ValueError(
+                    f"{self.name} = saved with {part} {sorted(theirs)}, configured with {sorted(mine)}: "
+                    "resume with the configuration of the run"
+                )
+            for key, value in theirs.items():
+                _fit(self.name, mine[key], value)
+        _fit(self.name, self.state["theta"], saved["theta"])
+        engine = saved.get("engine", {})
+        if self._engine is not None:
+            self._engine.load_state_dict(engine)
+        elif engine:
+            raise ValueError(
+                f"{self.name}.optimizer = saved with the state of a torch.optim class, configured with "
+                f"{self.spec.optimizer}: resume with the configuration of the run"
+            )
+        self.steps = int(saved["steps"])
+
+
+_PARTS = ("buffers", "slots", "average", "average_buffers", "game")
+_STEPPED = ("slots", "average", "average_buffers")
+
+
+def _toward(theta_bar: Tensor, theta: Tensor, weight: float | Tensor) -> Tensor:
+    """theta_bar + weight (theta - theta_bar), exactly theta at weight 1."""
+    return torch.lerp(theta_bar, theta, weight.to(theta.dtype) if isinstance(weight, Tensor) else weight)
+
+
+def _copied(old: Tensor, new: Tensor, weight: float | Tensor) -> Tensor:
+    """Buffers are not averaged (a count of batches has no mean): copied whenever the average moves."""
+    if isinstance(weight, Tensor):
+        return torch.where(weight > 0, new, old)
+    return new if weight > 0 else old
+
+
+def _fit(name: str, mine: Tensor, saved: Tensor) -> None:
+    if mine.shape != saved.shape:
+        raise ValueError(
+            f"{name} = vector of shape {tuple(saved.shape)}: this network needs {tuple(mine.shape)}; "
+            "resume with the network of the run"
+        )
+    mine.copy_(saved)
+
+
+def overwrite(old: PlayerState, new: PlayerState) -> None:
+    """Copy every tensor of `new` into its place in `old`, skipping what already is the same tensor."""
+    old["theta"].copy_(new["theta"])
+    for part in _PARTS:
+        mine, fresh = old[part], new[part]  # type: ignore[literal-required]
+        for key, value in fresh.items():
+            if mine[key] is not value:
+                # A number () is written as a vector (1,): torch 2.13 compiles a write to a 0-d float64 into nothing.
+                if value.ndim:
+                    mine[key].copy_(value)
+                else:
+                    mine[key].view(1).copy_(value.view(1))

@@ -1,0 +1,1 @@
+"""What second derivatives tell: the curvature about a point, and methods for full-batch losses that use it."""

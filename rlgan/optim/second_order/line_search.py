@@ -1,0 +1,238 @@
+"""Line searches, and a deterministic loss as they see it: phi(alpha) = f(theta + alpha d).
+
+Where comparing two losses means comparing their rounding (the last steps before a minimum), the searches allow a loss
+higher by that rounding and decide by the slopes, which still have digits (Hager & Zhang 2005, section 2).
+
+Nocedal & Wright, Numerical Optimization, 2nd edition 2006, chapter 3.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+from rlgan.optim.errors import LineSearchFailed
+
+
+class Point(NamedTuple):
+    """A point theta (d,), the loss and its gradient (d,) there."""
+
+    theta: Tensor
+    loss: float
+    g: Tensor
+
+    @property
+    def finite(self) -> bool:
+        return math.isfinite(self.loss) and bool(self.g.isfinite().all())
+
+    @property
+    def rounding(self) -> float:
+        """A bound on the rounding in the loss, of its value and of theta: 16 eps (|f| + sum_i |g_i theta_i|)."""
+        moved = torch.dot(self.g.abs(), self.theta.abs()).item()
+        return 16.0 * torch.finfo(self.theta.dtype).eps * (abs(self.loss) + moved)
+
+
+class Oracle:
+    """A loss as a method sees it: values, gradients and curvature at a point, and how often it was asked.
+
+    Args:
+        loss: theta (d,) -> scalar.
+    """
+
+    def __init__(self, loss: Callable[[Tensor], Tensor]) -> None:
+        self.loss = loss
+        self.evaluations = 0
+        self._last: Point | None = None
+
+    def at(self, theta: Tensor) -> Point:
+        """The point at a copy of `theta` (d,). Asked twice in a row for one theta, the loss is called once."""
+        if self._last is None or not torch.equal(theta, self._last.theta):
+            x, value = self._call(theta)
+            (g,) = torch.autograd.grad(value, x, materialize_grads=True)
+            self._last = Point(x.detach(), value.item(), g)
+        return self._last
+
+    def times_hessian(self, theta: Tensor, v: Tensor) -> Tensor:
+        """H v (d,) at `theta` as grad(g'v): two reverse passes, no forward-mode derivative (Pearlmutter 1994)."""
+        x, value = self._call(theta)
+        with torch.enable_grad():
+            (g,) = torch.autograd.grad(value, x, create_graph=True, materialize_grads=True)
+            if not g.requires_grad:  # a linear loss
+                return torch.zeros_like(v)
+            (product,) = torch.autograd.grad(torch.dot(g, v), x, materialize_grads=True)
+        return product
+
+    def hessian(self, theta: Tensor) -> Tensor:
+        """H (d, d) at `theta`, symmetric: the Jacobian of the gradient, reverse over reverse.
+
+        Equal to ``torch.func.hessian``, whose forward-mode pass not every operation has.
+        """
+        self.evaluations += 1
+        h: Tensor = torch.func.jacrev(torch.func.grad(self.loss))(theta)
+        return (h + h.T) / 2
+
+    def _call(self, theta: Tensor) -> tuple[Tensor, Tensor]:
+        self.evaluations += 1
+        with torch.enable_grad():
+            x = theta.detach().clone().requires_grad_()
+            value = self.loss(x)
+            scalar = value.sum()
+        if value.numel() != 1:
+            raise ValueError(f"loss = tensor of shape {tuple(value.shape)}: must be a scalar, for example its mean")
+        if not value.requires_grad:
+            raise ValueError("loss = a constant: does not depend on theta by autograd; is something detached in it?")
+        return x, scalar
+
+
+class Ray:
+    """phi(alpha) = f(theta + alpha d), as (phi, phi') for a line search; keeps the point it was last asked for."""
+
+    def __init__(self, oracle: Oracle, at: Point, direction: Tensor) -> None:
+        self.oracle = oracle
+        self.start = at
+        self.direction = direction
+        self.slope = torch.dot(at.g, direction).item()
+        self.point = at
+
+    def __call__(self, alpha: float) -> tuple[float, float]:
+        """(phi, phi') at `alpha`; (inf, nan) outside of the loss's domain, so that the search turns back."""
+        self.point = self.oracle.at(self.start.theta + alpha * self.direction)
+        if not self.point.finite:
+            return math.inf, math.nan
+        return self.point.loss, torch.dot(self.point.g, self.direction).item()
+
+
+class _Sample(NamedTuple):
+    """A step length, phi and phi' there."""
+
+    alpha: float
+    value: float
+    slope: float
+
+
+def strong_wolfe(
+    along: Callable[[float], tuple[float, float]],
+    value: float,
+    slope: float,
+    first: float = 1.0,
+    c1: float = 1e-4,
+    c2: float = 0.9,
+    rounding: float = 0.0,
+    trials: int = 60,
+) -> float:
+    """A step length alpha > 0 that satisfies the strong Wolfe conditions
+
+        phi(alpha) <= phi(0) + c1 alpha phi'(0),    |phi'(alpha)| <= c2 |phi'(0)|.
+
+    Doubles the step until a minimum is bracketed, then shrinks the bracket by cubic interpolation kept off its ends
+    (Nocedal & Wright, Algorithms 3.5 and 3.6). The step returned is the last one that `along` was asked for.
+
+    Args:
+        along: alpha -> (phi(alpha), phi'(alpha)); phi = inf where it is undefined.
+        value, slope: phi(0) and phi'(0) < 0.
+        first: the step tried first.
+        c1, c2: 0 < c1 < c2 < 1; a small c2 makes the search exact.
+        rounding: how much higher a loss may be and still count as equal.
+        trials: the most steps tried in each of the two phases.
+
+    Raises:
+        ValueError: if `slope` is not negative.
+        LineSearchFailed: if phi keeps falling over all trials, or no step of the bracket satisfies both conditions.
+    """
+    if not slope < 0:
+        raise ValueError(f"slope = {slope}: a line search needs a direction of descent, for example -g")
+
+    def too_high(at: _Sample, best: _Sample) -> bool:
+        return not at.value <= value + c1 * at.alpha * slope + rounding or at.value >= best.value + max(
+            rounding, 5e-324
+        )
+
+    def flat(at: _Sample) -> bool:
+        return abs(at.slope) <= c2 * abs(slope)
+
+    low = _Sample(0.0, value, slope)
+    alpha = first
+    for _ in range(trials):
+        at = _Sample(alpha, *along(alpha))
+        if too_high(at, low):
+            high = at
+            break
+        if flat(at):
+            return alpha
+        if at.slope >= 0:
+            low, high = at, low
+            break
+        low, alpha = at, 2.0 * alpha
+    else:
+        raise LineSearchFailed(f"the loss still falls at step length {low.alpha:.3g}; is it unbounded below?")
+
+    # `low` is the best step so far, phi falls from it towards `high`: between them lies a minimum.
+    for _ in range(trials):
+        alpha = _between(low, high)
+        at = _Sample(alpha, *along(alpha))
+        if too_high(at, low):
+            high = at
+            continue
+        if flat(at):
+            return alpha
+        if at.slope * (high.alpha - low.alpha) >= 0:
+            high = low
+        low = at
+    if low.value >= value - rounding:
+        raise LineSearchFailed("no step, however short, lowers the loss; is the gradient that of the loss?")
+    raise LineSearchFailed(f"the slope jumps at step length {low.alpha:.3g}; is the loss smooth?")
+
+
+def _between(low: _Sample, high: _Sample) -> float:
+    """The minimiser of the cubic through both samples (Nocedal & Wright 3.59), at least 5 % off the bracket's ends."""
+    width = high.alpha - low.alpha
+    fraction = 0.5
+    if math.isfinite(high.value) and math.isfinite(high.slope):
+        d1 = low.slope + high.slope - 3.0 * (high.value - low.value) / width
+        under = d1 * d1 - low.slope * high.slope
+        d2 = math.copysign(math.sqrt(under), width) if under >= 0 else math.nan
+        below = high.slope - low.slope + 2.0 * d2
+        if math.isfinite(below) and below != 0.0:
+            fraction = min(max(1.0 - (high.slope + d2 - d1) / below, 0.05), 0.95)
+    return low.alpha + fraction * width
+
+
+def wolfe_step(oracle: Oracle, at: Point, direction: Tensor, first: float, c1: float, c2: float) -> Point | None:
+    """The point a strong Wolfe step away; None if the direction promises less than the loss's rounding."""
+    ray = Ray(oracle, at, direction)
+    try:
+        strong_wolfe(ray, at.loss, ray.slope, first, c1, c2, at.rounding)
+    except LineSearchFailed:
+        if -ray.slope * first <= 10.0 * at.rounding:
+            return None
+        raise
+    return ray.point
+
+
+def model_step(oracle: Oracle, at: Point, direction: Tensor) -> float:
+    """-g'd / d'Hd, the minimiser of the quadratic model along `direction`; a step of length 1 where it has none."""
+    bend = torch.dot(direction, oracle.times_hessian(at.theta, direction)).item()
+    step = -torch.dot(at.g, direction).item() / bend if bend > 0 else math.inf
+    return step if 0.0 < step < math.inf else 1.0 / direction.norm().item()
+
+
+def armijo_step(oracle: Oracle, at: Point, direction: Tensor, c1: float = 1e-4, trials: int = 60) -> Point | None:
+    """The point by the first of the steps 1, 1/2, 1/4, ... that satisfies Armijo's condition.
+
+    Within the loss's rounding the slope must have changed as well, or a step of no length would do. None if the
+    direction promises less than that rounding.
+    """
+    ray = Ray(oracle, at, direction)
+    for k in range(trials):
+        alpha = 0.5**k
+        value, slope = ray(alpha)
+        excess = value - (at.loss + c1 * alpha * ray.slope)
+        if (excess <= 0 and value < at.loss) or (excess <= at.rounding and abs(slope) <= 0.9 * abs(ray.slope)):
+            return ray.point
+    if -ray.slope <= 10.0 * at.rounding:
+        return None
+    raise LineSearchFailed("no step, however short, lowers the loss; is the gradient that of the loss?")

@@ -1,0 +1,252 @@
+"""Metrics H (preconditioners): what the gradient is divided by, and in which a step is projected.
+
+A metric keeps its state in vectors of the player, changes it with every gradient and applies H^-1. Numbers that change
+from step to step (bias corrections) come in from outside as `s`, computed in Python doubles.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import ClassVar
+
+import torch
+from torch import Tensor
+
+from rlgan.optim.step.types import Kind, Scalars, Slots
+
+
+def sum_of_squares(g: Tensor) -> Tensor:
+    """|g|^2 () of a vector (d,).
+
+    Of a large one in eight parts at once: a single stream of reads leaves half of a core's memory bandwidth unused, and
+    BLAS's dot of ten million float32 is off by 3e-4.
+    """
+    if g.numel() < 2**20:
+        return torch.dot(g, g)
+    parts = g.tensor_split(8)
+    shortest = min(part.numel() for part in parts)
+    total = sum((part[:shortest] * part[:shortest] for part in parts[1:]), parts[0][:shortest] * parts[0][:shortest])
+    return total.sum() + sum(part[shortest:].square().sum() for part in parts)
+
+
+class Metric(ABC):
+    """H, as state and as an operation."""
+
+    kind: ClassVar[Kind] = "diagonal"
+
+    def init(self, theta: Tensor) -> Slots:
+        """The state before the first gradient, by slot name."""
+        return {}
+
+    def scalars(self, t: int) -> dict[str, float]:
+        """The numbers that the `t`-th step (t = 1, 2, ...) needs."""
+        return {}
+
+    @abstractmethod
+    def update(self, theta: Tensor, g: Tensor, state: Slots) -> Slots:
+        """The state after the gradient `g` (d,) taken for a step from `theta` (d,)."""
+
+    @abstractmethod
+    def diagonal(self, state: Slots, s: Scalars) -> Tensor | None:
+        """H as a scalar () or as its diagonal (d,); None where H = I, or where H is a full matrix."""
+
+    def solve(self, m: Tensor, state: Slots, s: Scalars) -> Tensor:
+        """H^-1 m (d,)."""
+        h = self.diagonal(state, s)
+        return m if h is None else m / h
+
+
+@dataclass(frozen=True)
+class Identity(Metric):
+    """H = I."""
+
+    kind = "scalar"
+
+    def update(self, theta: Tensor, g: Tensor, state: Slots) -> Slots:
+        return {}
+
+    def diagonal(self, state: Slots, s: Scalars) -> None:
+        return None
+
+
+@dataclass(frozen=True)
+class RMS(Metric):
+    """H = delta + sqrt(r / c_t) with r <- decay r + (1 - decay) g*g, elementwise.
+
+    c_t = 1 - decay^t corrects the bias of starting at r = 0 (Adam), or c_t = 1 (RMSProp).
+
+    Args:
+        decay: weight of the old mean square, in [0, 1).
+        delta: added to the root, positive; keeps 0/0 away.
+        bias_correction: whether c_t is used.
+    """
+
+    decay: float
+    delta: float
+    bias_correction: bool
+
+    def init(self, theta: Tensor) -> Slots:
+        return {"mean_square": torch.zeros_like(theta)}
+
+    def scalars(self, t: int) -> dict[str, float]:
+        return {"metric_bias": (1 - self.decay**t) ** 0.5} if self.bias_correction else {}
+
+    def update(self, theta: Tensor, g: Tensor, state: Slots) -> Slots:
+        r = state["mean_square"]
+        return {"mean_square": r * self.decay + (g * g) * (1 - self.decay)}
+
+    def diagonal(self, state: Slots, s: Scalars) -> Tensor:
+        root = state["mean_square"].sqrt()
+        if self.bias_correction:
+            root = root / s["metric_bias"]
+        return root + self.delta
+
+
+@dataclass(frozen=True)
+class AMS(Metric):
+    """H = delta + sqrt(v^ / c_t), v <- decay v + (1 - decay) g*g, v^ <- max(v^, v): never smaller than it was.
+
+    The slide's order (deck 002; Reddi et al. 2018, Algorithm 2) is c_t = 1 and v^_0 = `initial` > 0: then H never
+    shrinks. torch corrects the bias AFTER the maximum (c_t = 1 - decay^t, v^_0 = 0), so that its H can shrink.
+
+    Args:
+        decay: weight of the old mean square, in [0, 1).
+        delta: added to the root, at least 0 (positive where `initial` is 0).
+        initial: v^_0, at least 0.
+        bias_correction: torch's order.
+    """
+
+    decay: float
+    delta: float
+    initial: float
+    bias_correction: bool
+
+    def init(self, theta: Tensor) -> Slots:
+        return {"mean_square": torch.zeros_like(theta), "largest": torch.full_like(theta, self.initial)}
+
+    def scalars(self, t: int) -> dict[str, float]:
+        return {"metric_bias": (1 - self.decay**t) ** 0.5} if self.bias_correction else {}
+
+    def update(self, theta: Tensor, g: Tensor, state: Slots) -> Slots:
+        v = state["mean_square"] * self.decay + (g * g) * (1 - self.decay)
+        return {"mean_square": v, "largest": torch.maximum(state["largest"], v)}
+
+    def diagonal(self, state: Slots, s: Scalars) -> Tensor:
+        root = state["largest"].sqrt()
+        if self.bias_correction:
+            root = root / s["metric_bias"]
+        return root + self.delta
+
+
+@dataclass(frozen=True)
+class AdaGrad(Metric):
+    """H = delta + sqrt(r), r <- r + g*g, elementwise (Duchi et al. 2011; deck 000, "AdaGrad").
+
+    Args:
+        delta: added to the root, positive; keeps 0/0 away.
+    """
+
+    delta: float
+
+    def init(self, theta: Tensor) -> Slots:
+        return {"sum_square": torch.zeros_like(theta)}
+
+    def update(self, theta: Tensor, g: Tensor, state: Slots) -> Slots:
+        return {"sum_square": state["sum_square"] + g * g}
+
+    def diagonal(self, state: Slots, s: Scalars) -> Tensor:
+        return state["sum_square"].sqrt() + self.delta
+
+
+@dataclass(frozen=True)
+class AdaGradNorm(Metric):
+    """H = lambda I, lambda = sqrt(Q), Q <- Q + |g|^2 with ONE norm over all parameters of the player (deck 002).
+
+    Nothing is added to the root: while all gradients were zero, lambda is 1 and the step is zero.
+    """
+
+    kind = "scalar"
+
+    def init(self, theta: Tensor) -> Slots:
+        return {"sum_square": theta.new_zeros(())}
+
+    def update(self, theta: Tensor, g: Tensor, state: Slots) -> Slots:
+        return {"sum_square": state["sum_square"] + sum_of_squares(g)}
+
+    def diagonal(self, state: Slots, s: Scalars) -> Tensor:
+        total = state["sum_square"]
+        return torch.where(total > 0, total, 1.0).sqrt()
+
+
+@dataclass(frozen=True)
+class AdaGradFull(Metric):
+    """H = delta I + (sum g g^T)^(1/2), the full matrix (Duchi et al. 2011; deck 000, "AdaGrad").
+
+    A step costs an eigendecomposition, d^3, and the state d^2 numbers: for small players. m lies in the range of the
+    sum, so eigenvalues that are rounding are left out instead of being divided by delta.
+
+    Args:
+        delta: added to the diagonal, positive.
+        max_size: largest d that is accepted.
+
+    Raises:
+        ValueError: at `init`, if the player has more than `max_size` parameters.
+    """
+
+    kind = "full"
+
+    delta: float
+    max_size: int = 1000
+
+    def init(self, theta: Tensor) -> Slots:
+        d = theta.numel()
+        if d > self.max_size:
+            raise ValueError(
+                f"max_size = {self.max_size}: full-matrix AdaGrad keeps a d x d matrix and takes its root at every "
+                f"step, and this player has d = {d} parameters; use adagrad, the diagonal"
+            )
+        return {"outer_sum": theta.new_zeros(d, d)}
+
+    def update(self, theta: Tensor, g: Tensor, state: Slots) -> Slots:
+        return {"outer_sum": state["outer_sum"] + torch.outer(g, g)}
+
+    def diagonal(self, state: Slots, s: Scalars) -> None:
+        return None
+
+    def solve(self, m: Tensor, state: Slots, s: Scalars) -> Tensor:
+        # In double precision: in single, LAPACK gives up on the many equal eigenvalues of a sum of few gradients.
+        values, vectors = torch.linalg.eigh(state["outer_sum"].double())
+        known = values > values[-1] * (len(values) * torch.finfo(m.dtype).eps)
+        inverse = torch.where(known, 1 / (torch.where(known, values, 1.0).sqrt() + self.delta), 0.0)
+        return (vectors @ (inverse * (vectors.T @ m.double()))).to(m.dtype)
+
+
+@dataclass(frozen=True)
+class VariableMetric(Metric):
+    """Any H(theta) of the user's, symmetric and positive definite: d = -H(theta)^-1 g (deck 000, "variable metric").
+
+    Args:
+        h: theta (d,) -> H as a scalar (), a diagonal (d,) or a matrix (d, d), always the same form.
+        kind: which of the three, ``scalar``, ``diagonal`` or ``full``.
+    """
+
+    h: Callable[[Tensor], Tensor]
+    kind: Kind = "diagonal"  # type: ignore[misc]
+
+    def init(self, theta: Tensor) -> Slots:
+        h = self.h(theta)
+        shape = {"scalar": (), "diagonal": theta.shape, "full": (*theta.shape, *theta.shape)}[self.kind]
+        if h.shape != shape:
+            raise ValueError(f"kind = {self.kind}: H has shape {tuple(shape)}, but h gave {tuple(h.shape)}")
+        return {"h": h.clone()}
+
+    def update(self, theta: Tensor, g: Tensor, state: Slots) -> Slots:
+        return {"h": self.h(theta)}
+
+    def diagonal(self, state: Slots, s: Scalars) -> Tensor | None:
+        return None if self.kind == "full" else state["h"]
+
+    def solve(self, m: Tensor, state: Slots, s: Scalars) -> Tensor:
+        return torch.linalg.solve(state["h"], m) if self.kind == "full" else m / state["h"]

@@ -1,0 +1,225 @@
+"""Any `torch.optim` class in a player's place: it sees the network's own parameters, views of the player's vector."""
+
+from __future__ import annotations
+
+import difflib
+import importlib
+import inspect
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from rlgan.optim.step.method import Engine, Method, Project
+from rlgan.optim.step.noise import Noise, NoNoise
+from rlgan.optim.step.schedule import Factor, unscheduled
+from rlgan.optim.step.types import Kind, Scalars, Slots
+from rlgan.optim.step.vector import Vector
+
+
+def from_torch(optimizer: str, options: Mapping[str, Any] | None = None) -> TorchMethod:
+    """The method that an optimizer class of torch's, or of anybody's, makes.
+
+    The player adds schedule, noise, projection and average as to any other method: the class's step, then noise, then
+    the projection in the plain metric. The update runs eagerly; a class can neither be compiled nor stacked over seeds.
+
+    Args:
+        optimizer: a name in torch.optim such as ``AdamW``, or a dotted path to a subclass of torch.optim.Optimizer.
+        options: its arguments beside the parameters; without ``lr`` the class's own default.
+
+    Raises:
+        ValueError: no such class, an option that it does not know or refuses, or a class that cannot stand there.
+    """
+    options = {name: tuple(v) if isinstance(v, list) else v for name, v in (options or {}).items()}
+    kind = _class(optimizer)
+    _check_options(optimizer, kind, options)
+    closure = inspect.signature(kind.step).parameters.get("closure")
+    if closure is not None and closure.default is inspect.Parameter.empty:
+        raise ValueError(
+            f"optimizer = {optimizer}: its step needs a closure, to evaluate the loss several times, and a player has "
+            "one gradient a step; use a first-order class, for example AdamW"
+        )
+    # A weight and a bias, as in any network.
+    dummies = [nn.Parameter(torch.ones(2, 2)), nn.Parameter(torch.ones(2))]
+    for p in dummies:
+        p.grad = torch.ones_like(p)
+    try:
+        probe = kind(dummies, **options)
+    except Exception as error:
+        raise ValueError(f"optimizer = {optimizer}: {_first_line(error)} (options = {options})") from error
+    try:
+        probe.step()
+    except Exception as error:
+        raise ValueError(
+            f"optimizer = {optimizer}: cannot step a network's parameters: {_first_line(error)}"
+        ) from error
+    lr = probe.param_groups[0].get("lr")
+    if lr is None:
+        raise ValueError(f"optimizer = {optimizer}: has no lr in its param_groups, so that no schedule could change it")
+    if not float(lr) > 0:
+        raise ValueError(f"options.lr = {lr}: the learning rate must be positive, for example 1e-3")
+    return TorchMethod(kind, options, float(lr))
+
+
+def _class(name: str) -> type[torch.optim.Optimizer]:
+    """The class that `name` names."""
+    module, _, leaf = name.rpartition(".")
+    try:
+        found = importlib.import_module(module or "torch.optim")
+    except ModuleNotFoundError as error:
+        raise ValueError(f"optimizer = {name}: no module {error.name}; install it, or check the path") from None
+    known = [n for n, v in vars(found).items() if _is_optimizer(v)]
+    if leaf not in known:
+        close = difflib.get_close_matches(leaf.lower(), [n.lower() for n in known], n=1)
+        hint = f"did you mean {next(n for n in known if n.lower() == close[0])}?" if close else f"it has {known}"
+        raise ValueError(f"optimizer = {name}: no optimizer class of that name in {found.__name__}; {hint}")
+    kind: type[torch.optim.Optimizer] = getattr(found, leaf)
+    return kind
+
+
+def _is_optimizer(value: Any) -> bool:
+    return inspect.isclass(value) and issubclass(value, torch.optim.Optimizer) and value is not torch.optim.Optimizer
+
+
+def _check_options(name: str, kind: type[torch.optim.Optimizer], options: Mapping[str, Any]) -> None:
+    _, *parameters = inspect.signature(kind).parameters.values()
+    if any(p.kind is p.VAR_KEYWORD for p in parameters):
+        return
+    known = [p.name for p in parameters]
+    for option, value in options.items():
+        if option not in known:
+            close = difflib.get_close_matches(option, known, n=1)
+            hint = f"did you mean {close[0]}?" if close else f"it has {', '.join(known)}"
+            raise ValueError(f"options.{option} = {value}: {name} has no such option; {hint}")
+
+
+def _first_line(error: Exception) -> str:
+    return str(error).strip().partition("\n")[0].rstrip(".") or type(error).__name__
+
+
+@dataclass(frozen=True)
+class TorchMethod(Method):
+    """A torch optimizer as a player's method; see `from_torch`, which checks what it is given.
+
+    Args:
+        optimizer: the class.
+        options: its arguments beside the parameters.
+        lr: the learning rate that the schedule multiplies.
+    """
+
+    stackable = False
+
+    optimizer: type[torch.optim.Optimizer]
+    options: Mapping[str, Any]
+    lr: float
+    noise: Noise = field(default_factory=NoNoise)
+
+    def __str__(self) -> str:
+        options = ", ".join(f"{name}={value}" for name, value in self.options.items())
+        return f"{_name(self.optimizer)}({options})"
+
+    @property
+    def kind(self) -> Kind:
+        return "scalar"
+
+    @property
+    def metric_kind(self) -> Kind:
+        """As a matrix: what the class divides by is its own affair, so that no effective learning rate is claimed."""
+        return "full"
+
+    def init(self, theta: Tensor) -> Slots:
+        return {}
+
+    def scalars(self, t: int, lr: float, momentum: Factor) -> dict[str, float]:
+        return {"lr": self.lr * lr}
+
+    def step(
+        self, theta: Tensor, g: Tensor, state: Slots, s: Scalars, drift: Tensor | None, project: Project
+    ) -> tuple[Tensor, Slots]:
+        """Not there.
+
+        Raises:
+            ValueError: always; `engine` is what steps.
+        """
+        raise ValueError(f"optimizer = {self}: steps in place only and cannot be compiled or stacked over seeds")
+
+    def diagonal(self, state: Slots, s: Scalars) -> None:
+        return None
+
+    def engine(self, vector: Vector, state: Slots, momentum: Factor) -> Engine:
+        """
+        Raises:
+            ValueError: if the momentum is scheduled.
+        """
+        if momentum is not unscheduled:
+            raise ValueError(
+                f"momentum_schedule = not constant: which option of {_name(self.optimizer)} that is is not known; use "
+                "schedule=constant there, or one of rlgan's own methods, for example heavy_ball or adam"
+            )
+        return TorchEngine(vector, self.optimizer, self.options)
+
+
+class TorchEngine(Engine):
+    """A torch optimizer on the parameters that are views of a player's vector.
+
+    Args:
+        vector: the player's; what the optimizer takes for gradients are views of ``vector.grad``.
+        optimizer, options: the class, and its arguments beside the parameters.
+    """
+
+    def __init__(self, vector: Vector, optimizer: type[torch.optim.Optimizer], options: Mapping[str, Any]) -> None:
+        self._vector = vector
+        self._optimizer: Any = optimizer(list(vector.parameters), **options)
+
+    def __call__(self, g: Tensor, s: Scalars) -> None:
+        vector = self._vector
+        if g is not vector.grad:
+            vector.grad.copy_(g)
+        for p, gradient in zip(vector.parameters, vector.gradients, strict=True):
+            if p.grad is not gradient:
+                p.grad = gradient
+        for group in self._optimizer.param_groups:
+            group["lr"] = s["lr"]
+        self._optimizer.step()
+        # A fused kernel does not tell autograd, which could then not notice a write between forward and backward.
+        torch.autograd.graph.increment_version(vector.theta)
+
+    def state_dict(self) -> dict[str, Any]:
+        return {"optimizer": _name(type(self._optimizer)), "state": _copy(self._optimizer.state_dict())}
+
+    def load_state_dict(self, saved: dict[str, Any]) -> None:
+        """Put `state_dict()` back.
+
+        Raises:
+            ValueError: if another class has saved it.
+        """
+        mine, theirs = _name(type(self._optimizer)), saved.get("optimizer", "one of rlgan's own methods")
+        if mine != theirs:
+            raise ValueError(
+                f"optimizer = {mine}: the state was saved with {theirs}; resume with the configuration of the run"
+            )
+        copied = _copy(saved["state"])
+        self._optimizer.load_state_dict(copied)
+        # torch has cast them to the parameters' dtype.
+        for i, p in enumerate(self._vector.parameters):
+            if i in copied["state"]:
+                self._optimizer.state[p] = copied["state"][i]
+
+
+def _name(kind: type[torch.optim.Optimizer]) -> str:
+    """torch.optim.AdamW, and not the module that it is written in."""
+    own = getattr(torch.optim, kind.__name__, None) is kind
+    return f"torch.optim.{kind.__name__}" if own else f"{kind.__module__}.{kind.__qualname__}"
+
+
+def _copy(tree: Any) -> Any:
+    """A plain tree with its tensors cloned."""
+    if isinstance(tree, Tensor):
+        return tree.clone()
+    if isinstance(tree, dict):
+        return {key: _copy(value) for key, value in tree.items()}
+    if isinstance(tree, list | tuple):
+        return type(tree)(_copy(value) for value in tree)
+    return tree

@@ -1,0 +1,111 @@
+"""Two games that are one game: one player proposes, the critic scores, and both learn by the same step.
+
+    a WGAN                          a generator proposes a sample G(z), the critic scores it by f(G(z))
+    deterministic policy gradient   an actor proposes an action mu(s), the critic scores it by Q(s, mu(s))
+
+    theta+ = P_K^H( theta - alpha H^-1 m + sigma xi ),    m = momentum(g),   H = metric(g),   theta_bar = average(theta)
+
+A task brings its networks, their losses and the minibatches. The rest is here, once.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, Literal
+
+import torch
+from torch import nn
+
+from rlgan.optim.compiled.graph import resolve_compile
+from rlgan.optim.errors import NonFinite
+from rlgan.optim.play.field import Losses
+from rlgan.optim.play.game import Game
+from rlgan.optim.play.player import Player, PlayerSpec
+from rlgan.optim.play.precision import bfloat16, bfloat16_note
+from rlgan.optim.second_order.landscape import Landscape, survey
+from rlgan.optim.stack import Stack
+from rlgan.optim.step.types import Report
+from rlgan.optim.update import Update
+
+
+class TwoPlayers:
+    """The players of a task, and the update that moves them.
+
+    There may be one player (a plain minimisation) or more than two: whatever the losses name.
+
+    Args:
+        networks: each player's module by name, the critic first; on its device, in its dtype.
+        specs: how each player is configured.
+        losses: what they minimise, in the order of play.
+        game: the order of play.
+        moves: moves that the run is planned to make, for schedules and for `compile`.
+        noise: gives each player the generator that its noise is drawn from.
+        compile: true, false, or `auto` for what pays (`resolve_compile`).
+        precision: `bf16` runs the networks inside the losses in bfloat16.
+        seeds: how many such learners are moved as one, for `compile`.
+        shares_batch: see `Game.batches`.
+
+    Raises:
+        ValueError: settings of a player that do not fit each other or the game; begins with the key at fault.
+
+    Attributes:
+        players: by name.
+        update: one move of all of them.
+        compiled: what `compile` was resolved to.
+    """
+
+    def __init__(
+        self,
+        networks: Mapping[str, nn.Module],
+        specs: Mapping[str, PlayerSpec],
+        losses: Losses,
+        game: Game,
+        *,
+        moves: int,
+        noise: Callable[[str], torch.Generator],
+        compile: bool | Literal["auto"] = "auto",
+        precision: str = "float32",
+        seeds: int = 1,
+        shares_batch: bool = False,
+    ) -> None:
+        steps = game.steps(tuple(networks))
+        self.players = {
+            name: Player(name, network, specs[name], moves * steps[name], noise(name))
+            for name, network in networks.items()
+        }
+        vectors = [player.vector.theta for player in self.players.values()]
+        device = vectors[0].device
+        self.compiled, why = resolve_compile(
+            compile,
+            moves * sum(steps.values()),
+            device,
+            [spec.optimizer for spec in specs.values()],
+            sum(len(theta) for theta in vectors),
+            seeds,
+        )
+        self._note = f"{'compiled' if self.compiled else 'eager'} update: {why}"
+        if precision == "bf16":
+            losses = bfloat16(losses)
+            self._note = f"{self._note}; {bfloat16_note(device)}"
+        players = list(self.players.values())
+        self.update = Update(players, losses, game, compiled=self.compiled, shares_batch=shares_batch)
+
+    @staticmethod
+    def stacked(
+        learners: Sequence[TwoPlayers],
+    ) -> Callable[[Sequence[Sequence[Any] | None], Sequence[bool]], list[Report | NonFinite | None]]:
+        """One call that moves all of `learners`, equal but for their seeds: ``moved(batches, watch)``, see `Stack`.
+
+        Raises:
+            ValueError: a player's optimizer cannot be stacked.
+        """
+        return Stack([learner.update for learner in learners], learners[0].compiled)
+
+    def notes(self) -> list[str]:
+        """How the update is run, and why."""
+        return [self._note]
+
+    def curvature(self, batch: Any, samples: int, notes: tuple[str, ...] = ()) -> dict[str, Landscape]:
+        """The loss of each player about its present vector, on one batch of `samples`; nothing is moved."""
+        field = self.update.pure
+        return {name: survey(field, name, batch, samples, notes=notes) for name in field.names}

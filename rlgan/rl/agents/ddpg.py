@@ -1,0 +1,52 @@
+"""Deep deterministic policy gradient (Lillicrap et al. 2016)."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from rlgan.optim import Metrics, Nets
+from rlgan.rl.agent import Agent, check_discount
+from rlgan.rl.losses import deterministic_policy_loss, td_loss, td_target
+from rlgan.rl.replay.uniform import Transition
+
+
+@dataclass(frozen=True)
+class DDPG(Agent):
+    """The critic learns y = r + gamma (1 - terminated) Q'(s', mu'(s')), the actor ascends Q(s, mu(s)).
+
+    Q' and mu' are the players' averages (target networks): theta_bar + tau (theta - theta_bar) after every step. Weight
+    decay (L2) is the optimizer's, batch norm the networks': conf/experiment/rl/lillicrap.yaml has the paper's.
+
+    Args:
+        discount: gamma, in [0, 1].
+
+    Raises:
+        ValueError: if `discount` is outside of [0, 1].
+    """
+
+    discount: float = 0.99
+
+    def __post_init__(self) -> None:
+        check_discount(self.discount)
+
+    def target(self, nets: Nets, batch: Transition) -> Tensor:
+        """y, (batch,), without gradient."""
+        average = nets.average
+        with torch.no_grad():
+            q_t = average.critic(batch.next_obs, average.actor(batch.next_obs))
+            return td_target(batch.reward, batch.terminated, q_t, self.bootstrap(batch))
+
+    def critic_loss(self, nets: Nets, batch: Transition) -> tuple[Tensor, Metrics]:
+        y = self.target(nets, batch)
+        q_tm1 = nets.critic(batch.obs, batch.action)
+        return td_loss(q_tm1, y, batch.weight), {"critic/q": q_tm1.detach().mean()}
+
+    def actor_loss(self, nets: Nets, batch: Transition) -> tuple[Tensor, Metrics]:
+        return deterministic_policy_loss(nets.critic(batch.obs, nets.actor(batch.obs))), {}
+
+    def td_error(self, nets: Nets, batch: Transition) -> Tensor:
+        error: Tensor = self.target(nets, batch) - nets.critic(batch.obs, batch.action)
+        return error.abs()

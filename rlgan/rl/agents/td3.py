@@ -1,0 +1,80 @@
+"""Twin delayed deep deterministic policy gradient (Fujimoto et al. 2018)."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+import torch
+from torch import Tensor, nn
+
+from rlgan.nets import twin
+from rlgan.optim import Metrics, Nets
+from rlgan.rl.agent import Agent, check_discount
+from rlgan.rl.losses import deterministic_policy_loss, smoothed, td_loss, td_target
+from rlgan.rl.replay.uniform import Transition
+
+
+@dataclass(frozen=True)
+class TD3(Agent):
+    """Both critics learn one target, the smaller of two; the actor ascends the first.
+
+        y = r + gamma (1 - terminated) min_i Q'_i(s', a'),    a' = clip(mu'(s') + clip(sigma xi, -c, c), -1, 1)
+        critic: sum_i E (y - Q_i(s, a))^2                     actor: -E Q_1(s, mu(s))
+
+    The twins are one player and one network (`rlgan.nets.twin`). The delay of the actor and of the targets is the order
+    of play: game=alternating with k = 2; the critic's target network then follows every step of the critic, where the
+    paper's follows every second one.
+
+    Args:
+        discount: gamma, in [0, 1].
+        smoothing: sigma, the standard deviation of the noise on the target's action, 0 for none.
+        smoothing_bound: c, beyond which that noise is cut.
+
+    Raises:
+        ValueError: a value out of range.
+    """
+
+    noisy: ClassVar[bool] = True
+
+    discount: float = 0.99
+    smoothing: float = 0.2
+    smoothing_bound: float = 0.5
+
+    def __post_init__(self) -> None:
+        check_discount(self.discount)
+        if not 0 <= self.smoothing < float("inf"):
+            raise ValueError(f"smoothing = {self.smoothing}: must be at least 0, for example 0.2")
+        if not self.smoothing_bound > 0:
+            raise ValueError(f"smoothing_bound = {self.smoothing_bound}: must be positive, for example 0.5")
+
+    def critic(self, network: Any, obs_dim: int, action_dim: int) -> nn.Module:
+        """(Q_1, Q_2): (batch, obs_dim), (batch, action_dim) -> (2, batch)."""
+        return twin(*(network.q_critic(obs_dim, action_dim) for _ in range(2)))
+
+    def target(self, nets: Nets, batch: Transition) -> Tensor:
+        """y, (batch,), without gradient."""
+        average = nets.average
+        with torch.no_grad():
+            action = smoothed(average.actor(batch.next_obs), batch.noise, self.smoothing, self.smoothing_bound)
+            q_t = average.critic(batch.next_obs, action).amin(0)
+            return td_target(batch.reward, batch.terminated, q_t, self.bootstrap(batch))
+
+    def critic_loss(self, nets: Nets, batch: Transition) -> tuple[Tensor, Metrics]:
+        y = self.target(nets, batch)
+        q_tm1 = nets.critic(batch.obs, batch.action)
+        first, second = q_tm1.detach().unbind()
+        metrics = {"critic/q": first.mean(), "critic/q_gap": (first - second).abs().mean()}
+        return 2 * td_loss(q_tm1, y.expand_as(q_tm1), batch.weight), metrics
+
+    def actor_loss(self, nets: Nets, batch: Transition) -> tuple[Tensor, Metrics]:
+        return deterministic_policy_loss(nets.critic(batch.obs, nets.actor(batch.obs), True)), {}
+
+    def td_error(self, nets: Nets, batch: Transition) -> Tensor:
+        """The mean of both critics' |y - Q_i(s, a)|."""
+        error: Tensor = self.target(nets, batch) - nets.critic(batch.obs, batch.action)
+        return error.abs().mean(0)
+
+    def value(self, critic: Callable[..., Tensor], obs: Tensor, action: Tensor) -> Tensor:
+        return critic(obs, action, True)

@@ -1,0 +1,217 @@
+"""gymnasium environments as configured: which one, how many, how stepped; what cannot be used is refused by name."""
+
+import difflib
+import functools
+import importlib.util
+import warnings
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+import gymnasium
+import numpy as np
+from gymnasium import spaces
+
+from rlgan.rl.envs.vector_env import AUTORESET, ActionMap, Episode, Step, VectorEnvironment
+
+__all__ = ["ActionMap", "Environment", "Episode", "Step", "VectorEnvironment"]
+
+Autoreset = Literal["next_step", "same_step", "disabled"]
+Vectorization = Literal["sync", "async"]
+
+
+@dataclass(frozen=True)
+class Environment:
+    """Which environment, how many of them, and how they are stepped.
+
+    Args:
+        id: a gymnasium id, also `module:Name-v0`. Its actions must be a finite Box of floats. Its observations are a
+            Box, or of any other space with a fixed length (Dict, Tuple, Discrete, ...): these are flattened in the
+            order of gymnasium.spaces.flatten, also for evaluation.
+        kwargs: keyword arguments of the environment's constructor.
+        wrappers: put around each environment, the first one innermost, before its observations are flattened; they are
+            around those of evaluations too. In a configuration each is a `_target_` with `_partial_: true`:
+
+                env:
+                  wrappers:
+                    - {_target_: gymnasium.wrappers.RescaleAction, _partial_: true, min_action: -1.0, max_action: 1.0}
+                    - {_target_: gymnasium.wrappers.TimeAwareObservation, _partial_: true}
+
+        max_episode_steps: steps after which an episode is truncated; None leaves it to the environment.
+        num_envs: environments stepped together.
+        autoreset: what happens at an episode's end. `next_step`: the next step resets and is no transition;
+            `same_step`: the step itself resets; `disabled`: reset at once by mask. The transitions are the same.
+        vectorization: `sync` in this process; `async` in worker processes, for slow environments (no exact resume).
+        timeout: seconds that a worker process may take for a step or a reset before the run gives it up.
+        eval_options: `options` of the environment's reset in evaluations and films, for starts of one's choice
+            (Pendulum knows {x_init: 3.1, y_init: 0.0}, bounds of angle and velocity). Training starts as always.
+
+    Raises:
+        ValueError: an unknown id or option, a missing package, spaces that are not supported; the message begins with
+            the field.
+    """
+
+    id: str = "Pendulum-v1"
+    kwargs: dict[str, Any] = field(default_factory=dict)
+    wrappers: tuple[Callable[[gymnasium.Env], gymnasium.Env], ...] = ()
+    max_episode_steps: int | None = None
+    num_envs: int = 1
+    autoreset: Autoreset = "next_step"
+    vectorization: Vectorization = "sync"
+    timeout: float = 300.0
+    eval_options: dict[str, Any] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        if self.num_envs < 1:
+            raise ValueError(f"num_envs = {self.num_envs}: must be at least 1")
+        if self.autoreset not in AUTORESET:
+            raise ValueError(f"autoreset = {self.autoreset}: unknown mode; choose one of {', '.join(AUTORESET)}")
+        if self.vectorization not in ("sync", "async"):
+            raise ValueError(f"vectorization = {self.vectorization}: unknown; choose sync or async")
+        if not self.timeout > 0:
+            raise ValueError(f"timeout = {self.timeout}: must be positive, for example 300 seconds")
+        if self.max_episode_steps is not None and self.max_episode_steps < 1:
+            raise ValueError(
+                f"max_episode_steps = {self.max_episode_steps}: must be at least 1, for example 500, or null"
+            )
+        self._check_id()
+        probe = self._probe()
+        try:
+            _check_spaces(self.id, probe)
+        finally:
+            probe.close()
+
+    def _check_id(self) -> None:
+        module, _, name = self.id.rpartition(":")
+        if module:
+            try:
+                importlib.import_module(module)
+            except ImportError as error:
+                raise ValueError(f"id = {self.id}: cannot import {module} ({error}); is it installed?") from error
+        if name not in gymnasium.registry:
+            close = difflib.get_close_matches(name, list(gymnasium.registry), n=1)
+            remedy = f"did you mean {close[0]}?" if close else "import its package with env.id=package:Name-v0"
+            raise ValueError(f"id = {self.id}: unknown environment; {remedy}")
+
+    def _probe(self) -> gymnasium.Env:
+        try:
+            return self.make_one()
+        except (gymnasium.error.DependencyNotInstalled, ImportError) as error:
+            reason = str(error).splitlines()[0]
+            wanted = f"{self._entry_point} {reason}".lower()
+            extra = next((name for name in ("mujoco", "box2d") if name in wanted), None)
+            remedy = f'pip install "rlgan[{extra}]"' if extra else "install that package"
+            raise ValueError(f"id = {self.id}: needs a package that is missing ({reason}); {remedy}") from error
+        except TypeError as error:
+            raise ValueError(f"kwargs = {self.kwargs}: {self.id} refuses them ({error})") from error
+        except gymnasium.error.Error as error:
+            raise ValueError(f"id = {self.id}: {str(error).splitlines()[0]}") from error
+
+    @property
+    def _entry_point(self) -> str:
+        return str(gymnasium.spec(self.id.rpartition(":")[2]).entry_point)
+
+    @property
+    def made(self) -> str:
+        """All that determines the environments' behaviour, in words: a saved state fits only what was made alike."""
+        words = f"{self.id} with {dict(sorted(self.kwargs.items()))}, {self.autoreset}"
+        if self.max_episode_steps is not None:
+            words = f"{words}, at most {self.max_episode_steps} steps"
+        return ", in ".join([words, *map(_described, self.wrappers)])
+
+    def make_one(self) -> gymnasium.Env:
+        """A single gymnasium environment, in its wrappers, with a Box of observations.
+
+        Raises:
+            ValueError: a wrapper fails, or the observations have no fixed length.
+        """
+        _route_mujoco_warnings(self._entry_point)
+        # The checker would be one more layer to call and to save; spaces are checked above, values at every step.
+        limit = {} if self.max_episode_steps is None else {"max_episode_steps": self.max_episode_steps}
+        env = gymnasium.make(self.id, disable_env_checker=True, **limit, **self.kwargs)
+        for i, wrapper in enumerate(self.wrappers):
+            env = _wrapped(env, wrapper, f"wrappers[{i}] = {_described(wrapper)}")
+        if isinstance(env.observation_space, spaces.Box):
+            return env
+        if not env.observation_space.is_np_flattenable:
+            raise ValueError(
+                f"id = {self.id}: has observations without a fixed length ({env.observation_space}); turn them into a "
+                "Box or a Dict of Boxes, for example by gymnasium.wrappers.TransformObservation in env.wrappers"
+            )
+        return gymnasium.wrappers.FlattenObservation(env)
+
+    def start(self, env: gymnasium.Env, seed: int) -> np.ndarray:
+        """Reset one of `make_one` for an evaluation; its first observation.
+
+        Raises:
+            ValueError: it does not take `eval_options`.
+        """
+        if not self.eval_options:
+            return np.asarray(env.reset(seed=seed)[0])
+        try:
+            return np.asarray(env.reset(seed=seed, options=dict(self.eval_options))[0])
+        except Exception as error:
+            raise ValueError(
+                f"eval_options = {self.eval_options}: the reset of {self.id} refuses them ({error.__cause__ or error})"
+            ) from error
+
+    def make(self, seed: int, *, num_envs: int | None = None, resumable: bool = True) -> VectorEnvironment:
+        """The environments, reset: environment i with seed `seed + i`.
+
+        Args:
+            seed: of the environments; their action spaces get one of their own, derived from it.
+            num_envs: in place of the field.
+            resumable: find out how to save the environments (a fraction of a second, on throw-away copies).
+        """
+        return AUTORESET[self.autoreset](self, seed, self.num_envs if num_envs is None else num_envs, resumable)
+
+
+def _route_mujoco_warnings(entry_point: str) -> None:
+    # Left alone, MuJoCo prints a warning for every model it loads, and writes MUJOCO_LOG.TXT where the run was started.
+    if "mujoco" in entry_point and importlib.util.find_spec("mujoco") is not None:
+        mujoco: Any = importlib.import_module("mujoco")
+        mujoco.set_mju_user_warning(lambda message: warnings.warn(message.strip(), RuntimeWarning, stacklevel=2))
+
+
+def _wrapped(env: gymnasium.Env, wrapper: Callable[[gymnasium.Env], gymnasium.Env], field: str) -> gymnasium.Env:
+    try:
+        wrapped = wrapper(env)
+    except Exception as error:
+        raise ValueError(
+            f"{field}: cannot be put around {env} ({type(error).__name__}: {error}); change its arguments, or leave it "
+            "out"
+        ) from error
+    if not isinstance(wrapped, gymnasium.Env):
+        raise ValueError(
+            f"{field}: gives a {type(wrapped).__name__}; a wrapper takes an environment and gives an environment"
+        )
+    if isinstance(wrapped, gymnasium.wrappers.NormalizeObservation):
+        raise ValueError(
+            f"{field}: every environment would have statistics of its own, those of evaluation too; "
+            "use normalise_obs=true, whose statistics are one and are saved"
+        )
+    return wrapped
+
+
+def _described(wrapper: Callable[..., Any]) -> str:
+    """The wrapper's name and arguments, the same in every process."""
+    if isinstance(wrapper, functools.partial):
+        arguments = [*map(repr, wrapper.args), *(f"{key}={value!r}" for key, value in wrapper.keywords.items())]
+        return f"{_described(wrapper.func)}({', '.join(arguments)})"
+    return str(getattr(wrapper, "__qualname__", type(wrapper).__qualname__))
+
+
+def _check_spaces(id: str, env: gymnasium.Env) -> None:
+    action = env.action_space
+    if not isinstance(action, spaces.Box):
+        raise ValueError(
+            f"id = {id}: has {type(action).__name__} actions; "
+            "deterministic policies need a Box of floats, as in Pendulum-v1"
+        )
+    if not np.issubdtype(action.dtype, np.floating):
+        raise ValueError(f"id = {id}: has actions of dtype {action.dtype}; they must be floats")
+    if not (np.isfinite(action.low).all() and np.isfinite(action.high).all()):
+        raise ValueError(
+            f"id = {id}: has infinite action bounds (low {action.low}, high {action.high}); "
+            "wrap it in gymnasium.wrappers.TransformAction (env.wrappers) or register it with finite bounds"
+        )

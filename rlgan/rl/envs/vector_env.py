@@ -1,0 +1,363 @@
+"""Vector environments as the agents see them: flat float32 observations, actions in [-1, 1], true successors.
+
+Every step yields the transition (obs, action, reward, next_obs, terminated, truncated) of each environment, the same in
+all three of gymnasium's autoreset modes; what differs between the modes stays in this file.
+"""
+
+from __future__ import annotations
+
+import atexit
+import math
+import multiprocessing
+import os
+from abc import ABC, abstractmethod
+from collections.abc import Callable
+from typing import Any, ClassVar, NamedTuple, Protocol, cast
+
+import gymnasium
+import numpy as np
+import torch
+from gymnasium import spaces
+from gymnasium.vector import AutoresetMode, SyncVectorEnv
+
+from rlgan.rl.envs import env_state, workers
+from rlgan.task.errors import Diverged
+
+
+class Episode(NamedTuple):
+    """A finished episode: index of its environment, undiscounted return, number of steps."""
+
+    env: int
+    total: float
+    length: int
+
+
+class Step(NamedTuple):
+    """One step of n environments; rows where `valid` is False are resets, not transitions: store none, count none.
+
+    Shapes: obs and next_obs (n, obs_dim) float32, action (n, action_dim) float32 in [-1, 1], the others (n,). `obs` is
+    what the action answered and `next_obs` its true successor, at an episode's end the last observation and never that
+    of a reset. `terminated` masks bootstrapping, `truncated` never does. `episodes` are those that this step finished.
+    """
+
+    obs: np.ndarray
+    action: np.ndarray
+    reward: np.ndarray
+    next_obs: np.ndarray
+    terminated: np.ndarray
+    truncated: np.ndarray
+    valid: np.ndarray
+    episodes: tuple[Episode, ...]
+
+    @property
+    def ended(self) -> np.ndarray:
+        """(n,) bool: the environments whose episode this step finished."""
+        return self.terminated | self.truncated
+
+
+class ActionMap:
+    """The map of [-1, 1] to the bounds of a Box, per dimension: a -> centre + a * half, half = (high - low) / 2."""
+
+    def __init__(self, space: spaces.Box) -> None:
+        low, high = space.low.astype(np.float64).ravel(), space.high.astype(np.float64).ravel()
+        self.shape = space.shape
+        self.low, self.high = space.low.ravel(), space.high.ravel()
+        self.centre, self.half = (0.5 * (low + high)).astype(space.dtype), (0.5 * (high - low)).astype(space.dtype)
+        # Rounding is monotone: where the two ends stay within the bounds, everything between them does.
+        ends = self.centre - self.half, self.centre + self.half
+        self._rounds_out = bool((ends[0] < self.low).any() or (ends[1] > self.high).any())
+        self._identity = bool((self.centre == 0).all() and (self.half == 1).all()) and space.dtype == np.float32
+
+    def __call__(self, action: np.ndarray) -> np.ndarray:
+        """Actions (n, action_dim) in [-1, 1] -> (n, *shape) within the bounds to the last bit."""
+        if not self._identity:
+            action = action * self.half + self.centre
+            if self._rounds_out:
+                action = np.minimum(np.maximum(action, self.low), self.high)
+        return action if len(self.shape) == 1 else action.reshape(len(action), *self.shape)
+
+
+class Description(Protocol):
+    """What is read of an environment's configuration (`rlgan.rl.envs.environment.Environment`)."""
+
+    @property
+    def id(self) -> str: ...
+    @property
+    def vectorization(self) -> str: ...
+    @property
+    def timeout(self) -> float: ...
+    @property
+    def made(self) -> str:
+        """All that determines the environments' behaviour, in words."""
+
+    def make_one(self) -> gymnasium.Env:
+        """A single gymnasium environment."""
+
+
+class VectorEnvironment(ABC):
+    """n environments of one make. `obs` (n, obs_dim) float32 is the current observation, the one to act upon.
+
+    One subclass for each autoreset mode; `Environment.make` chooses.
+    """
+
+    mode: ClassVar[AutoresetMode]
+
+    def __init__(self, spec: Description, seed: int, num_envs: int, resumable: bool) -> None:
+        self.spec = spec
+        self.seed = seed
+        self.num_envs = num_envs
+        self._notes: list[str] = []
+        adapter = self._choose_adapter() if resumable else None
+        self._adapter = adapter
+        makes = [workers.Make(spec.make_one, adapter, i, os.getpid()) for i in range(num_envs)]
+        # copy=False: observations are converted into an array of our own anyway.
+        if spec.vectorization == "async":
+            try:
+                self._vector: Any = workers.Workers(makes, spec.timeout, copy=False, autoreset_mode=self.mode)
+            except (EOFError, ConnectionError) as error:
+                raise RuntimeError(
+                    f"a worker process of {spec.id} has ended before its environment was made"
+                ) from error
+            # Before multiprocessing's own exit, which asks the workers by a signal that they ignore, and waits.
+            atexit.register(self.close)
+        else:
+            self._vector = SyncVectorEnv(makes, copy=False, autoreset_mode=self.mode)
+        self._map = ActionMap(cast(spaces.Box, self._vector.single_action_space))
+        self.obs_dim = math.prod(cast(spaces.Box, self._vector.single_observation_space).shape)
+        self.action_dim = len(self._map.low)
+        # A product with zero is zero for finite values and NaN otherwise: one fast look at all of them.
+        self._zero_obs = np.zeros(num_envs * self.obs_dim, dtype=np.float32)
+        self._zero_action = np.zeros(num_envs * self.action_dim, dtype=np.float32)
+        self._all = np.ones(num_envs, dtype=np.bool_)
+        self._lengths = np.zeros(num_envs, dtype=np.int64)
+        self.steps = 0
+        try:
+            self.reset()
+        except BaseException:
+            self.close()
+            raise
+
+    def _choose_adapter(self) -> env_state.Adapter | None:
+        if self.spec.vectorization == "async":
+            self._notes.append(
+                "resume will not be bit-exact: asynchronous environments live in other processes and restart their "
+                "episodes; "
+                "env.vectorization=sync resumes exactly"
+            )
+            return None
+        adapter = env_state.choose(self.spec.make_one)
+        if adapter is None:
+            self._notes.append(
+                f"resume will not be bit-exact: no way of saving reproduces {self.spec.id}; "
+                "its episodes restart at resume"
+            )
+        return adapter
+
+    def notes(self) -> list[str]:
+        """What a user must know about these environments."""
+        return list(self._notes)
+
+    def reset(self, seed: int | None = None) -> np.ndarray:
+        """Start anew from `seed` (default: the seed of construction); the first observations (n, obs_dim)."""
+        seed = self.seed if seed is None else seed
+        for i, space in enumerate((self._vector.action_space, self._vector.observation_space)):
+            space.seed(int(np.random.SeedSequence([seed, 1, i]).generate_state(1)[0]))
+        self.steps = 0
+        self._totals = np.zeros(self.num_envs)
+        self._lengths = np.zeros(self.num_envs, dtype=np.int64)
+        raw, _ = self._ask(self._vector.reset, seed=[seed + i for i in range(self.num_envs)])
+        self._valid = self._all
+        self.obs = self._flat(raw)
+        self._check("observation", self.obs, self._zero_obs)
+        return self.obs
+
+    @property
+    def valid(self) -> np.ndarray:
+        """(n,) bool: False where the next step is a reset (`next_step` only): its action is ignored."""
+        return self._valid
+
+    def step(self, action: np.ndarray | torch.Tensor) -> Step:
+        """Step all environments.
+
+        Args:
+            action: (n, action_dim), clipped to [-1, 1] here and scaled to the bounds of the environment.
+
+        Raises:
+            Diverged: an action, reward or observation is NaN or infinite; names environment, step and value.
+            RuntimeError: an environment has raised, or a worker process has ended; names which one, and when.
+        """
+        chosen = action.detach().cpu().numpy() if isinstance(action, torch.Tensor) else action
+        if chosen.shape != (self.num_envs, self.action_dim):
+            raise ValueError(f"action = shape {chosen.shape}: must be ({self.num_envs}, {self.action_dim})")
+        unit = np.minimum(np.maximum(chosen, -1.0), 1.0).astype(np.float32, copy=False)
+        self._check("action", unit, self._zero_action)
+        raw, reward, terminated, truncated, info = self._ask(self._vector.step, self._map(unit))
+        observation = self._flat(raw)
+        self._check("observation", observation, self._zero_obs)
+        if not math.isfinite(reward.sum()):
+            self._raise_diverged("reward", reward[:, None])
+
+        obs, valid = self.obs, self._valid
+        ended = terminated | truncated
+        self._totals += reward
+        self._lengths += valid
+        self.steps += int(np.count_nonzero(valid))
+        episodes: tuple[Episode, ...] = ()
+        if np.count_nonzero(ended):
+            who = np.flatnonzero(ended)
+            episodes = tuple(Episode(int(i), float(self._totals[i]), int(self._lengths[i])) for i in who)
+            self._totals[who] = 0.0
+            self._lengths[who] = 0
+            next_obs = self._settle(observation, ended, info)
+        else:
+            self._valid = self._all
+            self.obs = next_obs = observation
+        return Step(obs, unit, reward, next_obs, terminated, truncated, valid, episodes)
+
+    def _ask(self, function: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
+        try:
+            return function(*args, **kwargs)
+        except workers.EnvironmentFailed as error:
+            index, reason = error.index_and_reason
+            raise RuntimeError(
+                f"environment {index} ({self.spec.id}) raised {reason} after {self.steps} environment steps, "
+                f"{self._lengths[index]} of them in its present episode"
+            ) from error
+        except multiprocessing.TimeoutError as error:
+            raise RuntimeError(
+                f"no answer of {workers.describe_silent(self._vector)} ({self.spec.id}) within "
+                f"{self.spec.timeout:g} s, after {self.steps} environment steps; env.timeout allows longer"
+            ) from error
+        except (EOFError, ConnectionError) as error:
+            if self.spec.vectorization != "async":
+                raise
+            raise RuntimeError(
+                f"the worker process of {workers.describe_dead(self._vector)} of {self.spec.id} has ended after "
+                f"{self.steps} environment steps; it was killed or ran out of memory: env.vectorization=sync needs no "
+                "workers"
+            ) from error
+
+    @abstractmethod
+    def _settle(self, observation: np.ndarray, ended: np.ndarray, info: dict[str, Any]) -> np.ndarray:
+        """After a step at which some episode ended: set `obs` and `_valid` for the next, return the true successors."""
+
+    def random_actions(self, generator: torch.Generator) -> np.ndarray:
+        """Actions (n, action_dim), uniform in [-1, 1]: uniform within the bounds of every dimension."""
+        uniform = torch.rand((self.num_envs, self.action_dim), generator=generator)
+        return uniform.mul_(2.0).sub_(1.0).numpy()
+
+    def state_dict(self) -> dict[str, Any]:
+        """Exact state as plain containers and tensors; the number of steps alone where none is to be had (`notes`)."""
+        state: dict[str, Any] = {
+            "steps": self.steps,
+            "made": self.spec.made,
+            "num_envs": self.num_envs,
+            "environments": None,
+        }
+        if self._adapter is not None:
+            state["environments"] = env_state.save_vector(self._vector, self._adapter, self._own())
+            state["obs"] = torch.from_numpy(self.obs.copy())
+            state["totals"] = self._totals.tolist()
+            state["lengths"] = self._lengths.tolist()
+            state["valid"] = self._valid.tolist()
+        return state
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Go on where `state_dict` was taken, also in a new process.
+
+        With new episodes where there is no exact state, or where the environment has changed: its state holds what its
+        constructor was given, and would undo the change.
+
+        Raises:
+            ValueError: the state is that of another number of environments.
+        """
+        if state["num_envs"] != self.num_envs:
+            raise ValueError(
+                f"num_envs = {self.num_envs}: the saved state holds {state['num_envs']} environments; "
+                "resume with the same number"
+            )
+        changed = state["made"] != self.spec.made
+        if changed:
+            self._notes.append(
+                f"resume will not be bit-exact: the environment was {state['made']} and is {self.spec.made}; "
+                "its episodes restart"
+            )
+        if changed or state["environments"] is None or self._adapter is None:
+            # Another seed than at the start, or the same episodes would be seen twice.
+            self.reset(int(np.random.SeedSequence([self.seed, state["steps"]]).generate_state(1)[0]))
+        else:
+            env_state.restore_vector(self._vector, self._adapter, state["environments"], self._own())
+            self.obs = state["obs"].numpy().copy()
+            self._totals = np.array(state["totals"])
+            self._lengths = np.array(state["lengths"], dtype=np.int64)
+            self._valid = np.array(state["valid"], dtype=np.bool_)
+        self.steps = state["steps"]
+
+    def close(self) -> None:
+        """Close the environments and end their worker processes, also dead, stopped or busy ones."""
+        if self.spec.vectorization == "async":
+            atexit.unregister(self.close)
+            workers.end(self._vector)
+        else:
+            self._vector.close()
+
+    def _own(self) -> list[gymnasium.Env]:
+        """The environments as their adapter made them, in this process."""
+        return [guard.env for guard in self._vector.envs]
+
+    def _flat(self, raw: np.ndarray) -> np.ndarray:
+        return raw.reshape(self.num_envs, -1).astype(np.float32)
+
+    def _check(self, what: str, values: np.ndarray, zeros: np.ndarray) -> None:
+        if np.dot(values.reshape(-1), zeros) != 0.0:
+            self._raise_diverged(what, values)
+
+    def _raise_diverged(self, what: str, values: np.ndarray) -> None:
+        for i, row in enumerate(values):
+            bad = np.flatnonzero(~np.isfinite(row))
+            if len(bad):
+                raise Diverged(
+                    f"{what} of environment {i} ({self.spec.id}) is {row[bad[0]]} in component {bad[0]} "
+                    f"after {self.steps} environment steps, step {self._lengths[i]} of its episode"
+                )
+
+
+class NextStep(VectorEnvironment):
+    """gymnasium's default: the step after an episode's end ignores the action and returns the reset's observation."""
+
+    mode = AutoresetMode.NEXT_STEP
+
+    def _settle(self, observation: np.ndarray, ended: np.ndarray, info: dict[str, Any]) -> np.ndarray:
+        self._valid = ~ended
+        self.obs = observation
+        return observation
+
+
+class SameStep(VectorEnvironment):
+    """The step that ends an episode returns the reset's observation, and the true one as `info["final_obs"]`."""
+
+    mode = AutoresetMode.SAME_STEP
+
+    def _settle(self, observation: np.ndarray, ended: np.ndarray, info: dict[str, Any]) -> np.ndarray:
+        self.obs = observation
+        successor = observation.copy()
+        for i in np.flatnonzero(ended):
+            successor[i] = np.asarray(info["final_obs"][i]).reshape(-1)
+        self._check("observation", successor, self._zero_obs)
+        return successor
+
+
+class Disabled(VectorEnvironment):
+    """No reset by the vector environment: those that ended are reset here, by mask."""
+
+    mode = AutoresetMode.DISABLED
+
+    def _settle(self, observation: np.ndarray, ended: np.ndarray, info: dict[str, Any]) -> np.ndarray:
+        raw, _ = self._ask(self._vector.reset, options={"reset_mask": ended})
+        self.obs = self._flat(raw)
+        self._check("observation", self.obs, self._zero_obs)
+        return observation
+
+
+#: The kinds of vector environment by the name of their autoreset mode.
+AUTORESET: dict[str, type[VectorEnvironment]] = {"next_step": NextStep, "same_step": SameStep, "disabled": Disabled}

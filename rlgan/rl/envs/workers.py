@@ -1,0 +1,158 @@
+"""Environments that may raise and processes that may die: each named by its number, and ended in whatever state."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import signal
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from multiprocessing import connection
+from typing import Any
+
+import gymnasium
+import numpy as np
+from gymnasium.vector import AsyncVectorEnv
+
+from rlgan.rl.envs import env_state
+
+PATIENCE = 2.0
+"""Seconds that a worker process has to close its environment before it is killed."""
+
+
+class EnvironmentFailed(RuntimeError):
+    """An environment has raised; `index_and_reason` reads which one, and what.
+
+    It holds an int and a str: an exception of the environment's own may not survive the way from a worker process, and
+    gymnasium then waits for it for ever.
+    """
+
+    @property
+    def index_and_reason(self) -> tuple[int, str]:
+        """Number of the environment; what it raised, and where."""
+        # From a worker process, gymnasium raises type(error)(error).
+        inner = self.args[0]
+        index, reason = inner.args if isinstance(inner, EnvironmentFailed) else self.args
+        return index, reason
+
+
+class Guard(gymnasium.Wrapper):
+    """One of several environments: what it raises bears its number, and a seed is also that of its spaces.
+
+    A space that is not seeded takes its generator from the operating system, and nothing repeats.
+
+    Args:
+        env: the environment.
+        index: its number.
+    """
+
+    def __init__(self, env: gymnasium.Env, index: int) -> None:
+        super().__init__(env)
+        self._index = index
+
+    def reset(self, *, seed: int | None = None, options: dict[str, Any] | None = None) -> tuple[Any, dict[str, Any]]:
+        if seed is not None:
+            for k, space in enumerate(env_state.spaces_of(self.env)):
+                # Environment i is given the seed of all of them plus i: two that are alike in one are not in the other.
+                entropy = [seed - self._index, 2, self._index, k]
+                space.seed(int(np.random.SeedSequence(entropy).generate_state(1)[0]))
+        try:
+            return self.env.reset(seed=seed, options=options)
+        except Exception as error:
+            raise self._failed("reset", error) from error
+
+    def step(self, action: Any) -> tuple[Any, Any, bool, bool, dict[str, Any]]:
+        try:
+            return self.env.step(action)
+        except Exception as error:
+            raise self._failed("step", error) from error
+
+    def _failed(self, where: str, error: Exception) -> EnvironmentFailed:
+        return EnvironmentFailed(self._index, f"{type(error).__name__}: {error} (in its {where})")
+
+
+@dataclass(frozen=True)
+class Make:
+    """Makes the guarded environment `index`, in this process or in a worker.
+
+    Args:
+        make_one: makes the environment alone.
+        adapter: of its state, if there is one.
+        index: its number.
+        home: the process from which signals come to be handled.
+    """
+
+    make_one: Callable[[], gymnasium.Env]
+    adapter: env_state.Adapter | None
+    index: int
+    home: int
+
+    def __call__(self) -> Guard:
+        if os.getpid() != self.home:
+            # A terminal's Ctrl-C and a scheduler's SIGTERM reach the whole group of processes. The run's own process
+            # finishes its step and saves, for which it needs its workers; they end when it closes them or is gone.
+            for number in (signal.SIGINT, signal.SIGTERM, signal.SIGUSR2):
+                signal.signal(number, signal.SIG_IGN)
+        env = self.make_one()
+        return Guard(env if self.adapter is None else self.adapter.wrap(env), self.index)
+
+
+class Workers(AsyncVectorEnv):
+    """gymnasium's worker processes, which are not waited for without end.
+
+    Args:
+        makes: make the environments.
+        timeout: seconds until all must have answered.
+        options: of `AsyncVectorEnv`.
+    """
+
+    def __init__(self, makes: Sequence[Callable[[], gymnasium.Env]], timeout: float, **options: Any) -> None:
+        self.timeout = timeout
+        super().__init__(makes, **options)
+
+    def step_wait(self, timeout: float | None = None) -> Any:
+        return super().step_wait(self.timeout if timeout is None else timeout)
+
+    def reset_wait(self, timeout: float | None = None) -> Any:
+        return super().reset_wait(self.timeout if timeout is None else timeout)
+
+
+def describe_silent(vector: AsyncVectorEnv) -> str:
+    """Which worker processes have not answered."""
+    silent = [str(i) for i, pipe in enumerate(vector.parent_pipes) if pipe is not None and not pipe.poll(0)]
+    return f"environment{'s' if len(silent) > 1 else ''} {', '.join(silent)}" if silent else "an environment"
+
+
+def end(vector: AsyncVectorEnv) -> None:
+    """Close the environments of all worker processes and end these: dead, stopped or busy, within `PATIENCE`.
+
+    gymnasium's own close waits for answers that a dead worker never gives.
+    """
+    pipes = [pipe for pipe in vector.parent_pipes if pipe is not None and not pipe.closed]
+    for pipe in pipes:
+        with contextlib.suppress(OSError):
+            pipe.send(("close", None))
+    waiting = [process.sentinel for process in vector.processes]
+    until = time.monotonic() + PATIENCE
+    while waiting and (left := until - time.monotonic()) > 0:
+        ended = connection.wait(waiting, left)
+        waiting = [sentinel for sentinel in waiting if sentinel not in ended]
+    for process in vector.processes:
+        process.kill()
+        process.join()
+    for pipe in pipes:
+        pipe.close()
+    vector.closed = True
+
+
+def describe_dead(vector: AsyncVectorEnv) -> str:
+    """Which worker processes have ended, with their exit codes."""
+    # A killed process is known to be dead only a moment after its pipe has closed.
+    gone = connection.wait([process.sentinel for process in vector.processes], timeout=5.0)
+    codes = {}
+    for i, process in enumerate(vector.processes):
+        if process.sentinel in gone:
+            process.join()
+            codes[i] = process.exitcode
+    return ", ".join(f"environment {i} (exit code {code})" for i, code in codes.items()) or "an environment"

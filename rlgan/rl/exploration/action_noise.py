@@ -1,0 +1,252 @@
+"""Exploration by noise on the action: GaussianActionNoise, Ornstein-Uhlenbeck, or none at all."""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+import torch
+from torch import nn
+
+from rlgan.optim.step.schedule import Constant, Schedule
+from rlgan.rl.exploration.explorer import Exploration, Explorer, check_scale, clip, spawn
+
+
+class ActionNoise(Explorer):
+    """a = clip(mu(s) + noise, -1, 1)."""
+
+    @abstractmethod
+    def noise(self) -> np.ndarray:
+        """The noise of the coming step, (n, action_dim) float32; `observe` moves on to the next."""
+
+    def act(self, obs: np.ndarray | torch.Tensor) -> np.ndarray:
+        return clip(self._policy(obs) + self.noise())
+
+
+class NoiseStreams:
+    """Standard normal noise (n, action_dim), one stream an environment, each of which advances on its own.
+
+    Drawn in blocks, one environment at a time, so that a step costs one indexing operation.
+    """
+
+    def __init__(self, num_envs: int, action_dim: int, generator: torch.Generator, block: int = 128) -> None:
+        self.generators = spawn(generator, num_envs)
+        self._block = np.empty((num_envs, block, action_dim), dtype=np.float32)
+        self._cursor = np.zeros(num_envs, dtype=np.int64)
+        self._who = np.arange(num_envs)
+        for i in range(num_envs):
+            self._draw(i)
+        self._count_ahead()
+
+    def _draw(self, i: int) -> None:
+        self._block[i] = torch.randn(self._block.shape[1:], generator=self.generators[i]).numpy()
+
+    def now(self) -> np.ndarray:
+        """(n, action_dim): the present value of every stream."""
+        return self._block[self._who, self._cursor]
+
+    def advance(self, which: np.ndarray) -> None:
+        """Move the streams where `which` (n,) is True on to their next value."""
+        self._cursor += which
+        self._calls += 1
+        # No stream reaches the end of its block before as many calls as the foremost one had values left.
+        if self._calls >= self._enough:
+            for i in np.flatnonzero(self._cursor == self._block.shape[1]):
+                self._draw(int(i))
+                self._cursor[i] = 0
+            self._count_ahead()
+
+    def _count_ahead(self) -> None:
+        self._calls = 0
+        self._enough = int(self._block.shape[1] - self._cursor.max())
+
+    def state_dict(self) -> dict[str, Any]:
+        """The present block, the place in it, and the generators."""
+        return {
+            "block": torch.from_numpy(self._block.copy()),
+            "cursor": self._cursor.tolist(),
+            "generators": [generator.get_state() for generator in self.generators],
+        }
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Restore what `state_dict` saved."""
+        self._block = state["block"].numpy().copy()
+        self._cursor = np.array(state["cursor"], dtype=np.int64)
+        self._count_ahead()
+        for generator, saved in zip(self.generators, state["generators"], strict=True):
+            generator.set_state(saved)
+
+
+@dataclass(frozen=True)
+class NoExploration(Exploration):
+    """a = mu(s): the actor's own action. Only for environments that explore by themselves; the run warns."""
+
+    def make(
+        self,
+        num_envs: int,
+        obs_dim: int,
+        action_dim: int,
+        generator: torch.Generator,
+        actor: nn.Module,
+        horizon: int = 0,
+    ) -> Explorer:
+        return _Greedy(actor, num_envs, Constant(), horizon)
+
+
+class _Greedy(Explorer):
+    def act(self, obs: np.ndarray | torch.Tensor) -> np.ndarray:
+        return self._policy(obs)
+
+    def metrics(self) -> dict[str, float]:
+        return {"exploration/sigma": 0.0}
+
+    def notes(self) -> list[str]:
+        return [
+            "exploration is none: a deterministic actor sees only its own actions and often stays where it starts; "
+            "exploration=gaussian, ornstein_uhlenbeck or parameter explores"
+        ]
+
+
+@dataclass(frozen=True)
+class GaussianActionNoise(Exploration):
+    """a = clip(mu(s) + N(0, sigma^2 I), -1, 1), independent from step to step (Fujimoto et al. 2018: sigma 0.1).
+
+    Args:
+        sigma: standard deviation, in the action space [-1, 1].
+        schedule: multiplies sigma, as a function of the environment steps taken.
+
+    Raises:
+        ValueError: a negative sigma.
+    """
+
+    sigma: float = 0.1
+    schedule: Schedule = field(default_factory=Constant)
+
+    def __post_init__(self) -> None:
+        check_scale("sigma", self.sigma, "0.1")
+
+    def make(
+        self,
+        num_envs: int,
+        obs_dim: int,
+        action_dim: int,
+        generator: torch.Generator,
+        actor: nn.Module,
+        horizon: int = 0,
+    ) -> Explorer:
+        return _GaussianNoise(self, NoiseStreams(num_envs, action_dim, generator), actor, horizon)
+
+
+class _GaussianNoise(ActionNoise):
+    def __init__(self, spec: GaussianActionNoise, streams: NoiseStreams, actor: nn.Module, horizon: int) -> None:
+        super().__init__(actor, len(streams.generators), spec.schedule, horizon)
+        self._sigma = spec.sigma
+        self._streams = streams
+        self._used = False
+
+    def noise(self) -> np.ndarray:
+        self._used = True
+        return np.float32(self._sigma * self.factor) * self._streams.now()
+
+    def observe(self, ended: np.ndarray, valid: np.ndarray) -> None:
+        super().observe(ended, valid)
+        # A step that was not acted by this explorer (uniform warm-up) takes nothing from the streams.
+        if self._used:
+            self._streams.advance(valid)
+            self._used = False
+
+    def metrics(self) -> dict[str, float]:
+        return {"exploration/sigma": self._sigma * self.factor}
+
+    def state_dict(self) -> dict[str, Any]:
+        return {**super().state_dict(), "streams": self._streams.state_dict()}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        super().load_state_dict(state)
+        self._streams.load_state_dict(state["streams"])
+        self._used = False
+
+
+@dataclass(frozen=True)
+class OrnsteinUhlenbeckActionNoise(Exploration):
+    """a = clip(mu(s) + x, -1, 1) with x <- x - theta x dt + sigma sqrt(dt) N(0, I), x = 0 at an episode's start.
+
+    Noise that drifts: it is correlated over about 1 / (theta dt) steps, and its stationary variance is
+    sigma^2 / (theta (2 - theta dt)), which tends to sigma^2 / (2 theta) as dt -> 0 (Uhlenbeck and Ornstein 1930;
+    Lillicrap et al. 2016: theta 0.15, sigma 0.2).
+
+    Args:
+        theta: rate of return to zero, per unit of time.
+        sigma: standard deviation of what one unit of time adds.
+        dt: units of time in one environment step. 1: correlated over 7 steps at theta = 0.15. 0.01, the constant of
+            several
+            libraries: over 667 steps, often longer than an episode, and x takes as long to reach its stationary size.
+        schedule: multiplies sigma, as a function of the environment steps taken.
+
+    Raises:
+        ValueError: a value that is not positive, or theta dt >= 2, where the process is unstable.
+    """
+
+    theta: float = 0.15
+    sigma: float = 0.2
+    dt: float = 1.0
+    schedule: Schedule = field(default_factory=Constant)
+
+    def __post_init__(self) -> None:
+        check_scale("sigma", self.sigma, "0.2")
+        if not self.theta > 0:
+            raise ValueError(f"theta = {self.theta}: must be positive, for example 0.15")
+        if not 0 < self.dt < 2 / self.theta:
+            raise ValueError(
+                f"dt = {self.dt}: must be positive and below 2 / theta = {2 / self.theta:g}, for example 1.0"
+            )
+
+    def make(
+        self,
+        num_envs: int,
+        obs_dim: int,
+        action_dim: int,
+        generator: torch.Generator,
+        actor: nn.Module,
+        horizon: int = 0,
+    ) -> Explorer:
+        return _OrnsteinUhlenbeckNoise(self, NoiseStreams(num_envs, action_dim, generator), actor, horizon)
+
+
+class _OrnsteinUhlenbeckNoise(ActionNoise):
+    def __init__(
+        self, spec: OrnsteinUhlenbeckActionNoise, streams: NoiseStreams, actor: nn.Module, horizon: int
+    ) -> None:
+        super().__init__(actor, len(streams.generators), spec.schedule, horizon)
+        self._spec = spec
+        self._streams = streams
+        self._x = np.zeros_like(streams.now())
+        self._next: np.ndarray | None = None
+
+    def noise(self) -> np.ndarray:
+        spec = self._spec
+        scale = np.float32(spec.sigma * self.factor * spec.dt**0.5)
+        self._next = np.float32(1.0 - spec.theta * spec.dt) * self._x + scale * self._streams.now()
+        return self._next
+
+    def observe(self, ended: np.ndarray, valid: np.ndarray) -> None:
+        super().observe(ended, valid)
+        if self._next is not None:
+            self._x[valid] = self._next[valid]
+            self._streams.advance(valid)
+            self._next = None
+        self._x[ended] = 0.0
+
+    def metrics(self) -> dict[str, float]:
+        return {"exploration/sigma": self._spec.sigma * self.factor}
+
+    def state_dict(self) -> dict[str, Any]:
+        return {**super().state_dict(), "streams": self._streams.state_dict(), "x": torch.from_numpy(self._x.copy())}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        super().load_state_dict(state)
+        self._streams.load_state_dict(state["streams"])
+        self._x = state["x"].numpy().copy()
+        self._next = None

@@ -1,0 +1,152 @@
+"""Exploration: what is added to the actor's action, or to a copy of the actor, while it collects experience.
+
+All scales live in the actor's action space, [-1, 1] per dimension. Every environment has noise of its own, drawn from a
+stream of its own and started afresh at that environment's own episode end: its t-th action sees the same noise whatever
+the others do.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+import torch
+from torch import nn
+
+from rlgan.nets import Single
+from rlgan.optim.step.schedule import Schedule
+
+
+class Exploration(ABC):
+    """A kind of exploration, as configured; `make` builds it for one run."""
+
+    @abstractmethod
+    def make(
+        self,
+        num_envs: int,
+        obs_dim: int,
+        action_dim: int,
+        generator: torch.Generator,
+        actor: nn.Module,
+        horizon: int = 0,
+    ) -> Explorer:
+        """The explorer of n environments.
+
+        Args:
+            num_envs: n.
+            obs_dim: length of an observation.
+            action_dim: length of an action.
+            generator: a CPU generator; the explorer seeds its own from it, once, here.
+            actor: obs (B, obs_dim) -> action (B, action_dim) in [-1, 1]. Its parameters are read at every use, so that
+                training them in place is seen. Batch norm acts by its running averages.
+            horizon: environment steps that the run is planned to take, for the schedules.
+        """
+
+
+class Explorer(ABC):
+    """Acts for n environments. `act`, then the environments' step, then `observe`, in this order.
+
+    Args:
+        actor: as in `Exploration.make`.
+        num_envs: n.
+        schedule: the factor of sigma, of the environment steps taken.
+        horizon: as in `Exploration.make`.
+    """
+
+    #: Updates between two calls of `adapt`; None where nothing adapts.
+    adapt_every: int | None = None
+
+    def __init__(self, actor: nn.Module, num_envs: int, schedule: Schedule, horizon: int) -> None:
+        self.actor = actor
+        self.num_envs = num_envs
+        self.steps = 0
+        self._schedule = schedule
+        self._horizon = horizon
+        like = next(iter(actor.parameters()))
+        self._dtype, self._device = like.dtype, like.device
+        self._batch_norms = [module for module in actor.modules() if isinstance(module, nn.modules.batchnorm._NormBase)]
+
+    @property
+    def factor(self) -> float:
+        """The schedule's factor at the present step."""
+        return self._schedule(self.steps, self._horizon)
+
+    @abstractmethod
+    def act(self, obs: np.ndarray | torch.Tensor) -> np.ndarray:
+        """Actions (n, action_dim) float32 in [-1, 1] for the observations (n, obs_dim)."""
+
+    def observe(self, ended: np.ndarray, valid: np.ndarray) -> None:
+        """Take note of the environments' step.
+
+        Args:
+            ended: (n,) bool, the environments whose episode ended: their noise starts afresh.
+            valid: (n,) bool, False where the step was a reset and no transition: their noise does not advance.
+        """
+        self.steps += int(np.count_nonzero(valid))
+
+    def adapt(self, obs: torch.Tensor) -> None:  # noqa: B027
+        """Adapt the scale on observations (B, obs_dim) from the replay; to be called every `adapt_every` updates."""
+
+    @abstractmethod
+    def metrics(self) -> dict[str, float]:
+        """`exploration/...` scalars."""
+
+    def notes(self) -> list[str]:
+        """What a user must know about this exploration."""
+        return []
+
+    def state_dict(self) -> dict[str, Any]:
+        """State as plain containers and tensors."""
+        return {"steps": self.steps}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Restore what `state_dict` saved; the actor's weights are restored by their owner."""
+        self.steps = state["steps"]
+
+    def _input(self, obs: np.ndarray | torch.Tensor) -> torch.Tensor:
+        tensor = torch.from_numpy(obs) if isinstance(obs, np.ndarray) else obs
+        return tensor.to(self._device, self._dtype)
+
+    def _answer(self, obs: torch.Tensor) -> torch.Tensor:
+        """The actor's own actions (B, action_dim) for obs (B, obs_dim)."""
+        training = [module.training for module in self._batch_norms]
+        for module in self._batch_norms:
+            module.training = False
+        with torch.no_grad():
+            action: torch.Tensor = self.actor(obs)
+        for module, mode in zip(self._batch_norms, training, strict=True):
+            module.training = mode
+        return action.detach()
+
+    @cached_property
+    def _single(self) -> Single | None:
+        return Single(self.actor) if self.num_envs == 1 and Single.possible(self.actor) else None
+
+    def _policy(self, obs: np.ndarray | torch.Tensor) -> np.ndarray:
+        if self._single is not None:
+            (row,) = obs if isinstance(obs, np.ndarray) else self._input(obs).detach().numpy()
+            action = self._single(row)[None]
+        else:
+            action = self._answer(self._input(obs)).cpu().numpy()
+        return action.astype(np.float32, copy=False)
+
+
+def spawn(generator: torch.Generator, count: int) -> list[torch.Generator]:
+    """`count` CPU generators with seeds drawn from `generator`."""
+    seeds = torch.randint(2**62, (count,), generator=generator)
+    return [torch.Generator().manual_seed(int(seed)) for seed in seeds]
+
+
+def clip(action: np.ndarray) -> np.ndarray:
+    """Actions within [-1, 1]."""
+    return np.minimum(np.maximum(action, -1.0), 1.0)
+
+
+def check_scale(name: str, value: float, example: str) -> None:
+    """Raise ValueError unless `value`, a standard deviation, is positive and finite."""
+    if not 0 < value < float("inf"):
+        raise ValueError(
+            f"{name} = {value}: must be positive, for example {example}; for no noise take exploration=none"
+        )

@@ -1,0 +1,73 @@
+"""Parameter noise and action noise together."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+import torch
+from torch import nn
+
+from rlgan.optim.step.schedule import Constant
+from rlgan.rl.exploration.action_noise import ActionNoise, GaussianActionNoise, OrnsteinUhlenbeckActionNoise
+from rlgan.rl.exploration.explorer import Exploration, Explorer, clip
+from rlgan.rl.exploration.parameter_noise import ParameterNoise
+
+
+@dataclass(frozen=True)
+class MixedNoise(Exploration):
+    """a = clip(mu(s; theta + N(0, sigma^2 I)) + noise, -1, 1): a perturbed copy for an episode, noise at every step.
+
+    The copy explores what a policy would do consistently, the noise what lies around it; each has its own streams.
+
+    Args:
+        parameter: of the copy.
+        action: of the step.
+    """
+
+    parameter: ParameterNoise = field(default_factory=ParameterNoise)
+    action: GaussianActionNoise | OrnsteinUhlenbeckActionNoise = field(default_factory=GaussianActionNoise)
+
+    def make(
+        self,
+        num_envs: int,
+        obs_dim: int,
+        action_dim: int,
+        generator: torch.Generator,
+        actor: nn.Module,
+        horizon: int = 0,
+    ) -> Explorer:
+        parameter = self.parameter.make(num_envs, obs_dim, action_dim, generator, actor, horizon)
+        action = self.action.make(num_envs, obs_dim, action_dim, generator, actor, horizon)
+        assert isinstance(action, ActionNoise)
+        return _Both(parameter, action, actor, num_envs)
+
+
+class _Both(Explorer):
+    def __init__(self, parameter: Explorer, action: ActionNoise, actor: nn.Module, num_envs: int) -> None:
+        super().__init__(actor, num_envs, Constant(), 0)
+        self.parameter, self.action = parameter, action
+        self.adapt_every = parameter.adapt_every
+
+    def act(self, obs: np.ndarray | torch.Tensor) -> np.ndarray:
+        return clip(self.parameter.act(obs) + self.action.noise())
+
+    def observe(self, ended: np.ndarray, valid: np.ndarray) -> None:
+        super().observe(ended, valid)
+        self.parameter.observe(ended, valid)
+        self.action.observe(ended, valid)
+
+    def adapt(self, obs: torch.Tensor) -> None:
+        self.parameter.adapt(obs)
+
+    def metrics(self) -> dict[str, float]:
+        return {**self.parameter.metrics(), "exploration/action_sigma": self.action.metrics()["exploration/sigma"]}
+
+    def state_dict(self) -> dict[str, Any]:
+        return {**super().state_dict(), "parameter": self.parameter.state_dict(), "action": self.action.state_dict()}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        super().load_state_dict(state)
+        self.parameter.load_state_dict(state["parameter"])
+        self.action.load_state_dict(state["action"])

@@ -1,0 +1,248 @@
+"""Where configurations are found, and what Hydra's complaints mean in one line.
+
+Nothing here imports torch: tab completion goes through this module.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Mapping, Sequence
+from importlib import resources
+from importlib.metadata import entry_points
+from pathlib import Path
+from typing import Any
+
+from hydra.core.config_search_path import ConfigSearchPath
+from hydra.core.override_parser.overrides_parser import OverridesParser
+from hydra.core.override_parser.types import Override, OverrideType
+from hydra.core.plugins import Plugins
+from hydra.errors import HydraException, MissingConfigException
+from hydra.plugins.search_path_plugin import SearchPathPlugin
+
+import rlgan
+from rlgan.task.errors import ConfigError
+from rlgan.task.suggest import closest, nearest
+
+ROOT = "train"
+GROUP = "rlgan.conf"
+
+
+def conf_directory() -> Path:
+    """The package's own conf/: beside pyproject.toml in a source tree, inside the package in a wheel."""
+    package = Path(rlgan.__file__).resolve().parent
+    source = package.parent / "conf"
+    return source if source.is_dir() and (package.parent / "pyproject.toml").is_file() else package / "conf"
+
+
+def outside_directories() -> list[Path]:
+    """Folders of configurations that are not ours: those of $RLGAN_CONF, then conf/ in the folder of the launch.
+
+    Raises:
+        ConfigError: a folder of $RLGAN_CONF does not exist.
+    """
+    found = []
+    for name in filter(None, os.environ.get("RLGAN_CONF", "").split(os.pathsep)):
+        path = Path(name).expanduser().resolve()
+        if not path.is_dir():
+            raise ConfigError(f"RLGAN_CONF = {name}: no such folder; name folders, separated by {os.pathsep}")
+        found.append(path)
+    here = Path.cwd() / "conf"
+    if here.is_dir() and here.resolve() not in (conf_directory(), *found):
+        found.append(here.resolve())
+    return found
+
+
+def outside_packages() -> list[str]:
+    """Configuration packages of installed distributions: the entry points of the group `rlgan.conf`."""
+    return sorted({point.value for point in entry_points(group=GROUP)})
+
+
+class OutsideConfigurations(SearchPathPlugin):
+    """Appends configurations of other packages and folders; they add options and never shadow ours."""
+
+    def manipulate_search_path(self, search_path: ConfigSearchPath) -> None:
+        for package in outside_packages():
+            search_path.append(GROUP, f"pkg://{package}")
+        for folder in outside_directories():
+            search_path.append("RLGAN_CONF", f"file://{folder}")
+
+
+def register() -> None:
+    """Make Hydra look in the outside places; again does nothing."""
+    plugins = Plugins.instance()
+    if OutsideConfigurations not in plugins.discover(SearchPathPlugin):
+        plugins.register(OutsideConfigurations)
+
+
+def options() -> dict[str, list[str]]:
+    """Every group and its options, of all places."""
+    found: dict[str, set[str]] = {}
+    roots: list[Any] = [conf_directory(), *outside_directories()]
+    for package in outside_packages():
+        try:
+            roots.append(resources.files(package))
+        except ModuleNotFoundError:
+            continue
+    for root in roots:
+        for folder in root.iterdir():
+            if folder.is_dir() and not folder.name.startswith((".", "_")):
+                _collect(folder, "", found.setdefault(folder.name, set()))
+    return {group: sorted(names) for group, names in sorted(found.items()) if names}
+
+
+def _collect(folder: Any, prefix: str, names: set[str]) -> None:
+    """Options of one group; those in a folder of their own are called `folder/option`, as Hydra calls them."""
+    for item in folder.iterdir():
+        if item.is_dir() and not item.name.startswith((".", "_")):
+            _collect(item, f"{prefix}{item.name}/", names)
+        elif item.name.endswith(".yaml"):
+            names.add(prefix + item.name.removesuffix(".yaml"))
+
+
+def parse(text: str) -> Override:
+    """One `key=value` of the command line.
+
+    Raises:
+        ConfigError: it does not follow Hydra's grammar.
+    """
+    try:
+        return OverridesParser.create().parse_override(text)
+    except HydraException:
+        if "=" not in text:
+            raise ConfigError(f"{text}: is no key=value; see --help") from None
+        key, _, value = text.partition("=")
+        raise ConfigError(f"{key} = {value}: cannot be read; put it in quotes, for example {key}=\"'...'\"") from None
+
+
+def quoted(text: str) -> str:
+    """`key=value` with the value in quotes where it holds an `=` of its own, as the names of runs do.
+
+    Hydra's grammar takes no second `=` outside of quotes, which nobody expects of a path that was completed or copied.
+    """
+    key, equals, value = text.partition("=")
+    if "=" not in value or not re.fullmatch(r"[+~]{0,2}[A-Za-z_][\w.@/]*", key):
+        return text
+    try:
+        OverridesParser.create().parse_override(text)
+    except HydraException:
+        escaped = value.replace("\\", "\\\\").replace("'", "\\'")
+        return f"{key}{equals}'{escaped}'"
+    return text
+
+
+def is_group(override: Override, groups: Mapping[str, Any]) -> bool:
+    """Whether the override chooses a group's option, rather than setting a value."""
+    key = override.key_or_group
+    return override.package is not None or "/" in key or key in groups
+
+
+def forced(text: str, groups: Mapping[str, Any]) -> str:
+    """`key=value` as `++key=value`, where it sets a value.
+
+    Hydra refuses a key that the YAML does not list, although the target may have it with a default, and does so in
+    words of its own. The schema of rlgan.runs.config.build is what decides, and it knows the nearest name.
+    """
+    override = parse(text)
+    if override.type is not OverrideType.CHANGE or is_group(override, groups) or text.startswith("hydra."):
+        return text
+    return f"++{text}"
+
+
+def changes(overrides: Sequence[str], choices: Mapping[str, str]) -> dict[str, Any]:
+    """Values by dotted key, from the overrides of a resumed run.
+
+    Raises:
+        ConfigError: one changes a group, deletes, or sweeps.
+    """
+    groups = options()
+    values: dict[str, Any] = {}
+    for text in overrides:
+        override = parse(text)
+        key = override.get_key_element().lstrip("+~")
+        if override.is_sweep_override():
+            raise ConfigError(f"{key} = {_value(text)}: a resumed run cannot be swept; give one value")
+        value = override.value()
+        if is_group(override, groups):
+            if choices.get(key) == str(value):
+                continue
+            was = f"is {choices[key]} in this run and " if key in choices else ""
+            raise ConfigError(f"{key} = {value}: {was}cannot change on resume; start a new run")
+        if override.is_delete():
+            raise ConfigError(f"{text}: a resumed run cannot lose a key; set it to another value")
+        values[key] = value
+    return values
+
+
+def explain(error: BaseException, overrides: Sequence[str]) -> str:
+    """Hydra's complaint as one line `key = value: what is wrong; remedy`."""
+    groups = options()
+    text = " ".join(str(error).split())
+    if isinstance(error, MissingConfigException) and error.missing_cfg_file:
+        group, _, option = error.missing_cfg_file.rpartition("/")
+        if group.partition("/")[0] in groups:
+            group, _, option = error.missing_cfg_file.partition("/")
+        if group in groups:
+            key = next((k for k in map(_key, overrides) if k.partition("@")[0] == group), group)
+            return f"{key} = {option}: {group} has no such option; {nearest(option, groups[group], 'its options are')}"
+        if group:
+            return f"{group} = {option}: there is no such group; {nearest(group, groups, 'there are')}"
+    unknown = re.search(r"Override (\S+?)=(\S+) looks like a config group override, but", text)
+    if unknown:
+        hint = nearest(unknown[1].partition("@")[0], groups, "there are")
+        return f"{unknown[1]} = {unknown[2]}: there is no such group; {hint}"
+    refused = re.search(r"Could not override '([^']+)'", text)
+    if refused:
+        return _refused(refused[1], overrides, groups)
+    ambiguous = re.search(r"Multiple values for ([^.]+)\.", text)
+    if ambiguous:
+        return f"{ambiguous[1]}: was given twice; keep one"
+    return text.split(" See https://hydra.cc")[0].split(" Set the environment variable")[0]
+
+
+def _refused(key: str, overrides: Sequence[str], groups: Mapping[str, Any]) -> str:
+    value = next((_value(item) for item in overrides if _key(item) == key), "?")
+    group = key.partition("@")[0]
+    mounted = _choices(overrides)
+    if group not in groups:
+        return f"{key} = {value}: there is no such group; {nearest(group, groups, 'there are')}"
+    task = mounted.get("task", "this task")
+    places = [place for place in mounted if place.partition("@")[0] == group]
+    if places:
+        examples = " or ".join(f"{place}={value}" for place in places)
+        return f"{key} = {value}: {group} is mounted once per player; did you mean {examples}?"
+    for other in groups["task"]:
+        if any(place.partition("@")[0] == group for place in _choices([f"task={other}"])):
+            option = closest(value, groups[group])
+            hint = f"did you mean task={other} {key}={option}?" if option else f"choose task={other}"
+            return f"{key} = {value}: task {task} has no group {group}, task {other} has; {hint}"
+    own = {place.partition("@")[0] for place in mounted if place not in ("task", "experiment")}
+    return f"{key} = {value}: task {task} has no group {group}; {nearest(group, own, 'it has')}"
+
+
+def _choices(overrides: Sequence[str]) -> dict[str, str]:
+    """The groups that the chosen task mounts, composed without the other overrides."""
+    from hydra import compose, initialize_config_dir
+    from hydra.core.global_hydra import GlobalHydra
+
+    GlobalHydra.instance().clear()
+    tasks = [item for item in overrides if _key(item) in ("task", "experiment") and "," not in item]
+    try:
+        with initialize_config_dir(str(conf_directory()), version_base="1.3"):
+            composed = compose(ROOT, overrides=tasks, return_hydra_config=True)
+    except HydraException:
+        return {}
+    return group_choices(composed.hydra.runtime.choices)
+
+
+def group_choices(choices: Mapping[Any, Any]) -> dict[str, str]:
+    """Hydra's record of choices, less its own groups and what was left open."""
+    return {str(k): str(v) for k, v in choices.items() if not str(k).startswith("hydra/") and v is not None}
+
+
+def _key(text: str) -> str:
+    return text.partition("=")[0].lstrip("+~")
+
+
+def _value(text: str) -> str:
+    return text.partition("=")[2]

@@ -1,0 +1,294 @@
+"""Checkpoints that survive a kill at any byte, a full disk and a flipped bit.
+
+`step_000001000.pt` is staged, fsynced and renamed; then its manifest `step_000001000.json`, with size and SHA-256, is
+written the same way, and only what has a manifest that agrees is a checkpoint. The former ones are removed after that,
+so there is a good one at every moment. Files hold plain containers and tensors, and are read with
+`torch.load(weights_only=True)` and in no other way: a checkpoint cannot run code.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import json
+import math
+import os
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import IO, Any, Literal, Protocol, cast
+
+import numpy as np
+import torch
+
+from rlgan.runs.record.directory import sync_directory, write_json
+from rlgan.task.errors import CheckpointError
+
+Say = Callable[[str], None]
+
+
+@dataclass(frozen=True)
+class Manifest:
+    """What stands beside a checkpoint, readable without torch.
+
+    Args:
+        step: steps done.
+        file: the checkpoint's file name.
+        size, sha256: of that file.
+        metrics: the evaluation made at this very step (empty if none was).
+        meta: what fixes the bits of a resumed run: torch version, device, threads, compile mode, layouts, log position.
+    """
+
+    step: int
+    file: str
+    size: int
+    sha256: str
+    metrics: dict[str, float] = field(default_factory=dict)
+    meta: dict[str, Any] = field(default_factory=dict)
+
+
+class Restorable(Protocol):
+    """What `Checkpoint.restore` needs of a task."""
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Put a saved state back."""
+
+
+@dataclass(frozen=True)
+class Checkpoint:
+    """A checkpoint that has been read and found sound."""
+
+    manifest: Manifest
+    state: dict[str, Any]
+
+    def restore(self, task: Restorable) -> None:
+        """Put `task` where the checkpoint was made.
+
+        Raises:
+            CheckpointError: the task, as it is configured now, cannot take what was saved (another size, another seed).
+        """
+        try:
+            task.load_state_dict(self.state["task"])
+        except ValueError as error:
+            raise CheckpointError(str(error)) from error
+
+
+def storable(value: Any, path: str = "state") -> Any:
+    """The value as `torch.load(weights_only=True)` will give it back.
+
+    Tensors are detached, and views cloned: a view saves its whole storage (a 10-element view of a million writes 4 MB).
+    numpy scalars become Python's.
+
+    Raises:
+        TypeError: something else than dict, list, tuple, tensor, int, float, complex, str, bytes, bool or None.
+    """
+    if isinstance(value, torch.Tensor):
+        tensor = value.detach()
+        whole = tensor.untyped_storage().nbytes() == tensor.numel() * tensor.element_size()
+        return tensor if whole and type(tensor) is torch.Tensor else tensor.clone()
+    if isinstance(value, np.generic):
+        return value.item()
+    if value is None or type(value) in (bool, int, float, complex, str, bytes):
+        return value
+    if isinstance(value, Mapping):
+        return {storable(key, f"{path} key"): storable(item, f"{path}.{key}") for key, item in value.items()}
+    if type(value) in (list, tuple):
+        items = [storable(item, f"{path}[{index}]") for index, item in enumerate(value)]
+        return items if type(value) is list else tuple(items)
+    raise TypeError(f"{path} is a {type(value).__name__}: a checkpoint holds plain containers, numbers and tensors")
+
+
+class _Hashing(io.RawIOBase):
+    """A file that hashes what passes through it, so that the checksum is of what was meant to be written."""
+
+    def __init__(self, file: IO[bytes]) -> None:
+        super().__init__()
+        self._file = file
+        self.digest = hashlib.sha256()
+        self.size = 0
+
+    def writable(self) -> bool:
+        return True
+
+    def write(self, data: Any) -> int:
+        self.digest.update(data)
+        self.size += len(data)
+        return self._file.write(data)
+
+    def flush(self) -> None:
+        self._file.flush()
+
+
+class Checkpoints:
+    """The checkpoints of one run.
+
+    Args:
+        path: their directory; made when needed, and cleared of files that a kill left half written.
+        keep_last: newest ones that are kept.
+        best: tag and direction by which one more is kept, however old; remembered over resumes by the manifests.
+        say: receives a sentence when a damaged checkpoint is passed over.
+    """
+
+    def __init__(
+        self, path: Path, keep_last: int = 2, best: tuple[str, Literal["min", "max"]] | None = None, say: Say = print
+    ) -> None:
+        self._path = path
+        self._keep_last = keep_last
+        self._best = best
+        self._say = say
+
+    def clean(self) -> None:
+        """Remove what a kill left: staged files, and checkpoints whose manifest was never written."""
+        if not self._path.is_dir():
+            return
+        for file in self._path.glob("*.tmp"):
+            file.unlink(missing_ok=True)
+        for file in self._path.glob("step_*.pt"):
+            if not file.with_suffix(".json").exists():
+                self._say(f"{file}: was not completed; removed")
+                file.unlink(missing_ok=True)
+
+    def manifests(self) -> list[Manifest]:
+        """Manifests that can be read, oldest first."""
+        found = []
+        for file in sorted(self._path.glob("step_*.json")):
+            try:
+                found.append(Manifest(**json.loads(file.read_text())))
+            except (OSError, ValueError, TypeError) as error:
+                self._say(f"{file}: cannot be read ({error}); passed over")
+        return sorted(found, key=lambda manifest: manifest.step)
+
+    def best(self) -> Manifest | None:
+        """The best one by the ranking tag; of equals the earliest."""
+        ranked = [item for item in self.manifests() if self._rank(item) is not None]
+        return min(ranked, key=lambda item: (self._rank(item) or 0.0, item.step)) if ranked else None
+
+    def would_be_best(self, metrics: Mapping[str, float]) -> bool:
+        """Whether a checkpoint with these metrics would be the best one."""
+        new = self._rank(Manifest(0, "", 0, "", dict(metrics)))
+        former = self.best()
+        old = self._rank(former) if former else None
+        return new is not None and (old is None or new < old)
+
+    def _rank(self, manifest: Manifest) -> float | None:
+        if self._best is None or self._best[0] not in manifest.metrics:
+            return None
+        value = manifest.metrics[self._best[0]]
+        if not math.isfinite(value):
+            return None
+        return value if self._best[1] == "min" else -value
+
+    def save(self, step: int, state: Mapping[str, Any], metrics: Mapping[str, float], meta: Mapping[str, Any]) -> Path:
+        """Write a checkpoint and remove those that are no longer kept.
+
+        Raises:
+            CheckpointError: it could not be written (a full disk); the former ones are untouched.
+        """
+        name = f"step_{step:09d}"
+        target = self._path / f"{name}.pt"
+        staged = self._path / f"{name}.pt.{os.getpid()}.tmp"
+        try:
+            self._path.mkdir(parents=True, exist_ok=True)
+            with open(staged, "wb") as file:
+                hashing = _Hashing(file)
+                torch.save(storable(state), cast(IO[bytes], hashing))
+                file.flush()
+                os.fsync(file.fileno())
+            # A manifest of an earlier file of this name would vouch for the wrong bytes.
+            target.with_suffix(".json").unlink(missing_ok=True)
+            os.replace(staged, target)
+            sync_directory(self._path)
+            manifest = Manifest(
+                step, target.name, hashing.size, hashing.digest.hexdigest(), dict(metrics), storable(meta, "meta")
+            )
+            write_json(target.with_suffix(".json"), vars(manifest))
+        except (OSError, RuntimeError) as error:
+            raise CheckpointError(
+                f"{target}: could not be written ({error}); the former checkpoint is intact"
+            ) from error
+        finally:
+            staged.unlink(missing_ok=True)
+        self._prune()
+        return target
+
+    def _prune(self) -> None:
+        manifests = self.manifests()
+        kept = {item.step for item in manifests[-self._keep_last :]}
+        best = self.best()
+        if best is not None:
+            kept.add(best.step)
+        for item in manifests:
+            if item.step not in kept:
+                self._remove(item)
+
+    def _remove(self, manifest: Manifest) -> None:
+        file = self._path / manifest.file
+        file.with_suffix(".json").unlink(missing_ok=True)
+        file.unlink(missing_ok=True)
+
+    def discard_after(self, step: int) -> None:
+        """Remove checkpoints later than `step`: a resumed run writes them anew."""
+        for item in self.manifests():
+            if item.step > step:
+                self._remove(item)
+
+    def read(self, manifest: Manifest) -> Checkpoint:
+        """Check and load one checkpoint, tensors on the CPU.
+
+        Raises:
+            CheckpointError: it is missing, cut short or altered.
+        """
+        file = self._path / manifest.file
+        digest = hashlib.sha256()
+        try:
+            size = file.stat().st_size
+            if size != manifest.size:
+                raise CheckpointError(f"{file}: is damaged ({size} bytes instead of {manifest.size})")
+            with open(file, "rb") as stream:
+                while block := stream.read(1 << 20):
+                    digest.update(block)
+        except OSError as error:
+            raise CheckpointError(f"{file}: cannot be read ({error.strerror})") from error
+        if digest.hexdigest() != manifest.sha256:
+            raise CheckpointError(f"{file}: is damaged (its checksum is not the manifest's)")
+        return Checkpoint(manifest, torch.load(file, map_location="cpu", weights_only=True))
+
+    def newest(self) -> Checkpoint | None:
+        """The newest sound checkpoint; says so of each damaged one that it passes over.
+
+        Raises:
+            CheckpointError: there are checkpoints, and none is sound.
+        """
+        manifests = self.manifests()
+        for manifest in reversed(manifests):
+            try:
+                checkpoint = self.read(manifest)
+            except CheckpointError as error:
+                self._say(f"{error}; going back to the one before")
+                continue
+            return checkpoint
+        if manifests:
+            raise CheckpointError(f"{self._path}: no checkpoint is sound; start a new run")
+        return None
+
+    def choose(self, which: str) -> Checkpoint:
+        """`last`, `best`, or the checkpoint of a step.
+
+        Raises:
+            CheckpointError: there is none such; names those that exist.
+        """
+        manifests = self.manifests()
+        if not manifests:
+            raise CheckpointError(f"{self._path}: holds no checkpoint; train the run further with resume=")
+        if which == "last":
+            newest = self.newest()
+            assert newest is not None
+            return newest
+        if which == "best":
+            best = self.best()
+            return self.read(best) if best is not None else self.choose("last")
+        for manifest in manifests:
+            if str(manifest.step) == which:
+                return self.read(manifest)
+        steps = ", ".join(str(manifest.step) for manifest in manifests)
+        raise CheckpointError(f"checkpoint = {which}: there is none; use best, last or one of the steps {steps}")

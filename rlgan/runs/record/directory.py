@@ -1,0 +1,297 @@
+"""A run's directory: made once, locked while it runs, and readable afterwards.
+
+RUN/config.yaml       the resolved configuration, written once
+RUN/overrides.jsonl   one line a start: what was typed, the groups' choices, the versions
+RUN/status.json       state, step, reason; replaced atomically
+RUN/metrics.jsonl     one line a log; the figures that plots read
+RUN/events.out.*      TensorBoard, one file a start
+RUN/pictures/         the latest picture under each tag
+RUN/checkpoints/      rlgan.runs.record.checkpoint
+RUN/summary.json      final metrics under their tags
+"""
+
+from __future__ import annotations
+
+import fcntl
+import hashlib
+import json
+import os
+import re
+import socket
+import time
+from collections.abc import Mapping, Sequence
+from datetime import datetime
+from pathlib import Path
+from typing import IO, Any, Literal
+
+from omegaconf import OmegaConf
+
+from rlgan.task.errors import ConfigError, RunError
+
+State = Literal["running", "finished", "interrupted", "failed"]
+
+# Record locks belong to the process, so they cannot tell two runs of one process apart; this can.
+_held: set[Path] = set()
+
+_NAME_BYTES = 100
+_IN_NAME_ALREADY = ("task", "seed", "seeds", "run_dir", "resume", "progress", "name")
+
+
+def write_atomically(path: Path, data: bytes) -> None:
+    """Replace a file so that a reader, or a kill at any moment, finds the old content or the new one.
+
+    Staged beside its place, fsynced, renamed; then the directory is fsynced, so that the rename survives a power cut.
+    """
+    staged = path.with_name(f"{path.name}.{os.getpid()}.tmp")
+    try:
+        with open(staged, "wb") as file:
+            file.write(data)
+            file.flush()
+            os.fsync(file.fileno())
+        os.replace(staged, path)
+    finally:
+        staged.unlink(missing_ok=True)
+    sync_directory(path.parent)
+
+
+def sync_directory(path: Path) -> None:
+    """Make the names in a directory durable."""
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def write_json(path: Path, value: Any) -> None:
+    """Atomic JSON, indented, for people as well."""
+    write_atomically(path, (json.dumps(value, indent=2) + "\n").encode())
+
+
+def run_name(overrides: Sequence[str], seeds: str, name: str | None = None, now: datetime | None = None) -> str:
+    """`<date>_<time>_<what was overridden>_<seeds>`: safe on every file system and cut to a bearable length.
+
+    `seeds` is a word such as `seed=1`. A cut name carries a hash of what it lost, and the seeds always stay.
+    """
+    stamp = (now or datetime.now()).strftime("%Y-%m-%d_%H-%M-%S")
+    said = [item.lstrip("+~") for item in overrides]
+    said = [item for item in said if item.split("=")[0] not in _IN_NAME_ALREADY]
+    words = "_".join(([name] if name else []) + said)
+    safe = _cut(re.sub(r"[^A-Za-z0-9._=+@-]+", "-", words).strip("-_."), words)
+    return "_".join(part for part in (stamp, safe, _cut(seeds, seeds)) if part)
+
+
+def _cut(safe: str, words: str) -> str:
+    if len(safe) <= _NAME_BYTES:
+        return safe
+    return f"{safe[: _NAME_BYTES - 9]}-{hashlib.sha256(words.encode()).hexdigest()[:8]}"
+
+
+class RunDirectory:
+    """A run's directory while its process holds it.
+
+    Use `create` for a new directory of a unique name, `open` for one that the user named; both take the lock, which
+    the operating system drops with the process, however it dies.
+
+    Raises:
+        RunError: another process holds the directory, or it is not fit for a run.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.path = path.resolve()
+        self.started = time.time()
+        self._status: dict[str, Any] = {}
+        self._lock = self._take_lock()
+
+    @classmethod
+    def create(cls, parent: Path, name: str) -> RunDirectory:
+        """A new directory below `parent`; of two started in the same second the later one gets `-2` at its end."""
+        parent.mkdir(parents=True, exist_ok=True)
+        for attempt in range(1, 10_000):
+            path = parent / (name if attempt == 1 else f"{name}-{attempt}")
+            try:
+                path.mkdir()
+            except FileExistsError:
+                continue
+            return cls(path)
+        raise RunError(f"{parent / name}: ten thousand runs of one name; choose another with name=")
+
+    @classmethod
+    def open(cls, path: Path) -> RunDirectory:
+        """A directory that the user chose: new, empty, or an earlier run's."""
+        if path.exists() and not path.is_dir():
+            raise RunError(f"run_dir = {path}: is a file; name a directory")
+        if path.is_dir() and not (path / "config.yaml").exists():
+            strange = sorted(item.name for item in path.iterdir() if item.name != "lock")
+            if strange:
+                raise RunError(f"run_dir = {path}: holds other files ({strange[0]}); name a new or an empty directory")
+        path.mkdir(parents=True, exist_ok=True)
+        return cls(path)
+
+    def _take_lock(self) -> IO[str]:
+        if self.path in _held:
+            raise RunError(f"{self.path}: a run of this process is using it; choose another run_dir")
+        # POSIX record locks and not flock: a forked environment worker must not keep a dead run's lock.
+        file = open(self.path / "lock", "a+")  # noqa: SIM115 - held open for the run's life
+        try:
+            fcntl.lockf(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError:
+            file.seek(0)
+            holder = file.read().strip() or "unknown"
+            file.close()
+            message = f"{self.path}: process {holder} is running there; wait for it, end it, or choose another run_dir"
+            raise RunError(message) from None
+        file.seek(0)
+        file.truncate()
+        file.write(f"{os.getpid()} on {socket.gethostname()}\n")
+        file.flush()
+        _held.add(self.path)
+        return file
+
+    def release(self) -> None:
+        """Drop the lock. The process's death does it as well."""
+        _held.discard(self.path)
+        self._lock.close()
+
+    @property
+    def checkpoints(self) -> Path:
+        return self.path / "checkpoints"
+
+    @property
+    def pictures(self) -> Path:
+        return self.path / "pictures"
+
+    @property
+    def metrics(self) -> Path:
+        return self.path / "metrics.jsonl"
+
+    @property
+    def summary(self) -> dict[str, float] | None:
+        """The final metrics, once there are some."""
+        try:
+            values: dict[str, float] = json.loads((self.path / "summary.json").read_text())
+        except FileNotFoundError:
+            return None
+        return values
+
+    def write_config(self, config: Mapping[str, Any]) -> None:
+        """Write config.yaml, if it is not there; it is never overwritten."""
+        target = self.path / "config.yaml"
+        if not target.exists():
+            write_atomically(target, OmegaConf.to_yaml(OmegaConf.create(dict(config))).encode())
+
+    def add_start(self, record: Mapping[str, Any]) -> None:
+        """Append a line to overrides.jsonl."""
+        with open(self.path / "overrides.jsonl", "a") as file:
+            file.write(json.dumps(dict(record)) + "\n")
+            file.flush()
+            os.fsync(file.fileno())
+
+    def write_status(self, state: State, step: int, reason: str = "", **more: Any) -> None:
+        """Replace status.json."""
+        now = datetime.now().astimezone()
+        self._status.update(more)
+        record = {
+            "state": state,
+            "step": step,
+            "reason": reason,
+            "pid": os.getpid(),
+            "host": socket.gethostname(),
+            "started": datetime.fromtimestamp(self.started).astimezone().isoformat(timespec="seconds"),
+            "updated": now.isoformat(timespec="seconds"),
+            **self._status,
+        }
+        write_json(self.path / "status.json", record)
+
+    def write_summary(self, values: Mapping[str, Any]) -> None:
+        """Replace summary.json."""
+        write_json(self.path / "summary.json", dict(values))
+
+
+def read_starts(path: Path) -> list[dict[str, Any]]:
+    """The lines of a run's overrides.jsonl; a last line that a kill cut short is left out."""
+    try:
+        lines = (path / "overrides.jsonl").read_text().splitlines()
+    except FileNotFoundError:
+        return []
+    starts = []
+    for line in lines:
+        try:
+            starts.append(json.loads(line))
+        except json.JSONDecodeError:
+            continue
+    return starts
+
+
+def read_config(path: Path) -> dict[str, Any]:
+    """The configuration that a run was started with.
+
+    Raises:
+        RunError: the directory is not a run; names runs nearby.
+    """
+    file = path / "config.yaml"
+    if not file.is_file():
+        raise RunError(
+            f"{path}: {'is not a run (it has no config.yaml)' if path.exists() else 'no such run'}{near(path)}"
+        )
+    config = OmegaConf.to_container(OmegaConf.load(file))
+    assert isinstance(config, dict)
+    return {str(key): value for key, value in config.items()}
+
+
+def near(path: Path) -> str:
+    """`; runs nearby: …`, newest first, looking below the path or the closest folder above it that exists."""
+    base = path
+    while not base.is_dir() and base != base.parent:
+        base = base.parent
+    found: list[Path] = []
+    for place in (base, base.parent, Path("outputs")):
+        found += [file.parent for depth in ("*", "*/*") for file in place.glob(f"{depth}/config.yaml")]
+        found += [file.parent for file in place.glob("config.yaml")]
+    unique = sorted({item.resolve(): item for item in found}.values(), key=lambda item: item.stat().st_mtime)
+    names = [str(item) for item in reversed(unique[-3:])]
+    return f"; runs nearby: {', '.join(names)}" if names else "; runs are made below outputs/"
+
+
+# None of them changes what is learnt, so a run may go on with other values of these.
+OF_THE_START = ("run_dir", "resume", "progress", "tensorboard")
+
+
+def stored(config: Mapping[str, Any]) -> dict[str, Any]:
+    """A configuration without what belongs to one start of a run."""
+    return {key: value for key, value in config.items() if key not in OF_THE_START}
+
+
+def shown(path: Path) -> str:
+    """A path as short as it can be written from here."""
+    try:
+        return str(path.relative_to(Path.cwd()))
+    except ValueError:
+        return str(path)
+
+
+def put(config: dict[str, Any], key: str, value: Any) -> None:
+    """Set a dotted key in nested plain containers."""
+    node: Any = config
+    *parents, last = key.split(".")
+    for depth, part in enumerate(parents):
+        if not isinstance(node.get(part), dict):
+            if part in node:
+                raise ConfigError(f"{key} = {value}: {'.'.join(parents[: depth + 1])} is a value and no section")
+            node[part] = {}
+        node = node[part]
+    node[last] = value
+
+
+def stored_config(path: Path) -> dict[str, Any]:
+    """A run's configuration with what later starts changed.
+
+    Raises:
+        RunError: the directory is no run.
+    """
+    config = stored(read_config(path))
+    for record in read_starts(path):
+        for key, value in record.get("changes", {}).items():
+            if key not in OF_THE_START:
+                put(config, key, value)
+    return config

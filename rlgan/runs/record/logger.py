@@ -1,0 +1,155 @@
+"""The only writer of a run: metrics.jsonl, one TensorBoard event file a start, and pictures."""
+
+from __future__ import annotations
+
+import io
+import json
+import os
+import re
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from rlgan.runs.record.directory import write_atomically
+
+if TYPE_CHECKING:
+    from torch.utils.tensorboard import SummaryWriter
+
+    from rlgan.task.task import Picture
+
+
+class Logger:
+    """Writes what the loop hands it.
+
+    Args:
+        path: the run's directory.
+        tensorboard: write an event file as well.
+        resume_step: the step that the run goes on from; TensorBoard hides later events of earlier starts, so that
+            curves do not fork.
+        resume_bytes: length of metrics.jsonl at that step; what was written after it is cut off.
+    """
+
+    def __init__(self, path: Path, tensorboard: bool, resume_step: int | None = None, resume_bytes: int = 0) -> None:
+        self._path = path
+        self._file = open(path / "metrics.jsonl", "ab")  # noqa: SIM115 - open for the run's life
+        self._file.truncate(resume_bytes)
+        self._file.seek(resume_bytes)
+        self._writer: SummaryWriter | None = None
+        if tensorboard:
+            from torch.utils.tensorboard import SummaryWriter
+
+            purge = None if resume_step is None else resume_step + 1
+            self._writer = SummaryWriter(str(path), purge_step=purge, max_queue=1000)
+
+    def scalars(self, step: int, values: Mapping[str, float]) -> None:
+        """One line of metrics.jsonl, and each value under its tag in TensorBoard."""
+        self._file.write((json.dumps({"step": step, **values}) + "\n").encode())
+        self._file.flush()
+        if self._writer is not None:
+            for tag, value in values.items():
+                self._writer.add_scalar(tag, value, step)
+
+    def pictures(self, step: int, pictures: Mapping[str, Picture]) -> None:
+        """Each picture in TensorBoard and as `pictures/<tag>_<step>.png`, in place of the former one of its tag."""
+        folder = self._path / "pictures"
+        for tag, picture in pictures.items():
+            png, array = rasterise(picture)
+            folder.mkdir(exist_ok=True)
+            stem = picture_name(tag)
+            write_atomically(folder / f"{stem}_{step:09d}.png", png)
+            for former in folder.glob(f"{stem}_*.png"):
+                if re.fullmatch(rf"{re.escape(stem)}_\d{{9,}}", former.stem) and int(former.stem[-9:]) != step:
+                    former.unlink()
+            if self._writer is not None:
+                self._writer.add_image(tag, array, step, dataformats="HWC")
+
+    def text(self, tag: str, text: str) -> None:
+        """A block of text in TensorBoard, set in a fixed-width face."""
+        if self._writer is not None:
+            lines = "\n".join(f"    {line}" for line in text.splitlines())
+            self._writer.add_text(tag, lines, 0)
+
+    def hparams(self, config: Mapping[str, Any], metrics: Mapping[str, float]) -> None:
+        """The configuration and the final metrics for TensorBoard's HPARAMS page, in this run's own event file.
+
+        `SummaryWriter.add_hparams` would open a second run below this one, and a None hides the run from the page.
+        """
+        if self._writer is None:
+            return
+        from torch.utils.tensorboard.summary import hparams
+
+        events = self._writer._get_file_writer()
+        for summary in hparams(hyperparameters(config), {tag: float(value) for tag, value in metrics.items()}):
+            events.add_summary(summary)
+
+    def flush(self) -> int:
+        """Make everything durable; returns the length of metrics.jsonl for the checkpoint."""
+        self._file.flush()
+        os.fsync(self._file.fileno())
+        if self._writer is not None:
+            self._writer.flush()
+        return self._file.tell()
+
+    def close(self) -> None:
+        """Flush and close both files."""
+        self.flush()
+        self._file.close()
+        if self._writer is not None:
+            self._writer.close()
+
+
+def picture_name(tag: str) -> str:
+    """A tag as a file name."""
+    return re.sub(r"[^A-Za-z0-9._=-]+", "_", tag)
+
+
+def rasterise(picture: Picture) -> tuple[bytes, np.ndarray]:
+    """A picture as PNG bytes and as a uint8 array (height, width, channels).
+
+    Args:
+        picture: a matplotlib figure, or a uint8 array (height, width) or (height, width, 1 or 3 or 4).
+
+    Raises:
+        ValueError: an array of another dtype or shape.
+    """
+    from PIL import Image
+
+    stream = io.BytesIO()
+    if isinstance(picture, np.ndarray):
+        array = picture if picture.ndim == 3 else picture[..., None]
+        if array.dtype != np.uint8 or array.ndim != 3 or array.shape[2] not in (1, 3, 4):
+            raise ValueError(f"picture = {picture.dtype} {picture.shape}: must be uint8 (height, width, 1 or 3 or 4)")
+        Image.fromarray(array[..., 0] if array.shape[2] == 1 else array).save(stream, format="png")
+        return stream.getvalue(), array
+    picture.savefig(stream, format="png", dpi=100)
+    stream.seek(0)
+    return stream.getvalue(), np.asarray(Image.open(stream).convert("RGB"))
+
+
+# How a run is watched and kept, not what it computes.
+_HOUSEKEEPING = (
+    "run_dir", "seeds", "resume", "progress", "tensorboard", "name", "log_every", "eval_every", "checkpoint_every",
+    "keep_last", "threads", "device", "compile", "task",
+)  # fmt: skip
+
+
+def hyperparameters(config: Mapping[str, Any]) -> dict[str, bool | int | float | str]:
+    """The flattened configuration without housekeeping and without what is left open (None)."""
+    flat = flatten({key: value for key, value in config.items() if key not in _HOUSEKEEPING})
+    return {key: value for key, value in flat.items() if value != "None"}
+
+
+def flatten(config: Mapping[str, Any], prefix: str = "") -> dict[str, bool | int | float | str]:
+    """Nested configuration as `a.b.c: value`; `_target_` becomes the section's entry; None and lists become words."""
+    flat: dict[str, bool | int | float | str] = {}
+    for key, value in config.items():
+        path = f"{prefix}.{key}" if prefix else str(key)
+        if isinstance(value, Mapping):
+            flat |= flatten(value, path)
+        elif key == "_target_":
+            flat[prefix or "target"] = str(value).rsplit(".", 1)[-1]
+        else:
+            flat[path] = value if isinstance(value, bool | int | float | str) else str(value)
+    return flat

@@ -1,0 +1,8 @@
+"""What a task is: something that moves, measures itself, draws itself and can be saved. The ground of every wing.
+
+`rlgan.task.seeding.Generators` is not among the names here: it loads torch, and these do not.
+"""
+
+from rlgan.task.errors import CheckpointError, ConfigError, Diverged, RunError
+from rlgan.task.settings import Settings
+from rlgan.task.task import Examination, Picture, Play, Request, Stackable, StackedUpdate, Task, Video, drive

@@ -1,0 +1,146 @@
+"""The settings every run has, whatever it trains."""
+
+from __future__ import annotations
+
+import difflib
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Literal
+
+if TYPE_CHECKING:
+    import torch
+
+Precision = Literal["float32", "float64", "bf16"]
+Compile = Literal["auto"] | bool
+
+
+@dataclass(frozen=True)
+class Settings:
+    """The root of the configuration, less the task and its sections.
+
+    Args:
+        steps: length of the run, in the task's own unit: generator updates (WGAN), environment steps (DDPG).
+        seed: the one seed; every generator of the run is derived from it (rlgan.task.seeding).
+        seeds: train this many seeds from `seed` on, or the listed ones, in one process (rlgan.runs.seeds); each has its
+            own run directory below the run's.
+        device: `auto` (CUDA where there is one, else the CPU) or any name that torch understands, such as `cuda:1`.
+        precision: dtype of parameters and batches; `bf16` is float32 with the networks in the losses run in bfloat16.
+        compile: `true`, `false`, or `auto`: the task compiles when the run is long enough to repay the compilation.
+        threads: CPU threads of torch. Results depend on it in the last bits, so it is fixed and not "all cores".
+        log_every, eval_every, checkpoint_every: interval in steps of training scalars, of evaluation and pictures,
+            and of checkpoints; 0 means only at the end.
+        keep_last: newest checkpoints that are kept, besides the best one.
+        run_dir: the run's directory; None makes a new one below `outputs/`.
+        resume: an earlier run's directory to go on with.
+        progress: show the progress bar (or progress lines where standard error is no terminal).
+        tensorboard: write TensorBoard events beside metrics.jsonl.
+        name: a word of yours for the run's directory name.
+
+    Raises:
+        ValueError: an impossible value; the message names key, value and remedy.
+    """
+
+    steps: int = 1000
+    seed: int = 0
+    seeds: int | list[int] | None = None
+    device: str = "auto"
+    precision: Precision = "float32"
+    compile: Compile = "auto"
+    threads: int = 1
+    log_every: int = 100
+    eval_every: int = 500
+    checkpoint_every: int = 500
+    keep_last: int = 2
+    run_dir: str | None = None
+    resume: str | None = None
+    progress: bool = True
+    tensorboard: bool = True
+    name: str | None = None
+
+    def __post_init__(self) -> None:
+        for field in ("steps", "threads", "keep_last"):
+            value = getattr(self, field)
+            if value < 1:
+                raise ValueError(f"{field} = {value}: must be at least 1, for example {field}=1")
+        for field in ("log_every", "eval_every", "checkpoint_every"):
+            value = getattr(self, field)
+            if value < 0:
+                raise ValueError(f"{field} = {value}: must be an interval in steps, or 0 for only at the end")
+        if not 0 <= self.seed < 2**63:
+            raise ValueError(f"seed = {self.seed}: must be between 0 and 2**63 - 1, for example seed=1")
+        self._check_seeds()
+        if self.precision not in ("float32", "float64", "bf16"):
+            raise ValueError(f"precision = {self.precision}: must be float32, float64 or bf16")
+        if self.compile not in ("auto", True, False):
+            raise ValueError(f"compile = {self.compile}: must be auto, true or false")
+        self._check_device()
+
+    def _check_seeds(self) -> None:
+        many = self.every_seed
+        if (isinstance(self.seeds, int) and self.seeds < 1) or not many:
+            raise ValueError(f"seeds = {self.seeds}: must be at least 1, for example seeds=10, or a list: seeds=[0,3]")
+        for seed in many:
+            if not 0 <= seed < 2**63:
+                raise ValueError(f"seeds = {self.seeds}: {seed} is not between 0 and 2**63 - 1")
+            if many.count(seed) > 1:
+                raise ValueError(f"seeds = {self.seeds}: {seed} is there twice; name every seed once")
+
+    def _check_device(self) -> None:
+        if self.device in ("auto", "cpu"):
+            return
+        import torch
+
+        try:
+            device = torch.device(self.device)
+        except RuntimeError:
+            close = difflib.get_close_matches(self.device, ["auto", "cpu", "cuda", "mps"], n=1)
+            hint = f"did you mean {close[0]}?" if close else "use auto, cpu, cuda or cuda:1"
+            raise ValueError(f"device = {self.device}: torch knows no such device; {hint}") from None
+        if device.type == "cuda" and (device.index or 0) >= torch.cuda.device_count():
+            count = torch.cuda.device_count()
+            raise ValueError(f"device = {self.device}: this machine has {count} CUDA device(s); use device=cpu or auto")
+
+    @property
+    def every_seed(self) -> list[int]:
+        """The seeds to train: `seed` alone, or those of `seeds`."""
+        if self.seeds is None:
+            return [self.seed]
+        return list(range(self.seed, self.seed + self.seeds)) if isinstance(self.seeds, int) else list(self.seeds)
+
+    @property
+    def seeds_word(self) -> str:
+        """The seeds as they stand in a directory's name."""
+        if self.seeds is None:
+            return f"seed={self.seed}"
+        first = f"_from_{self.seed}" if self.seed and isinstance(self.seeds, int) else ""
+        return f"seeds={self.seeds if isinstance(self.seeds, int) else '-'.join(map(str, self.seeds))}{first}"
+
+    def logs(self, former: int, step: int) -> bool:
+        """Whether training scalars are logged when the steps done go from `former` to `step`."""
+        return step >= self.steps or crossed(self.log_every, former, step)
+
+    def looks(self, former: int, step: int) -> bool:
+        """Whether anything of the run is logged, measured or saved at these steps."""
+        return self.logs(former, step) or any(
+            crossed(every, former, step) for every in (self.eval_every, self.checkpoint_every)
+        )
+
+    @property
+    def torch_device(self) -> torch.device:
+        """The device, `auto` resolved."""
+        import torch
+
+        if self.device == "auto":
+            return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+        return torch.device(self.device)
+
+    @property
+    def dtype(self) -> torch.dtype:
+        """The dtype of parameters and batches."""
+        import torch
+
+        return torch.float64 if self.precision == "float64" else torch.float32
+
+
+def crossed(every: int, former: int, step: int) -> bool:
+    """Whether a multiple of `every` lies in (former, step]; never for 0."""
+    return every > 0 and step // every > former // every

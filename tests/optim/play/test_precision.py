@@ -1,0 +1,109 @@
+"""bfloat16 products: rounded as torch rounds them, the same eagerly, purely and stacked, and float32 elsewhere."""
+
+from __future__ import annotations
+
+import copy
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+from rlgan.optim import (
+    EMA,
+    Alternating,
+    Extragradient,
+    Game,
+    Losses,
+    Metrics,
+    Nets,
+    Player,
+    PlayerSpec,
+    Simultaneous,
+    Stack,
+    Update,
+    sgd,
+)
+from rlgan.optim.play.precision import bfloat16, bfloat16_note
+
+SEEN: list[Tensor] = []
+
+
+def value(nets: Nets, batch: Tensor) -> tuple[Tensor, Metrics]:
+    """Everything that a loss may ask of a network: a score, an average's score, an input gradient."""
+    score = nets.critic(nets.generator(batch)).squeeze(-1)
+    SEEN.append(score)
+    slope = nets.critic.input_gradient(batch).square().sum(1)
+    with torch.no_grad():
+        bar = nets.average.critic(batch).squeeze(-1)
+    return (score - bar).square().mean() + 0.1 * (slope - 1).square().mean(), {"critic/score": score.mean()}
+
+
+def generator_loss(nets: Nets, batch: Tensor) -> tuple[Tensor, Metrics]:
+    return -nets.critic(nets.generator(batch)).mean(), {}
+
+
+LOSSES = Losses({"critic": value, "generator": generator_loss})
+
+
+def make(game: Game, losses: Losses, seed: int = 0) -> Update:
+    torch.manual_seed(seed)
+    critic = nn.Sequential(nn.Linear(3, 16), nn.Tanh(), nn.Linear(16, 1))
+    players = [
+        Player("critic", critic, PlayerSpec(None, sgd(0.1), averaging=EMA(0.1))),
+        Player("generator", nn.Linear(3, 3), PlayerSpec(None, sgd(0.1))),
+    ]
+    return Update(players, losses, game)
+
+
+def batches(update: Update) -> list[Tensor]:
+    return [torch.randn(32, 3, generator=torch.Generator().manual_seed(i)) for i in range(update.batches)]
+
+
+def test_a_network_in_a_loss_is_rounded_as_torch_rounds_it_and_its_vector_is_not() -> None:
+    update = make(Simultaneous(), bfloat16(LOSSES))
+    x = batches(update)[0]
+    critic, generator = (copy.deepcopy(update.players[name].module).bfloat16() for name in ("critic", "generator"))
+    with torch.no_grad():
+        expected = critic(generator(x.bfloat16())).float().squeeze(-1)
+    SEEN.clear()
+    update([x])
+    assert SEEN[0].dtype == torch.float32 and torch.equal(SEEN[0].detach(), expected)
+    for player in update.players.values():
+        assert all(v.dtype == torch.float32 for v in player.state["average"].values())
+        assert player.vector.theta.dtype == torch.float32
+
+
+@pytest.mark.parametrize("game", [Simultaneous(), Alternating(2), Extragradient()], ids=lambda g: type(g).__name__)
+def test_ten_moves_stay_within_rounding_of_float32_in_every_form(game: Game) -> None:
+    """Eagerly, as a pure function, and as a stack of two."""
+    exact, eager, pure = make(game, LOSSES), make(game, bfloat16(LOSSES)), make(game, bfloat16(LOSSES))
+    pure.compiled = True  # its function is pure and not compiled
+    rows = [make(game, bfloat16(LOSSES)), make(game, bfloat16(LOSSES), seed=1)]
+    stack = Stack(rows)
+    for _ in range(10):
+        own = batches(exact)
+        for update in (exact, eager, pure):
+            update(own)
+        stack([own, own])
+
+    def theta(update: Update) -> Tensor:
+        return torch.cat([player.vector.theta for player in update.players.values()])
+
+    start = theta(make(game, LOSSES))
+    moved = (theta(exact) - start).norm()
+    for update in (eager, pure, rows[0]):
+        off = float((theta(update) - theta(exact)).norm() / moved)
+        assert 1e-5 < off < 0.03
+    assert (theta(rows[1]) - theta(exact)).norm() > moved / 10
+
+
+def test_a_joint_loss_stays_the_critics_own() -> None:
+    losses = bfloat16(Losses({"critic": value, "generator": generator_loss}, value, {"critic": 1, "generator": -1}))
+    assert losses.joint is losses.of["critic"]
+    assert "critic/loss" in make(Simultaneous(), losses)([torch.randn(8, 3)])
+
+
+def test_the_note_says_whether_this_machine_gains_by_it() -> None:
+    note = bfloat16_note(torch.device("cpu"))
+    fast = bool(torch.ops.mkldnn._is_mkldnn_bf16_supported())
+    assert ("SLOWER" in note) == (not fast)

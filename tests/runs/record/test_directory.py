@@ -1,0 +1,88 @@
+"""Run directories: unique, readable names; one holder; files that are never half written."""
+
+from __future__ import annotations
+
+import json
+from concurrent.futures import ThreadPoolExecutor
+from datetime import datetime
+from pathlib import Path
+
+import pytest
+
+from rlgan.runs.record.directory import RunDirectory, read_config, run_name, write_atomically
+from rlgan.task.errors import RunError
+
+NOW = datetime(2026, 1, 31, 12, 0, 5)
+
+
+def test_names_say_what_was_overridden_and_always_the_seed() -> None:
+    overrides = ["task=wgan", "seed=3", "++critic.optimizer.lr=1e-3", "lipschitz=gp", "run_dir=x"]
+    assert (
+        run_name(overrides, "seed=3", "try", NOW)
+        == "2026-01-31_12-00-05_try_critic.optimizer.lr=1e-3_lipschitz=gp_seed=3"
+    )
+    assert run_name([], "seed=0", None, NOW) == "2026-01-31_12-00-05_seed=0"
+
+
+def test_names_fit_every_file_system() -> None:
+    name = run_name(["data.path=/a/b: *?\\ö", *[f"key{i}={'v' * 30}" for i in range(20)]], "seed=7", None, NOW)
+    assert len(name.encode()) < 180 and name.endswith("_seed=7")
+    assert set(name) <= set("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789._=+@-")
+    other = run_name(["data.path=/a/b: *?\\ö", *[f"key{i}={'v' * 30}" for i in range(19)], "z=1"], "seed=7", None, NOW)
+    assert name != other
+
+
+def test_runs_of_the_same_second_get_directories_of_their_own(tmp_path: Path) -> None:
+    with ThreadPoolExecutor(8) as pool:
+        runs = list(pool.map(lambda _: RunDirectory.create(tmp_path / "wgan", "same"), range(8)))
+    assert len({run.path for run in runs}) == 8
+    assert {run.path.name for run in runs} == {"same", *(f"same-{i}" for i in range(2, 9))}
+    for run in runs:
+        run.release()
+
+
+def test_a_directory_is_held_once_and_can_be_had_again(tmp_path: Path) -> None:
+    run = RunDirectory.open(tmp_path / "r")
+    with pytest.raises(RunError, match="a run of this process is using it"):
+        RunDirectory.open(tmp_path / "r")
+    run.release()
+    RunDirectory.open(tmp_path / "r").release()
+
+
+def test_other_peoples_directories_are_left_alone(tmp_path: Path) -> None:
+    (tmp_path / "thesis.tex").write_text("years of work")
+    with pytest.raises(RunError, match=r"holds other files \(thesis\.tex\)"):
+        RunDirectory.open(tmp_path)
+    with pytest.raises(RunError, match="is a file"):
+        RunDirectory.open(tmp_path / "thesis.tex")
+    assert sorted(item.name for item in tmp_path.iterdir()) == ["thesis.tex"]
+
+
+def test_config_is_written_once(tmp_path: Path) -> None:
+    run = RunDirectory.open(tmp_path / "r")
+    run.write_config({"a": 1, "b": {"c": [1, 2]}})
+    run.write_config({"a": 2})
+    assert read_config(run.path) == {"a": 1, "b": {"c": [1, 2]}}
+    run.release()
+
+
+def test_an_atomic_write_that_fails_leaves_the_old_content(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    file = tmp_path / "status.json"
+    write_atomically(file, b"old")
+
+    def broken(*_: object) -> None:
+        raise OSError("power cut")
+
+    monkeypatch.setattr("os.replace", broken)
+    with pytest.raises(OSError, match="power cut"):
+        write_atomically(file, b"new")
+    assert file.read_bytes() == b"old" and [item.name for item in tmp_path.iterdir()] == ["status.json"]
+
+
+def test_status_keeps_what_was_said_before(tmp_path: Path) -> None:
+    run = RunDirectory.open(tmp_path / "r")
+    run.write_status("running", 0, steps=9)
+    run.write_status("failed", 4, "nan")
+    status = json.loads((run.path / "status.json").read_text())
+    assert (status["state"], status["step"], status["reason"], status["steps"]) == ("failed", 4, "nan", 9)
+    run.release()
