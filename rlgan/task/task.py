@@ -99,12 +99,17 @@ class Task(ABC):
         steps_done: steps so far, in the unit of `settings.steps`; part of the state.
         best: tag and direction by which checkpoints are ranked, for example `("return/eval", "max")`.
         headline: two or three tags that the progress display shows.
+        explained: what a metric means, in one plain line of at most 60 characters, by tag; in the order in which a
+            closing table prints them, the most telling first.
+        groups: the headings of that table with the tags, or the beginnings of tags, that stand under each.
         title: the word before the progress display; empty shows the class's name.
         compiled: the compile mode that `settings.compile` was resolved to.
     """
 
     best: ClassVar[tuple[str, Literal["min", "max"]]]
     headline: ClassVar[tuple[str, ...]] = ()
+    explained: ClassVar[Mapping[str, str]] = {}
+    groups: ClassVar[Mapping[str, tuple[str, ...]]] = {}
     title: str = ""
 
     settings: Settings
