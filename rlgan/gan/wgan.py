@@ -20,6 +20,7 @@ from rlgan.gan.data import Data
 from rlgan.gan.evaluation import Path, Subject
 from rlgan.gan.lipschitz import DifferentiableCritic, Lipschitz
 from rlgan.gan.losses import Critic, GANLoss, Wasserstein, gap
+from rlgan.gan.metrics.meanings import EXPLAINED, GROUPS
 from rlgan.nets.orthogonal import OrthonormalLinear
 from rlgan.nets.spectral import SpectralConv2d, SpectralLinear
 from rlgan.optim import Game, Losses, Metrics, Nets, NonFinite, PlayerSpec, TwoPlayers
@@ -158,6 +159,8 @@ class WGAN(Stackable):
 
     best: ClassVar[tuple[str, Literal["min", "max"]]] = ("wasserstein/primal", "min")
     headline: ClassVar[tuple[str, ...]] = ("wasserstein/dual", "wasserstein/primal", "modes/covered")
+    explained: ClassVar[Mapping[str, str]] = EXPLAINED
+    groups: ClassVar[Mapping[str, tuple[str, ...]]] = GROUPS
 
     def __init__(
         self,

@@ -60,6 +60,31 @@ class Trainer(Stackable):
 
     best: ClassVar[tuple[str, Literal["min", "max"]]] = ("return/eval", "max")
     headline: ClassVar[tuple[str, ...]] = ("return/train", "return/eval")
+    explained: ClassVar[Mapping[str, str]] = {
+        "return/eval": "mean return of the evaluation episodes, without noise",
+        "return/eval_iqm": "mean of the middle half of these returns",
+        "return/eval_low": "the mean is above this (95 % interval over episodes)",
+        "return/eval_high": "and below this",
+        "return/eval_std": "standard deviation of the returns over episodes",
+        "return/eval_length": "mean length of an evaluation episode, in steps",
+        "return/train": f"mean return of the last {RECENT_EPISODES} episodes, with exploration",
+        "critic/q_bias": "Q minus the return that followed; above 0: too hopeful",
+        "critic/q": "mean Q of the last minibatch",
+        "critic/q_gap": "mean distance of the two critics",
+        "exploration/sigma": "standard deviation of the exploration noise",
+        "exploration/action_sigma": "that of the noise on actions, beside parameter noise",
+        "exploration/distance": "how far parameter noise moves the actions",
+        "critic/loss": "what the critic minimises: squared TD errors",
+        "actor/loss": "what the actor minimises: minus the mean Q",
+        "critic/grad_norm": "length of the critic's gradient",
+        "actor/grad_norm": "length of the actor's gradient",
+    }
+    groups: ClassVar[Mapping[str, tuple[str, ...]]] = {
+        "return": ("return/",),
+        "value": ("critic/q",),
+        "exploration": ("exploration/",),
+        "loss": ("critic/loss", "actor/loss", "critic/grad_norm", "actor/grad_norm"),
+    }
 
     def __init__(
         self,
