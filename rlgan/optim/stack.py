@@ -80,7 +80,6 @@ class Stack:
         first = self.updates[0]
         every = {name: draws.get(name, [None] * n) for name, n in first.steps.items()}  # vmap takes no None
         at, metrics = first.pure_move(states, active, batches, scalars, every)
-        assert at.finite is not None
         return at.players, reported(metrics, at.finite)
 
     def _all(

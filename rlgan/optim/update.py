@@ -62,7 +62,6 @@ class Update:
                 )
             player.state["game"] = game.init(player.vector.theta)
         self._device = players[0].vector.theta.device
-        self._start = Position({}, None)
         self._finite = FiniteFlags(1, self._device, check_every)
         self._run = one_graph(self._pure_move, self._device) if compiled else self._pure_move
         self._fix()
@@ -118,7 +117,7 @@ class Update:
                 for name, p in self.players.items()
             }
             draws = {name: [xi for _, xi in steps] for name, steps in plan.items()}
-            _, metrics = self.game.move(self.eager, self._start, batches, plan, self.game.scalars(self.moves))
+            metrics = self.game.move(self.eager, batches, plan, self.game.scalars(self.moves))
             self.count()
         return metrics, {name: own[-1] for name, own in draws.items()}
 
@@ -163,8 +162,9 @@ class Update:
             for name in self.players
         }
         s = {key: next(values) for key in self.game.scalars(0)}
-        at, report = self.game.move(self.pure, Position(states, finite), batches, plan, s)
-        assert at.finite is not None
+        field = self.pure.at(Position(states, finite))
+        report = self.game.move(field, batches, plan, s)
+        at = field.position
         moved = {}
         for name, state in at.players.items():
             old = states[name]["buffers"]
@@ -193,7 +193,6 @@ class Update:
         draws: Draws,
     ) -> Metrics:
         at, metrics = self.pure_move(states, finite, batches, scalars, draws)
-        assert at.finite is not None
         with torch.no_grad():
             for name, state in states.items():
                 overwrite(state, at.players[name])

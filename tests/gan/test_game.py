@@ -57,12 +57,13 @@ def test_losses_of_linear_players_by_hand(weight: float | None) -> None:
 @pytest.mark.parametrize("way", ["eager", "pure"])
 def test_the_joint_gradient_is_that_of_the_separate_losses(lipschitz: Lipschitz, way: str) -> None:
     task = make(lipschitz=lipschitz, precision="float64", critic=MLPSpec(hidden=(8, 8), activation="tanh"))
-    field = getattr(task.update, way)
+    states = {name: player.state for name, player in task.update.players.items()}
+    pure = task.update.pure.at(Position(states, torch.tensor(True)))
+    field = {"eager": task.update.eager, "pure": pure}[way]
     batch = task.batch(task.generators)
 
     def gradient(*names: str) -> dict[str, Tensor]:
-        states = {name: player.state for name, player in task.update.players.items()}
-        _, grads, _ = field.gradients(Position(states, None), batch, names)
+        grads, _ = field.gradients(batch, names, {})
         return {name: g.clone() for name, g in grads.items()}
 
     together = gradient("critic", "generator")

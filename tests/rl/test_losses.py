@@ -44,9 +44,9 @@ def fields() -> list[str]:
 
 
 def gradient(game: Update, kind: str, name: str, batch: Transition) -> Tensor:
-    field: GradientField = getattr(game, kind)
-    at = Position({n: p.state for n, p in game.players.items()}, None)
-    _, grads, _ = field.gradients(at, batch, (name,))
+    at = Position({n: p.state for n, p in game.players.items()}, torch.tensor(True))
+    field: GradientField = game.eager if kind == "eager" else game.pure.at(at)
+    grads, _ = field.gradients(batch, (name,), {})
     return grads[name].clone()
 
 

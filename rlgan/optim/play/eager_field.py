@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
+import contextlib
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from rlgan.optim.errors import NonFinite
-from rlgan.optim.play.field import GradientField, Gradients, Linearised, Loss, Losses, Net, Nets, Position
+from rlgan.optim.play.field import GradientField, Linearised, Loss, Losses, Net, Nets
 from rlgan.optim.play.player import Player, PlayerState, Snapshot
 from rlgan.optim.step.types import Report, Scalars
 
@@ -51,52 +52,46 @@ class EagerField(GradientField):
         """Bind the networks anew; their parameters are no longer the tensors that they were."""
         self._nets.clear()
 
-    def state(self, at: Position, name: str) -> PlayerState:
+    def state(self, name: str) -> PlayerState:
         return self.players[name].state
 
-    def save(self, at: Position) -> dict[str, Snapshot]:
+    def save(self) -> dict[str, Snapshot]:
         return {name: player.snapshot() for name, player in self.players.items()}
 
-    def restore(self, at: Position, saved: dict[str, Snapshot]) -> Position:
+    def restore(self, saved: dict[str, Snapshot]) -> None:
         for name, taken in saved.items():
             self.players[name].put_back(taken)
-        return at
 
-    def place(self, at: Position, name: str, theta: Tensor, s: Scalars) -> Position:
+    def place(self, name: str, theta: Tensor, s: Scalars) -> None:
         state = self.players[name].state
         for key, value in self.players[name].replaced(state["average"], theta - state["theta"], s).items():
             state["average"][key].copy_(value)
         state["theta"].copy_(theta)
-        return at
 
-    def remember(self, at: Position, name: str, **slots: Tensor) -> Position:
+    def remember(self, name: str, **slots: Tensor) -> None:
         for key, value in slots.items():
             # A copy: `value` may be the gradient vector that the next backward pass writes to.
             self.players[name].state["game"][key].copy_(value)
-        return at
 
-    def _elsewhere(self, at: Position, thetas: Mapping[str, Tensor], do: Callable[[Position], Gradients]) -> Gradients:
+    @contextlib.contextmanager
+    def _elsewhere(self, thetas: Mapping[str, Tensor]) -> Iterator[None]:
         own = {name: self.players[name].state["theta"] for name in thetas}
         held = {name: theta.clone() for name, theta in own.items()}
         for name, theta in thetas.items():
             own[name].copy_(theta)
         try:
-            return do(at)
+            yield
         finally:
             for name, theta in held.items():
                 own[name].copy_(theta)
 
-    def linearise(self, at: Position, batch: Any) -> tuple[Position, Linearised, Report]:
-        nets = self.nets(self.names)
-        losses, report = {}, {}
+    def linearise(self, batch: Any) -> tuple[Linearised, Report]:
+        losses: dict[str, Tensor] = {}
+        report: Report = {}
         joint = self.losses.joint
         for label, loss in {self.joint_label: joint}.items() if joint is not None else self.losses.of.items():
-            value, metrics = loss(nets, batch)
-            number = value.item()
-            if not math.isfinite(number):
-                raise NonFinite(f"the loss of {label} is {number}")
-            losses[label] = value
-            report.update({f"{label}/loss": number, **{k: v.detach() for k, v in metrics.items()}})
+            losses[label], own_report = self._loss(loss, label, self.names, batch)
+            report.update(own_report)
         parameters = {name: self.players[name].vector.parameters for name in self.names}
         everything = tuple(p for own in parameters.values() for p in own)
 
@@ -133,15 +128,22 @@ class EagerField(GradientField):
             pulled = back(u, create_graph=True)
             return split(torch.autograd.grad(pulled, u, torch.cat([w[name] for name in v]))[0])
 
-        return at, Linearised({name: g.detach() for name, g in v.items()}, transposed, forward), report
+        return Linearised({name: g.detach() for name, g in v.items()}, transposed, forward), report
 
-    def _gradient(
-        self, at: Position, batch: Any, names: tuple[str, ...], loss: Loss, label: str
-    ) -> tuple[Position, dict[str, Tensor], Report]:
-        value, metrics = loss(self.nets(names), batch)
+    def _loss(self, loss: Loss, label: str, training: tuple[str, ...], batch: Any) -> tuple[Tensor, Report]:
+        """A loss, and what is reported of it.
+
+        Raises:
+            NonFinite: if it is not finite.
+        """
+        value, metrics = loss(self.nets(training), batch)
         number = value.item()
         if not math.isfinite(number):
             raise NonFinite(f"the loss of {label} is {number}")
+        return value, {f"{label}/loss": number, **{k: v.detach() for k, v in metrics.items()}}
+
+    def _gradient(self, batch: Any, names: tuple[str, ...], loss: Loss, label: str) -> tuple[dict[str, Tensor], Report]:
+        value, report = self._loss(loss, label, names, batch)
         vectors = [self.players[n].vector for n in names]
         if len(vectors) == 1:
             parameters = vectors[0].parameters
@@ -162,15 +164,11 @@ class EagerField(GradientField):
             start += len(mine)
             torch._foreach_copy_(vector.gradients, mine)
             grads[name] = vector.grad
-        return at, grads, {f"{label}/loss": number, **{k: v.detach() for k, v in metrics.items()}}
+        return grads, report
 
     def step(
-        self,
-        at: Position,
-        grads: Mapping[str, Tensor],
-        scalars: Mapping[str, Scalars],
-        draws: Mapping[str, Tensor | None],
-    ) -> tuple[Position, Report]:
+        self, grads: Mapping[str, Tensor], scalars: Mapping[str, Scalars], draws: Mapping[str, Tensor | None]
+    ) -> Report:
         norms: Report = {}
         for name, g in grads.items():
             square = torch.dot(g, g).item()
@@ -179,4 +177,4 @@ class EagerField(GradientField):
             norms[f"{name}/grad_norm"] = math.sqrt(square)
         for name, g in grads.items():
             self.players[name].step_in_place(g, scalars[name], draws[name])
-        return at, norms
+        return norms

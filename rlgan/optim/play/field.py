@@ -13,6 +13,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections import namedtuple
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple, TypeAlias
 
@@ -54,13 +55,13 @@ class Linearised(NamedTuple):
 
 
 class Position(NamedTuple):
-    """Where the players stand, and whether everything so far was finite (then steps are taken, else none is)."""
+    """Where the players of a pure move stand.
+
+    `finite` () bool says whether everything so far was finite: then steps are taken, else none is.
+    """
 
     players: dict[str, PlayerState]
-    finite: Tensor | None
-
-
-Gradients: TypeAlias = tuple[Position, dict[str, Tensor], Report]
+    finite: Tensor
 
 
 class Net(ABC):
@@ -76,7 +77,7 @@ class Net(ABC):
 
 
 class GradientField(ABC):
-    """Gradients at a position, and steps from it. A position is used once: `step` may write into the one it gets."""
+    """Gradients where the players stand, and steps from there. The field holds the position and moves on with it."""
 
     def __init__(self, players: Sequence[Player], losses: Losses) -> None:
         self.players = {p.name: p for p in players}
@@ -93,80 +94,69 @@ class GradientField(ABC):
         return next((name for name, loss in self.losses.of.items() if loss == self.losses.joint), "game")
 
     def gradients(
-        self, at: Position, batch: Any, names: Sequence[str], scalars: Mapping[str, Scalars] | None = None
-    ) -> tuple[Position, dict[str, Tensor], Report]:
-        """The gradient of each named player's loss with respect to its own vector, all taken at `at`; and metrics.
+        self, batch: Any, names: Sequence[str], scalars: Mapping[str, Scalars]
+    ) -> tuple[dict[str, Tensor], Report]:
+        """The gradient of each named player's loss by its own vector, all taken at one position; and metrics.
 
-        Where the method of a named player looks ahead (Nesterov), `at` is left for the look-ahead points of all the
-        named players meanwhile; `scalars` are the numbers of the steps to come.
+        Where the method of a named player looks ahead (Nesterov), the gradients are taken at the look-ahead points of
+        all the named players; `scalars` are the numbers of the steps to come.
 
         For all players of a zero-sum game this is one forward and one backward pass.
         """
         ahead = [n for n in names if self.players[n].spec.optimizer.looks_ahead]
         if not ahead:
-            return self._gradients(at, batch, names)
-        if scalars is None:
-            raise ValueError(
-                f"optimizer = {self.players[ahead[0]].spec.optimizer}: takes its gradient at a look-ahead point, and "
-                "got none; give `gradients` the numbers of the coming step (`Player.scalars`)"
-            )
-        points = {n: self.players[n].point(self.state(at, n), scalars[n]) for n in ahead}
-        return self._elsewhere(at, points, lambda there: self._gradients(there, batch, names))
+            return self._gradients(batch, names)
+        with self._elsewhere({n: self.players[n].point(self.state(n), scalars[n]) for n in ahead}):
+            return self._gradients(batch, names)
 
-    def _gradients(self, at: Position, batch: Any, names: Sequence[str]) -> tuple[Position, dict[str, Tensor], Report]:
+    def _gradients(self, batch: Any, names: Sequence[str]) -> tuple[dict[str, Tensor], Report]:
         if len(names) == 1:
-            return self._gradient(at, batch, (names[0],), self.losses.of[names[0]], names[0])
+            return self._gradient(batch, (names[0],), self.losses.of[names[0]], names[0])
         if self.losses.joint is not None and len(names) == len(self.names):
-            at, joint, report = self._gradient(at, batch, tuple(names), self.losses.joint, self.joint_label)
-            return at, {n: g if self.losses.signs[n] == 1 else -g for n, g in joint.items()}, report
+            joint, report = self._gradient(batch, tuple(names), self.losses.joint, self.joint_label)
+            return {n: g if self.losses.signs[n] == 1 else -g for n, g in joint.items()}, report
         grads: dict[str, Tensor] = {}
         metrics: Report = {}
         for name in names:
-            at, g, m = self._gradient(at, batch, (name,), self.losses.of[name], name)
+            g, m = self._gradient(batch, (name,), self.losses.of[name], name)
             grads.update(g)
             metrics.update(m)
-        return at, grads, metrics
+        return grads, metrics
 
     @abstractmethod
-    def state(self, at: Position, name: str) -> PlayerState:
-        """A player's state at a position."""
+    def state(self, name: str) -> PlayerState:
+        """A player's state where it stands."""
 
     @abstractmethod
-    def save(self, at: Position) -> Any:
+    def save(self) -> Any:
         """What `restore` needs to come back to this position after tentative steps."""
 
     @abstractmethod
-    def restore(self, at: Position, saved: Any) -> Position:
-        """The saved position; networks keep the statistics that they have gathered since (buffers)."""
+    def restore(self, saved: Any) -> None:
+        """Go back to the saved position; networks keep the statistics that they have gathered since (buffers)."""
 
     @abstractmethod
-    def place(self, at: Position, name: str, theta: Tensor, s: Scalars) -> Position:
-        """The position with a player's theta (d,) replaced, in its averages too; `s`: the numbers of its last step."""
+    def place(self, name: str, theta: Tensor, s: Scalars) -> None:
+        """Replace a player's theta (d,), in its averages too; `s`: the numbers of its last step."""
 
     @abstractmethod
-    def remember(self, at: Position, name: str, **slots: Tensor) -> Position:
-        """The position with copies of `slots` in the player's game state."""
+    def remember(self, name: str, **slots: Tensor) -> None:
+        """Keep copies of `slots` in the player's game state."""
 
     @abstractmethod
-    def linearise(self, at: Position, batch: Any) -> tuple[Position, Linearised, Report]:
-        """All gradients at `at`, each of the player's own loss (or its share of the joint one), and their Jacobian."""
+    def linearise(self, batch: Any) -> tuple[Linearised, Report]:
+        """All gradients, each of the player's own loss (or its share of the joint one), and their Jacobian."""
 
     @abstractmethod
-    def _elsewhere(self, at: Position, thetas: Mapping[str, Tensor], do: Callable[[Position], Gradients]) -> Gradients:
-        """`do` at the position where some players stand at `thetas`; the position returned is `at`'s own."""
+    def _elsewhere(self, thetas: Mapping[str, Tensor]) -> AbstractContextManager[None]:
+        """Have some players stand at `thetas` meanwhile."""
 
     @abstractmethod
-    def _gradient(
-        self, at: Position, batch: Any, names: tuple[str, ...], loss: Loss, label: str
-    ) -> tuple[Position, dict[str, Tensor], Report]:
+    def _gradient(self, batch: Any, names: tuple[str, ...], loss: Loss, label: str) -> tuple[dict[str, Tensor], Report]:
         """The gradient of one scalar loss with respect to the vectors of `names`."""
 
     @abstractmethod
     def step(
-        self,
-        at: Position,
-        grads: Mapping[str, Tensor],
-        scalars: Mapping[str, Scalars],
-        draws: Mapping[str, Tensor | None],
-    ) -> tuple[Position, Report]:
-        """The position after every player of `grads` has taken its step; none steps unless all gradients are finite."""
+        self, grads: Mapping[str, Tensor], scalars: Mapping[str, Scalars], draws: Mapping[str, Tensor | None]
+    ) -> Report:
+        """Every player of `grads` takes its step; none does unless all gradients are finite. Gives their norms."""

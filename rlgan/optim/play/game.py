@@ -21,14 +21,13 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from dataclasses import field as default
+from dataclasses import dataclass, field
 from typing import Any, TypeAlias
 
 import torch
 from torch import Tensor
 
-from rlgan.optim.play.field import GradientField, Position
+from rlgan.optim.play.field import GradientField
 from rlgan.optim.play.player import Player
 from rlgan.optim.step.types import Report, Scalars, Slots
 
@@ -68,10 +67,8 @@ class Game(ABC):
         return {}
 
     @abstractmethod
-    def move(
-        self, field: GradientField, at: Position, batches: Sequence[Any], plan: Plan, s: Scalars
-    ) -> tuple[Position, Report]:
-        """One move of all players from `at` with the numbers `s`, and the metrics of each player's last step."""
+    def move(self, field: GradientField, batches: Sequence[Any], plan: Plan, s: Scalars) -> Report:
+        """One move of all players with the numbers `s`; gives the metrics of each player's last step."""
 
 
 class OneStepEach(Game):
@@ -86,17 +83,15 @@ class OneStepEach(Game):
 
 @dataclass(frozen=True)
 class Simultaneous(OneStepEach):
-    """All gradients at the same point and the same batch, then all steps (deck 000, "GDA").
+    """All gradients at the same point and the same batch, then all steps (gradient descent-ascent).
 
     A zero-sum loss costs one backward pass, not two.
     """
 
-    def move(
-        self, field: GradientField, at: Position, batches: Sequence[Any], plan: Plan, s: Scalars
-    ) -> tuple[Position, Report]:
-        at, grads, metrics = field.gradients(at, batches[0], field.names, _numbers(plan, field.names, 0))
-        at, norms = _step(field, at, grads, plan, 0)
-        return at, {**metrics, **norms}
+    def move(self, field: GradientField, batches: Sequence[Any], plan: Plan, s: Scalars) -> Report:
+        grads, metrics = field.gradients(batches[0], field.names, _numbers(plan, field.names, 0))
+        norms = _step(field, grads, plan, 0)
+        return {**metrics, **norms}
 
 
 @dataclass(frozen=True)
@@ -124,20 +119,18 @@ class Alternating(Game):
     def batches(self, shares_batch: bool) -> int:
         return self.k if shares_batch else self.k + 1
 
-    def move(
-        self, field: GradientField, at: Position, batches: Sequence[Any], plan: Plan, s: Scalars
-    ) -> tuple[Position, Report]:
+    def move(self, field: GradientField, batches: Sequence[Any], plan: Plan, s: Scalars) -> Report:
         first, *others = field.names
         metrics: Report = {}
         for i in range(self.k):
-            at, grads, own = field.gradients(at, batches[i], (first,), _numbers(plan, (first,), i))
-            at, norms = _step(field, at, grads, plan, i)
+            grads, own = field.gradients(batches[i], (first,), _numbers(plan, (first,), i))
+            norms = _step(field, grads, plan, i)
             metrics.update(own, **norms)
         for name in others:
-            at, grads, own = field.gradients(at, batches[-1], (name,), _numbers(plan, (name,), 0))
-            at, norms = _step(field, at, grads, plan, 0)
+            grads, own = field.gradients(batches[-1], (name,), _numbers(plan, (name,), 0))
+            norms = _step(field, grads, plan, 0)
             metrics.update(own, **norms)
-        return at, metrics
+        return metrics
 
 
 @dataclass(frozen=True)
@@ -156,13 +149,11 @@ class Extragradient(OneStepEach):
     def batches(self, shares_batch: bool) -> int:
         return 2 if self.resample else 1
 
-    def move(
-        self, field: GradientField, at: Position, batches: Sequence[Any], plan: Plan, s: Scalars
-    ) -> tuple[Position, Report]:
-        at, grads, _ = field.gradients(at, batches[0], field.names, _numbers(plan, field.names, 0))
-        at, grads, metrics = _ahead(field, at, grads, batches[-1], plan)
-        at, norms = _step(field, at, grads, plan, 0)
-        return at, {**metrics, **norms}
+    def move(self, field: GradientField, batches: Sequence[Any], plan: Plan, s: Scalars) -> Report:
+        grads, _ = field.gradients(batches[0], field.names, _numbers(plan, field.names, 0))
+        grads, metrics = _ahead(field, grads, batches[-1], plan)
+        norms = _step(field, grads, plan, 0)
+        return {**metrics, **norms}
 
 
 @dataclass(frozen=True)
@@ -175,15 +166,13 @@ class PastExtrapolation(OneStepEach):
     def init(self, theta: Tensor) -> Slots:
         return {"past": torch.zeros_like(theta)}
 
-    def move(
-        self, field: GradientField, at: Position, batches: Sequence[Any], plan: Plan, s: Scalars
-    ) -> tuple[Position, Report]:
-        past = {name: field.state(at, name)["game"]["past"] for name in field.names}
-        at, grads, metrics = _ahead(field, at, past, batches[0], plan)
-        at, norms = _step(field, at, grads, plan, 0)
+    def move(self, field: GradientField, batches: Sequence[Any], plan: Plan, s: Scalars) -> Report:
+        past = {name: field.state(name)["game"]["past"] for name in field.names}
+        grads, metrics = _ahead(field, past, batches[0], plan)
+        norms = _step(field, grads, plan, 0)
         for name, g in grads.items():
-            at = field.remember(at, name, past=g)
-        return at, {**metrics, **norms}
+            field.remember(name, past=g)
+        return {**metrics, **norms}
 
 
 @dataclass(frozen=True)
@@ -199,16 +188,14 @@ class Optimistic(OneStepEach):
     def scalars(self, move: int) -> dict[str, float]:
         return {"remembered": 1.0 if move else 0.0}
 
-    def move(
-        self, field: GradientField, at: Position, batches: Sequence[Any], plan: Plan, s: Scalars
-    ) -> tuple[Position, Report]:
-        at, grads, metrics = field.gradients(at, batches[0], field.names, _numbers(plan, field.names, 0))
-        past = {name: field.state(at, name)["game"]["past"] for name in field.names}
+    def move(self, field: GradientField, batches: Sequence[Any], plan: Plan, s: Scalars) -> Report:
+        grads, metrics = field.gradients(batches[0], field.names, _numbers(plan, field.names, 0))
+        past = {name: field.state(name)["game"]["past"] for name in field.names}
         ahead = {name: g + (g - past[name]) * s["remembered"] for name, g in grads.items()}
         for name, g in grads.items():
-            at = field.remember(at, name, past=g)
-        at, norms = _step(field, at, ahead, plan, 0)
-        return at, {**metrics, **norms}
+            field.remember(name, past=g)
+        norms = _step(field, ahead, plan, 0)
+        return {**metrics, **norms}
 
 
 @dataclass(frozen=True)
@@ -226,7 +213,7 @@ class Lookahead(Game):
         ValueError: if `k` or `alpha` is out of range.
     """
 
-    inner: Game = default(default_factory=lambda: Alternating())
+    inner: Game = field(default_factory=Alternating)
     k: int = 5
     alpha: float = 0.5
 
@@ -251,15 +238,13 @@ class Lookahead(Game):
     def scalars(self, move: int) -> dict[str, float]:
         return {**self.inner.scalars(move), "return": 1.0 if (move + 1) % self.k == 0 else 0.0}
 
-    def move(
-        self, field: GradientField, at: Position, batches: Sequence[Any], plan: Plan, s: Scalars
-    ) -> tuple[Position, Report]:
-        at, metrics = self.inner.move(field, at, batches, plan, s)
+    def move(self, field: GradientField, batches: Sequence[Any], plan: Plan, s: Scalars) -> Report:
+        metrics = self.inner.move(field, batches, plan, s)
         now = s["return"]
         if isinstance(now, float) and not now:
-            return at, metrics
+            return metrics
         for name in field.names:
-            state = field.state(at, name)
+            state = field.state(name)
             fast, slow = state["theta"], state["game"]["slow"]
             back = slow + (fast - slow) * self.alpha
             if isinstance(now, Tensor):
@@ -268,9 +253,9 @@ class Lookahead(Game):
             else:
                 fast, slow = back, back
             # The average has taken in the point that is given up: with the weight of the move's last step.
-            at = field.place(at, name, fast, plan[name][-1][0])
-            at = field.remember(at, name, slow=slow)
-        return at, metrics
+            field.place(name, fast, plan[name][-1][0])
+            field.remember(name, slow=slow)
+        return metrics
 
 
 class WithJacobian(OneStepEach):
@@ -303,13 +288,11 @@ class Consensus(WithJacobian):
         if self.gamma < 0:
             raise ValueError(f"gamma = {self.gamma}: the weight of J^T v is at least 0, for example 0.1")
 
-    def move(
-        self, field: GradientField, at: Position, batches: Sequence[Any], plan: Plan, s: Scalars
-    ) -> tuple[Position, Report]:
-        at, lin, metrics = field.linearise(at, batches[0])
+    def move(self, field: GradientField, batches: Sequence[Any], plan: Plan, s: Scalars) -> Report:
+        lin, metrics = field.linearise(batches[0])
         pulled = lin.transposed(lin.v)
-        at, norms = _step(field, at, {n: g + pulled[n] * self.gamma for n, g in lin.v.items()}, plan, 0)
-        return at, {**metrics, **norms}
+        norms = _step(field, {n: g + pulled[n] * self.gamma for n, g in lin.v.items()}, plan, 0)
+        return {**metrics, **norms}
 
 
 @dataclass(frozen=True)
@@ -333,10 +316,8 @@ class Symplectic(WithJacobian):
         if self.strength < 0:
             raise ValueError(f"strength = {self.strength}: |lambda| is at least 0, for example 1.0")
 
-    def move(
-        self, field: GradientField, at: Position, batches: Sequence[Any], plan: Plan, s: Scalars
-    ) -> tuple[Position, Report]:
-        at, lin, metrics = field.linearise(at, batches[0])
+    def move(self, field: GradientField, batches: Sequence[Any], plan: Plan, s: Scalars) -> Report:
+        lin, metrics = field.linearise(batches[0])
         transposed, forward = lin.transposed(lin.v), lin.forward(lin.v)
         turned = {n: (transposed[n] - forward[n]) / 2 for n in lin.v}  # A^T v
         sign: Tensor | float = 1.0
@@ -344,8 +325,8 @@ class Symplectic(WithJacobian):
             size = sum(g.numel() for g in lin.v.values())
             product = _dot(lin.v, transposed) * _dot(turned, transposed) / size + 0.1
             sign = torch.where(product >= 0, 1.0, -1.0).to(product.dtype)
-        at, norms = _step(field, at, {n: g + turned[n] * (sign * self.strength) for n, g in lin.v.items()}, plan, 0)
-        return at, {**metrics, **norms}
+        norms = _step(field, {n: g + turned[n] * (sign * self.strength) for n, g in lin.v.items()}, plan, 0)
+        return {**metrics, **norms}
 
 
 def _dot(a: Mapping[str, Tensor], b: Mapping[str, Tensor]) -> Tensor:
@@ -357,20 +338,18 @@ def _numbers(plan: Plan, names: Sequence[str], i: int) -> dict[str, Scalars]:
 
 
 def _ahead(
-    field: GradientField, at: Position, grads: Mapping[str, Tensor], batch: Any, plan: Plan
-) -> tuple[Position, dict[str, Tensor], Report]:
+    field: GradientField, grads: Mapping[str, Tensor], batch: Any, plan: Plan
+) -> tuple[dict[str, Tensor], Report]:
     """The gradients at z' = step(z, `grads`), all of that step undone again, whatever happens there."""
-    saved = field.save(at)
+    saved = field.save()
     numbers = _numbers(plan, field.names, 0)
     try:
-        at, _ = field.step(at, grads, numbers, dict.fromkeys(field.names))
-        at, ahead, metrics = field.gradients(at, batch, field.names, numbers)
+        field.step(grads, numbers, dict.fromkeys(field.names))
+        ahead, metrics = field.gradients(batch, field.names, numbers)
     finally:
-        at = field.restore(at, saved)
-    return at, ahead, metrics
+        field.restore(saved)
+    return ahead, metrics
 
 
-def _step(
-    field: GradientField, at: Position, grads: Mapping[str, Tensor], plan: Plan, i: int
-) -> tuple[Position, Report]:
-    return field.step(at, grads, _numbers(plan, list(grads), i), {name: plan[name][i][1] for name in grads})
+def _step(field: GradientField, grads: Mapping[str, Tensor], plan: Plan, i: int) -> Report:
+    return field.step(grads, _numbers(plan, list(grads), i), {name: plan[name][i][1] for name in grads})

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+import contextlib
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 from torch.func import functional_call
 
-from rlgan.optim.play.field import GradientField, Gradients, Linearised, Loss, Net, Nets, Position
+from rlgan.optim.play.field import GradientField, Linearised, Loss, Net, Nets, Position
 from rlgan.optim.play.player import PlayerState
 from rlgan.optim.step.types import Metrics, Report, Scalars, Slots
 from rlgan.optim.step.vector import Vector
@@ -34,9 +35,20 @@ class PureNet(Net):
 
 
 class PureField(GradientField):
-    """Functions of the vectors, ``torch.func``, nothing written."""
+    """Functions of the vectors, ``torch.func``, nothing written: `at` gives the field at a position."""
 
-    def _bind(self, players: Mapping[str, PlayerState], thetas: Mapping[str, Tensor]) -> Nets:
+    position: Position
+
+    def at(self, position: Position) -> PureField:
+        """This field with its players at `position`."""
+        field = PureField.__new__(PureField)
+        field.players, field.losses, field.names = self.players, self.losses, self.names
+        field._nets_type, field._average_type = self._nets_type, self._average_type
+        field.position = position
+        return field
+
+    def bind(self, players: Mapping[str, PlayerState], thetas: Mapping[str, Tensor]) -> Nets:
+        """The networks as a loss sees them, in the states `players` but for the vectors `thetas` of some."""
         own, average = {}, {}
         for name, player in self.players.items():
             state = players[name]
@@ -47,42 +59,50 @@ class PureField(GradientField):
             average[name] = PureNet(player.vector, player.average, theta_bar, seen)
         return self._nets_type(**own, average=self._average_type(**average))
 
-    def state(self, at: Position, name: str) -> PlayerState:
-        return at.players[name]
+    def state(self, name: str) -> PlayerState:
+        return self.position.players[name]
 
-    def save(self, at: Position) -> dict[str, PlayerState]:
-        return at.players
+    def save(self) -> dict[str, PlayerState]:
+        return self.position.players
 
-    def restore(self, at: Position, saved: dict[str, PlayerState]) -> Position:
-        return Position({n: _with_buffers(saved[n], state["buffers"]) for n, state in at.players.items()}, at.finite)
+    def restore(self, saved: dict[str, PlayerState]) -> None:
+        players, finite = self.position
+        self.position = Position({n: _with_buffers(saved[n], s["buffers"]) for n, s in players.items()}, finite)
 
-    def place(self, at: Position, name: str, theta: Tensor, s: Scalars) -> Position:
-        state = at.players[name]
-        theta = self._kept(at, theta, state["theta"])
+    def place(self, name: str, theta: Tensor, s: Scalars) -> None:
+        state = self.state(name)
+        theta = torch.where(self.position.finite, theta, state["theta"])
         average = self.players[name].replaced(state["average"], theta - state["theta"], s)
-        return Position({**at.players, name: {**state, "theta": theta, "average": average}}, at.finite)
+        self._replace(name, {**state, "theta": theta, "average": average})
 
-    def remember(self, at: Position, name: str, **slots: Tensor) -> Position:
-        state = at.players[name]
-        new = {key: self._kept(at, value, state["game"][key]) for key, value in slots.items()}
-        return Position({**at.players, name: {**state, "game": {**state["game"], **new}}}, at.finite)
+    def remember(self, name: str, **slots: Tensor) -> None:
+        state, finite = self.state(name), self.position.finite
+        new = {key: torch.where(finite, value, state["game"][key]) for key, value in slots.items()}
+        self._replace(name, {**state, "game": {**state["game"], **new}})
 
-    @staticmethod
-    def _kept(at: Position, new: Tensor, old: Tensor) -> Tensor:
-        return new if at.finite is None else torch.where(at.finite, new, old)
+    def _replace(self, name: str, state: PlayerState) -> None:
+        players, finite = self.position
+        self.position = Position({**players, name: state}, finite)
 
-    def _elsewhere(self, at: Position, thetas: Mapping[str, Tensor], do: Callable[[Position], Gradients]) -> Gradients:
-        there, grads, report = do(_at(at, thetas))
-        return self.restore(there, at.players), grads, report
+    @contextlib.contextmanager
+    def _elsewhere(self, thetas: Mapping[str, Tensor]) -> Iterator[None]:
+        here = self.position
+        self.position = _moved(here, thetas)
+        yield
+        self.restore(here.players)
 
-    def linearise(self, at: Position, batch: Any) -> tuple[Position, Linearised, Report]:
+    def linearise(self, batch: Any) -> tuple[Linearised, Report]:
+        here = self.position
+
         def field_of(thetas: dict[str, Tensor]) -> tuple[dict[str, Tensor], tuple[Position, Report]]:
-            here, grads, report = self._gradients(_at(at, thetas), batch, self.names)
-            return grads, (self.restore(here, at.players), report)
+            there = self.at(_moved(here, thetas))
+            grads, report = there._gradients(batch, self.names)
+            there.restore(here.players)
+            return grads, (there.position, report)
 
-        thetas = {name: at.players[name]["theta"] for name in self.names}
         vjp: Any = torch.func.vjp  # typed as two or three values at once
-        v, pull, (here, report) = vjp(field_of, thetas, has_aux=True)
+        thetas = {name: here.players[name]["theta"] for name in self.names}
+        v, pull, (self.position, report) = vjp(field_of, thetas, has_aux=True)
 
         def transposed(w: Mapping[str, Tensor]) -> dict[str, Tensor]:
             pulled: dict[str, Tensor] = pull(dict(w))[0]
@@ -95,43 +115,38 @@ class PureField(GradientField):
             pushed: dict[str, Tensor] = push(dict(w))[0]
             return pushed
 
-        return here, Linearised(v, transposed, forward), report
+        return Linearised(v, transposed, forward), report
 
-    def _gradient(
-        self, at: Position, batch: Any, names: tuple[str, ...], loss: Loss, label: str
-    ) -> tuple[Position, dict[str, Tensor], Report]:
+    def _gradient(self, batch: Any, names: tuple[str, ...], loss: Loss, label: str) -> tuple[dict[str, Tensor], Report]:
+        players, finite = self.position
+
         def of(thetas: dict[str, Tensor]) -> tuple[Tensor, tuple[Metrics, dict[str, Slots]]]:
-            nets = self._bind(at.players, thetas)
+            nets = self.bind(players, thetas)
             value, metrics = loss(nets, batch)
             return value, (metrics, {name: getattr(nets, name).buffers for name in self.players})
 
-        thetas = {name: at.players[name]["theta"] for name in names}
+        thetas = {name: players[name]["theta"] for name in names}
         grads, (value, (metrics, buffers)) = torch.func.grad_and_value(of, has_aux=True)(thetas)
-        players = {name: _with_buffers(state, buffers[name]) for name, state in at.players.items()}
-        finite = torch.isfinite(value) if at.finite is None else at.finite & torch.isfinite(value)
-        return Position(players, finite), grads, {f"{label}/loss": value, **metrics}
+        moved = {name: _with_buffers(state, buffers[name]) for name, state in players.items()}
+        self.position = Position(moved, finite & torch.isfinite(value))
+        return grads, {f"{label}/loss": value, **metrics}
 
     def step(
-        self,
-        at: Position,
-        grads: Mapping[str, Tensor],
-        scalars: Mapping[str, Scalars],
-        draws: Mapping[str, Tensor | None],
-    ) -> tuple[Position, Report]:
+        self, grads: Mapping[str, Tensor], scalars: Mapping[str, Scalars], draws: Mapping[str, Tensor | None]
+    ) -> Report:
+        players, finite = self.position
         norms = {name: torch.dot(g, g).sqrt() for name, g in grads.items()}
-        finite = at.finite
         for norm in norms.values():
-            finite = torch.isfinite(norm) if finite is None else finite & torch.isfinite(norm)
-        assert finite is not None
-        players = dict(at.players)
-        for name, g in grads.items():
-            old = players[name]
-            new = self.players[name].step(old, g, scalars[name], draws[name])
-            players[name] = _where(finite, new, old)
-        return Position(players, finite), {f"{name}/grad_norm": norm for name, norm in norms.items()}
+            finite = finite & torch.isfinite(norm)
+        stepped = {
+            name: _where(finite, self.players[name].step(players[name], g, scalars[name], draws[name]), players[name])
+            for name, g in grads.items()
+        }
+        self.position = Position({**players, **stepped}, finite)
+        return {f"{name}/grad_norm": norm for name, norm in norms.items()}
 
 
-def _at(at: Position, thetas: Mapping[str, Tensor]) -> Position:
+def _moved(at: Position, thetas: Mapping[str, Tensor]) -> Position:
     moved: dict[str, PlayerState] = {name: {**at.players[name], "theta": theta} for name, theta in thetas.items()}
     return Position({**at.players, **moved}, at.finite)
 

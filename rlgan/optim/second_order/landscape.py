@@ -129,7 +129,7 @@ def player_loss(field: PureField, name: str, batch: Any) -> Scalar:
             n: {**s, "buffers": {k: b + zero if b.is_floating_point() else b for k, b in s["buffers"].items()}}
             for n, s in states.items()
         }
-        value, _ = field.losses.of[name](field._bind(own, {name: theta}), batch)
+        value, _ = field.losses.of[name](field.bind(own, {name: theta}), batch)
         return value
 
     return loss

@@ -155,14 +155,15 @@ def test_nothing_is_written_when_a_gradient_is_not_finite(game: Game) -> None:
     before = update.state_dict()
     with pytest.raises(NonFinite, match="loss of critic is"):
         update([Batch(-torch.ones((), dtype=torch.float64))] * update.batches)
-    pure, _ = game.move(
-        update.pure,
-        Position({n: p.state for n, p in update.players.items()}, None),
+    field = update.pure.at(Position({n: p.state for n, p in update.players.items()}, torch.tensor(True)))
+    game.move(
+        field,
         [Batch(-torch.ones((), dtype=torch.float64))] * update.batches,
         {n: [(p.scalars(i + 1), None) for i in range(update.steps[n])] for n, p in update.players.items()},
         game.scalars(0),
     )
-    assert pure.finite is not None and not pure.finite
+    pure = field.position
+    assert not pure.finite
     for name, player in update.players.items():
         assert player.steps == 0
         assert torch.equal(player.vector.theta, before[name]["theta"])
@@ -373,12 +374,6 @@ def test_nesterov_in_a_game_looks_ahead_with_the_players_that_move(game: Game) -
             vx = rho * vx - h * y
             x = x + vx
         assert where(update) == pytest.approx((x, y), rel=1e-12)
-
-
-def test_a_gradient_ahead_needs_the_numbers_of_the_step() -> None:
-    update = make(Simultaneous(), bilinear("critic"), PlayerSpec(None, nesterov(0.1)))
-    with pytest.raises(ValueError, match="takes its gradient at a look-ahead point, and got none"):
-        update.eager.gradients(Position({}, None), ONE, ("critic",))
 
 
 def test_each_player_keeps_its_own_projection() -> None:

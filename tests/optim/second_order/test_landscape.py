@@ -12,7 +12,6 @@ from torch import Tensor, nn
 from rlgan.nets import DCGANSpec, MLPSpec
 from rlgan.optim import Box, Losses, Metrics, Nets, Player, PlayerSpec, PureField, rmsprop, sgd
 from rlgan.optim.play.eager_field import EagerField
-from rlgan.optim.play.field import Position
 from rlgan.optim.second_order.curvature import gradient_mapping, keskar_sharpness, optimal_step
 from rlgan.optim.second_order.landscape import (
     filter_normalised,
@@ -165,7 +164,7 @@ def test_the_loss_of_a_player_is_the_one_it_is_trained_on_and_moves_nothing(name
     torch.testing.assert_close(stacked, torch.stack([loss(p) for p in points]), rtol=1e-12, atol=1e-13)
     slope: Tensor = torch.func.grad(loss)(theta)
     assert all(torch.equal(a, b) for a, b in zip(before, everything(players), strict=True))
-    _, grads, report = EagerField(players, losses).gradients(Position({}, None), batch, (name,))
+    grads, report = EagerField(players, losses).gradients(batch, (name,), {})
     assert float(report[f"{name}/loss"]) == pytest.approx(value.item(), rel=1e-12)
     torch.testing.assert_close(slope, grads[name], rtol=1e-10, atol=1e-12)
 

@@ -82,8 +82,9 @@ def test_a_move_of_every_game_compiles_and_stacks(game: Game) -> None:
 
     def move(states: Any, data: Any, numbers: Any, s: Any) -> Any:
         plan = {name: [(scalars, None) for scalars in steps] for name, steps in numbers.items()}
-        at, _ = game.move(shape.pure, Position(states, torch.ones((), dtype=torch.bool)), data, plan, s)
-        return at.players
+        field = shape.pure.at(Position(states, torch.ones((), dtype=torch.bool)))
+        game.move(field, data, plan, s)
+        return field.position.players
 
     many = torch.func.vmap(move, in_dims=(0, 0, None, None))
     if type(game) in COMPILED:
