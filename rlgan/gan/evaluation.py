@@ -6,8 +6,7 @@ draws, and all averages of the generator are given the same latent vectors.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property, lru_cache
 from typing import TYPE_CHECKING, final
@@ -24,6 +23,7 @@ from rlgan.gan.metrics.modes import COVERAGE_SAMPLES, mode_coverage
 from rlgan.gan.metrics.slope import FREQUENCIES, critic_lipschitz, dual_scalars, lipschitz_bound, probe_points
 from rlgan.gan.metrics.transport import PRIMAL_LIMIT, wasserstein_primal, wasserstein_sliced
 from rlgan.gan.pictures import image_grid, mode_bars, neighbour_grid, plane, trajectory
+from rlgan.nets.layers import in_evaluation_mode
 from rlgan.task.errors import Diverged
 from rlgan.task.seeding import Generators
 from rlgan.task.task import Examination
@@ -40,17 +40,6 @@ FULL_SAMPLES = 10_000
 _QUICK_IMAGES = 512
 _QUICK_REFERENCE = 2048
 _BLOCK = 1024
-
-
-@contextmanager
-def evaluating(module: nn.Module) -> Iterator[nn.Module]:
-    """The module in evaluation mode inside the block: in training mode a look at it moves batch norm's averages."""
-    training = module.training
-    module.eval()
-    try:
-        yield module
-    finally:
-        module.train(training)
 
 
 @final
@@ -103,9 +92,9 @@ class Subject:
         """
         module = next(iter(self.generators.values())) if name is None else self.generators[name]
         z = self.latent(n, draws)
-        with evaluating(module) as generator:
+        with in_evaluation_mode(module):
             # By blocks, for the activations' sake; in evaluation mode no sample sees another.
-            samples = torch.cat([generator(block) for block in z.split(_BLOCK)])
+            samples = torch.cat([module(block) for block in z.split(_BLOCK)])
         if not samples.isfinite().all():
             raise Diverged(f"step {self.step}: the generator's samples are not finite; lower generator.optimizer.lr")
         return samples
@@ -113,8 +102,8 @@ class Subject:
     @torch.no_grad()
     def scores(self, x: Tensor) -> Tensor:
         """f(x), ``(n,)``, in evaluation mode."""
-        with evaluating(self.critic) as critic:
-            blocks = [critic(block.to(self.device, self.dtype)) for block in x.split(_BLOCK)]
+        with in_evaluation_mode(self.critic):
+            blocks = [self.critic(block.to(self.device, self.dtype)) for block in x.split(_BLOCK)]
         return torch.cat(blocks)
 
 
@@ -268,9 +257,8 @@ def pictures(subject: Subject, w1: float | None = None) -> dict[str, Picture]:
     if subject.data.shape != (2,):
         return {}
     x_real, x_fake = subject.real(1000, draws), subject.generate(1000, draws)
-    with evaluating(subject.critic) as module:
-        picture = plane(x_real, x_fake, module, step=subject.step, w1=w1, title="generator")
-    return {"samples/generator": picture}
+    with in_evaluation_mode(subject.critic):
+        return {"samples/generator": plane(x_real, x_fake, subject.critic, subject.step, w1)}
 
 
 def full(subject: Subject, n: int = FULL_SAMPLES) -> Examination:
@@ -317,7 +305,7 @@ def full(subject: Subject, n: int = FULL_SAMPLES) -> Examination:
             drawn[f"samples/generator_{name}"] = image_grid(samples[:100])
         if first and isinstance(data, Mixture):
             coverage = mode_coverage(samples, data.modes, data.sigma)
-            drawn["samples/modes"] = mode_bars(coverage, step=subject.step)
+            drawn["samples/modes"] = mode_bars(coverage, subject.step)
     return Examination(metrics, {**pictures(subject, metrics["wasserstein/primal"]), **drawn}, arrays)
 
 
@@ -350,4 +338,4 @@ class Path:
 
     def pictures(self) -> dict[str, Picture]:
         """The way so far, of players that are followed."""
-        return {"players/path": trajectory({"path": self.points})} if self._follows else {}
+        return {"players/path": trajectory(self.points)} if self._follows else {}

@@ -3,61 +3,23 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from matplotlib.axes import Axes
-from matplotlib.backends.backend_agg import FigureCanvasAgg
-from matplotlib.colors import BoundaryNorm
-from matplotlib.figure import Figure, FigureBase
-from matplotlib.ticker import MaxNLocator
-from numpy.typing import NDArray
-from torch import Tensor
 
-_INK, _PALE, _LINE, _TOP = "#333333", "#bbbbbb", "#1f6f8b", "#c8102e"
+from rlgan.task.figure import BLUE, FAKE, INK, LARGE, SMALL, colour_bar, figure, quiet
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure, FigureBase
+    from numpy.typing import NDArray
+    from torch import Tensor
+
+    from rlgan.optim.second_order.landscape import Landscape, Slice
+
 _LEVELS = 14
-#: The plane shows losses up to this quantile: a corner where the loss explodes would leave one colour for the rest.
 _SHOWN = 0.97
-
-
-class Slice(Protocol):
-    """Coordinates (n,) and the losses there: (n,), or (n, n) with the first direction first."""
-
-    @property
-    def coordinates(self) -> Tensor:
-        """Distances along each direction."""
-
-    @property
-    def losses(self) -> Tensor:
-        """The loss at each."""
-
-
-class Landscape(Protocol):
-    """What a task says of one player's loss surface."""
-
-    @property
-    def numbers(self) -> Mapping[str, float]:
-        """Finite numbers by tag; `eigenvalue/largest`, `eigenvalue/smallest` and their `..._error` are drawn."""
-
-    @property
-    def kind(self) -> str:
-        """The classification of the point."""
-
-    @property
-    def line(self) -> Slice:
-        """Along a random direction."""
-
-    @property
-    def top(self) -> Slice:
-        """Along the eigenvector of the largest eigenvalue."""
-
-    @property
-    def plane(self) -> Slice:
-        """Through two random directions, the first that of `line`."""
-
-    @property
-    def notes(self) -> tuple[str, ...]:
-        """What a reader of the numbers has to know, one sentence each."""
+"""The plane shows losses up to this quantile: a corner where the loss explodes would leave one colour for the rest."""
 
 
 def draw(landscape: Landscape, player: str, step: int) -> Figure:
@@ -68,25 +30,22 @@ def draw(landscape: Landscape, player: str, step: int) -> Figure:
         player: whose.
         step: of training, for the caption.
     """
-    figure = Figure(figsize=(10.0, 4.4), dpi=110, layout="constrained")
-    FigureCanvasAgg(figure)
-    halves: Any = figure.subfigures(1, 2, width_ratios=(1, 1.1))
+    drawing = figure(10.0, 4.4)
+    halves: Any = drawing.subfigures(1, 2, width_ratios=(1, 1.1))
     left, right = halves
     along, steepest = left.subplots(2, 1)
     here = landscape.numbers["loss"]
-    _line(along, landscape.line, here, _LINE, "distance along a random direction (1 = length of theta's filters)")
-    _line(steepest, landscape.top, here, _TOP, r"distance along the eigenvector of the largest $|\lambda|$ (same unit)")
-    left.supylabel(f"loss of the {player}", fontsize=8, color=_INK)
+    _line(along, landscape.line, here, BLUE, "distance along a random direction (1 = length of theta's filters)")
+    _line(steepest, landscape.top, here, FAKE, r"distance along the eigenvector of the largest $|\lambda|$ (same unit)")
+    left.supylabel(f"loss of the {player}", fontsize=SMALL, color=INK)
     _plane(right, right.subplots(), landscape.plane, player)
     ends = "   ".join(
         rf"$\lambda_{{\mathrm{{{end[:3]}}}}}$ = {_value(landscape.numbers, f'eigenvalue/{name}')}"
         for end, name in (("max", "largest"), ("min", "smallest"))
     )
-    figure.suptitle(
-        f"{player}   step {step:,}   {ends}   ({landscape.kind.replace('_', ' ')})", fontsize=10, color=_INK, x=0.01,
-        ha="left",
-    )  # fmt: skip
-    return figure
+    title = f"{player}   step {step:,}   {ends}   ({landscape.kind.replace('_', ' ')})"
+    drawing.suptitle(title, fontsize=LARGE, color=INK, x=0.01, ha="left")
+    return drawing
 
 
 def _value(numbers: Mapping[str, float], tag: str) -> str:
@@ -100,36 +59,24 @@ def _array(x: Tensor) -> NDArray[np.float64]:
 
 def _line(axes: Axes, piece: Slice, here: float, colour: str, label: str) -> None:
     axes.plot(_array(piece.coordinates), _array(piece.losses), color=colour, lw=1.5)
-    axes.plot([0], [here], "o", color=_INK, ms=4, zorder=3)
-    axes.set_xlabel(label, fontsize=8, color=_INK)
+    axes.plot([0], [here], "o", color=INK, ms=4, zorder=3)
     axes.margins(x=0.02)
-    axes.grid(color=_PALE, lw=0.4, alpha=0.6)
-    _quiet(axes)
-    for side in ("top", "right"):
-        axes.spines[side].set_visible(False)
+    quiet(axes, label, curves=True)
 
 
-def _plane(figure: FigureBase, axes: Axes, piece: Slice, player: str) -> None:
+def _plane(where: FigureBase, axes: Axes, piece: Slice, player: str) -> None:
+    from matplotlib.colors import BoundaryNorm
+    from matplotlib.ticker import MaxNLocator
+
     # Contours want rows along the vertical axis.
     at, losses = _array(piece.coordinates), _array(piece.losses).T
-    axes.set_xlabel("first random direction", fontsize=8, color=_INK)
-    axes.set_ylabel("second random direction", fontsize=8, color=_INK)
     axes.set(xlim=(at[0], at[-1]), ylim=(at[0], at[-1]), aspect="equal")
-    _quiet(axes)
+    quiet(axes, "first random direction", "second random direction")
     finite = losses[np.isfinite(losses)]
     if finite.size and np.ptp(finite) > 0:
         levels = MaxNLocator(_LEVELS).tick_values(finite.min(), np.quantile(finite, _SHOWN))
-        filled = axes.contourf(
-            at, at, np.ma.masked_invalid(losses), levels, cmap="viridis", norm=BoundaryNorm(levels, 256), extend="max"
-        )
-        axes.contour(at, at, np.ma.masked_invalid(losses), levels, colors="white", linewidths=0.5, linestyles="solid")
-        bar = figure.colorbar(filled, ax=axes, shrink=0.9, pad=0.02, aspect=28)
-        bar.set_label(f"loss of the {player}", fontsize=8, color=_INK)
-        bar.ax.tick_params(labelsize=7, colors=_INK, length=2)
-    axes.plot([0], [0], "o", color="white", mec=_INK, ms=5)
-
-
-def _quiet(axes: Axes) -> None:
-    axes.tick_params(labelsize=7, colors=_INK, length=2)
-    for spine in axes.spines.values():
-        spine.set_color(_PALE)
+        shown, norm = np.ma.masked_invalid(losses), BoundaryNorm(levels, 256)
+        filled = axes.contourf(at, at, shown, levels, cmap="viridis", norm=norm, extend="max")
+        axes.contour(at, at, shown, levels, colors="white", linewidths=0.5, linestyles="solid")
+        colour_bar(where, axes, filled, f"loss of the {player}")
+    axes.plot([0], [0], "o", color="white", mec=INK, ms=5)

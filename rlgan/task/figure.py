@@ -1,0 +1,50 @@
+"""One style for all pictures: colours, figures without a window, and axes that keep in the background.
+
+No pyplot, hence no global state and nothing to close. Matplotlib is loaded when the first figure is made.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure, FigureBase
+
+INK, PALE = "#333333", "#bbbbbb"
+"""Of text, and of what carries no data: frames, grids, single seeds."""
+REAL, FAKE, BLUE = "#4d4d4d", "#c8102e", "#1f6f8b"
+"""Grey: the truth. Red: what a network makes of it. Blue: whatever else is drawn."""
+SMALL, LARGE = 8, 10
+"""Sizes of labels and of titles, in points."""
+
+
+def figure(width: float, height: float) -> Figure:
+    """An empty figure of so many inches, on the Agg canvas, which sees to it that labels do not overlap."""
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
+
+    made = Figure(figsize=(width, height), dpi=120, layout="constrained")
+    FigureCanvasAgg(made)
+    return made
+
+
+def quiet(axes: Axes, x: str = "", y: str = "", title: str = "", *, curves: bool = False) -> None:
+    """Small ticks, a pale frame, and the labels and title that are given; for `curves` a grid and an open frame."""
+    axes.tick_params(labelsize=SMALL - 1, colors=INK, length=2)
+    for side, spine in axes.spines.items():
+        spine.set_color(PALE)
+        spine.set_visible(not curves or side in ("left", "bottom"))
+    if curves:
+        axes.grid(color=PALE, lw=0.4, alpha=0.6)
+    axes.set_xlabel(x, fontsize=SMALL, color=INK)
+    axes.set_ylabel(y, fontsize=SMALL, color=INK)
+    axes.set_title(title, fontsize=LARGE, color=INK, loc="left")
+
+
+def colour_bar(where: FigureBase, axes: Axes, filled: Any, label: str) -> None:
+    """The scale of filled contours, beside their axes."""
+    bar = where.colorbar(filled, ax=axes, shrink=0.86, pad=0.02, aspect=28)
+    bar.set_label(label, color=INK, fontsize=SMALL)
+    bar.ax.tick_params(labelsize=SMALL - 1, colors=INK, length=2)
+    bar.outline.set_visible(False)  # type: ignore[operator]
