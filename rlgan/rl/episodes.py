@@ -10,7 +10,8 @@ from gymnasium import spaces
 from torch import nn
 
 from rlgan.nets.layers import in_evaluation_mode
-from rlgan.rl.envs.environment import ActionMap, Environment
+from rlgan.rl.envs.environment import Environment
+from rlgan.rl.envs.vector_env import ActionMap
 from rlgan.rl.envs.workers import EnvironmentFailed, Guard
 from rlgan.task.errors import Diverged
 from rlgan.task.statistics import bootstrap_interval, interquartile_mean

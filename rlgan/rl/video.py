@@ -13,7 +13,8 @@ from gymnasium import spaces
 from torch import nn
 
 from rlgan.nets.layers import in_evaluation_mode
-from rlgan.rl.envs.environment import ActionMap, Environment
+from rlgan.rl.envs.environment import Environment
+from rlgan.rl.envs.vector_env import ActionMap
 from rlgan.task.task import Video
 
 FRAMES_PER_SECOND = 30.0

@@ -11,6 +11,17 @@ from typing import Any
 import gymnasium
 import numpy as np
 from gymnasium import spaces
+from gymnasium.vector import AutoresetMode
+
+from rlgan.rl.envs.environment import Environment
+
+MODES = ("next_step", "same_step", "disabled")
+
+
+def in_mode(mode: str) -> type[Environment]:
+    """`Environment` in another of gymnasium's autoreset modes."""
+    return type("Environment", (Environment,), {"autoreset": AutoresetMode[mode.upper()]})
+
 
 #: How the episodes end, in turn: after so many steps, by termination or by truncation.
 SCRIPT: tuple[tuple[int, str], ...] = ((3, "terminated"), (2, "truncated"), (1, "terminated"), (4, "truncated"))

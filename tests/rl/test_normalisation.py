@@ -19,6 +19,7 @@ from rlgan.rl.exploration.parameter_noise import ParameterNoise
 from rlgan.rl.normalisation import Normaliser
 from rlgan.rl.replay.prioritised import PrioritisedReplay
 from rlgan.rl.trainer import Trainer
+from tests.rl.scripted import in_mode
 from tests.rl.test_trainer import trainer
 from tests.small import differences
 
@@ -66,7 +67,7 @@ def test_a_component_that_never_changes_stays_finite() -> None:
 @pytest.mark.parametrize("mode", ["next_step", "same_step", "disabled"])
 def test_every_observation_that_was_answered_counts_once(mode: Any) -> None:
     """Those of the replay, resets' among them: not the observation of a step that only resets."""
-    task = go(normalised(env=Environment("Modest-v0", num_envs=3, autoreset=mode)), 90)
+    task = go(normalised(env=in_mode(mode)("Modest-v0", num_envs=3)), 90)
     seen = task.replay.split(task.replay.rows[: len(task.replay)]).obs.double().numpy()
     assert task.normaliser is not None and task.normaliser.count == len(seen) == task.steps_done
     assert np.allclose(task.normaliser.mean, seen.mean(0), rtol=1e-12)

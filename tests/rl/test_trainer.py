@@ -21,6 +21,7 @@ from rlgan.rl.trainer import Trainer
 from rlgan.task.settings import Settings
 from rlgan.task.task import Play
 from tests.rl import scripted
+from tests.rl.scripted import MODES, in_mode
 
 
 class Modest(scripted.Scripted):
@@ -34,8 +35,6 @@ class Modest(scripted.Scripted):
 
 if "Modest-v0" not in gymnasium.registry:
     gymnasium.register("Modest-v0", entry_point=Modest)  # type: ignore[arg-type]
-
-MODES = ("next_step", "same_step", "disabled")
 
 
 def trainer(
@@ -80,7 +79,7 @@ def test_steps_buy_exactly_their_updates(ratio: float, game: Game, num_envs: int
 @pytest.mark.parametrize("num_envs", [1, 2, 3])
 @pytest.mark.parametrize("mode", MODES)
 def test_steps_count_transitions_in_every_autoreset_mode(mode: Any, num_envs: int) -> None:
-    task = trainer(Environment("Modest-v0", num_envs=num_envs, autoreset=mode))
+    task = trainer(in_mode(mode)("Modest-v0", num_envs=num_envs))
     for _ in range(40):
         before = task.steps_done
         task.advance()
@@ -95,7 +94,7 @@ def test_steps_count_transitions_in_every_autoreset_mode(mode: Any, num_envs: in
 @pytest.mark.parametrize("mode", MODES)
 def test_the_replay_holds_true_successors(mode: Any) -> None:
     """At an episode's end too: the last observation, not the first of the next; `terminated` is 0 at a truncation."""
-    task = trainer(Environment("Modest-v0", num_envs=2, autoreset=mode))
+    task = trainer(in_mode(mode)("Modest-v0", num_envs=2))
     while task.steps_done < 60:
         task.advance()
     rows = task.replay.split(task.replay.rows[: len(task.replay)])

@@ -1,22 +1,22 @@
 """gymnasium environments as configured: which one, how many, how stepped; what cannot be used is refused by name."""
 
-import difflib
 import functools
 import importlib.util
+import os
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Literal
+from typing import Any, ClassVar, Literal
 
 import gymnasium
 import numpy as np
 from gymnasium import spaces
+from gymnasium.vector import AutoresetMode, SyncVectorEnv, VectorEnv
 
-from rlgan.rl.envs.vector_env import AUTORESET, ActionMap, Episode, Step, VectorEnvironment
+from rlgan.rl.envs import env_state, workers
+from rlgan.rl.envs.vector_env import VectorEnvironment
+from rlgan.task.suggest import closest
 
-__all__ = ["ActionMap", "Environment", "Episode", "Step", "VectorEnvironment"]
-
-Autoreset = Literal["next_step", "same_step", "disabled"]
 Vectorization = Literal["sync", "async"]
 
 
@@ -39,8 +39,6 @@ class Environment:
 
         max_episode_steps: steps after which an episode is truncated; None leaves it to the environment.
         num_envs: environments stepped together.
-        autoreset: what happens at an episode's end. `next_step`: the next step resets and is no transition;
-            `same_step`: the step itself resets; `disabled`: reset at once by mask. The transitions are the same.
         vectorization: `sync` in this process; `async` in worker processes, for slow environments (no exact resume).
         timeout: seconds that a worker process may take for a step or a reset before the run gives it up.
         eval_options: `options` of the environment's reset in evaluations and films, for starts of one's choice
@@ -51,12 +49,14 @@ class Environment:
             the field.
     """
 
+    #: gymnasium's mode for an episode's end, in which the environments are made; the transitions are equal in all.
+    autoreset: ClassVar[AutoresetMode] = AutoresetMode.NEXT_STEP
+
     id: str = "Pendulum-v1"
     kwargs: dict[str, Any] = field(default_factory=dict)
     wrappers: tuple[Callable[[gymnasium.Env], gymnasium.Env], ...] = ()
     max_episode_steps: int | None = None
     num_envs: int = 1
-    autoreset: Autoreset = "next_step"
     vectorization: Vectorization = "sync"
     timeout: float = 300.0
     eval_options: dict[str, Any] = field(default_factory=dict)
@@ -64,8 +64,6 @@ class Environment:
     def __post_init__(self) -> None:
         if self.num_envs < 1:
             raise ValueError(f"num_envs = {self.num_envs}: must be at least 1")
-        if self.autoreset not in AUTORESET:
-            raise ValueError(f"autoreset = {self.autoreset}: unknown mode; choose one of {', '.join(AUTORESET)}")
         if self.vectorization not in ("sync", "async"):
             raise ValueError(f"vectorization = {self.vectorization}: unknown; choose sync or async")
         if not self.timeout > 0:
@@ -89,8 +87,8 @@ class Environment:
             except ImportError as error:
                 raise ValueError(f"id = {self.id}: cannot import {module} ({error}); is it installed?") from error
         if name not in gymnasium.registry:
-            close = difflib.get_close_matches(name, list(gymnasium.registry), n=1)
-            remedy = f"did you mean {close[0]}?" if close else "import its package with env.id=package:Name-v0"
+            close = closest(name, gymnasium.registry)
+            remedy = f"did you mean {close}?" if close else "import its package with env.id=package:Name-v0"
             raise ValueError(f"id = {self.id}: unknown environment; {remedy}")
 
     def _probe(self) -> gymnasium.Env:
@@ -114,7 +112,7 @@ class Environment:
     @property
     def made(self) -> str:
         """All that determines the environments' behaviour, in words: a saved state fits only what was made alike."""
-        words = f"{self.id} with {dict(sorted(self.kwargs.items()))}, {self.autoreset}"
+        words = f"{self.id} with {dict(sorted(self.kwargs.items()))}"
         if self.max_episode_steps is not None:
             words = f"{words}, at most {self.max_episode_steps} steps"
         return ", in ".join([words, *map(_described, self.wrappers)])
@@ -155,15 +153,34 @@ class Environment:
                 f"eval_options = {self.eval_options}: the reset of {self.id} refuses them ({error.__cause__ or error})"
             ) from error
 
-    def make(self, seed: int, *, num_envs: int | None = None, resumable: bool = True) -> VectorEnvironment:
-        """The environments, reset: environment i with seed `seed + i`.
+    def make(self, seed: int) -> VectorEnvironment:
+        """The environments, reset: environment i with seed `seed + i`."""
+        adapter, notes = self._adapter()
+        makes = [workers.Make(self.make_one, adapter, i, os.getpid()) for i in range(self.num_envs)]
+        return VectorEnvironment(self._vector(makes), seed, self.id, self.made, adapter, notes)
 
-        Args:
-            seed: of the environments; their action spaces get one of their own, derived from it.
-            num_envs: in place of the field.
-            resumable: find out how to save the environments (a fraction of a second, on throw-away copies).
-        """
-        return AUTORESET[self.autoreset](self, seed, self.num_envs if num_envs is None else num_envs, resumable)
+    def _adapter(self) -> tuple[env_state.Adapter | None, list[str]]:
+        """How the environments' state is saved, found out on throw-away copies; what to say where it is not."""
+        if self.vectorization == "async":
+            why = (
+                "asynchronous environments live in other processes and restart their episodes; "
+                "env.vectorization=sync resumes exactly"
+            )
+            return None, [f"resume will not be bit-exact: {why}"]
+        adapter = env_state.choose(self.make_one)
+        if adapter is None:
+            why = f"no way of saving reproduces {self.id}; its episodes restart at resume"
+            return None, [f"resume will not be bit-exact: {why}"]
+        return adapter, []
+
+    def _vector(self, makes: Sequence[workers.Make]) -> VectorEnv:
+        # copy=False: observations are converted into an array of our own anyway.
+        if self.vectorization == "sync":
+            return SyncVectorEnv(makes, copy=False, autoreset_mode=self.autoreset)
+        try:
+            return workers.Workers(makes, self.timeout, copy=False, autoreset_mode=self.autoreset)
+        except (EOFError, ConnectionError) as error:
+            raise RuntimeError(f"a worker process of {self.id} has ended before its environment was made") from error
 
 
 def _route_mujoco_warnings(entry_point: str) -> None:

@@ -1,7 +1,9 @@
-"""Vector environments as the agents see them: flat float32 observations, actions in [-1, 1], true successors.
+"""Several environments stepped together: flat float32 observations, actions in [-1, 1], true successors.
 
 Every step yields the transition (obs, action, reward, next_obs, terminated, truncated) of each environment, the same in
-all three of gymnasium's autoreset modes; what differs between the modes stays in this file.
+all three of gymnasium's autoreset modes. What happens at an episode's end: in NEXT_STEP, the default, the next step
+resets, ignores its action and is no transition; in SAME_STEP the step itself resets, and the true successor is its
+`info["final_obs"]`; in DISABLED those that ended are reset here, by mask.
 """
 
 from __future__ import annotations
@@ -9,16 +11,14 @@ from __future__ import annotations
 import atexit
 import math
 import multiprocessing
-import os
-from abc import ABC, abstractmethod
-from collections.abc import Callable
-from typing import Any, ClassVar, NamedTuple, Protocol, cast
+from collections.abc import Callable, Sequence
+from typing import Any, NamedTuple, cast
 
 import gymnasium
 import numpy as np
 import torch
 from gymnasium import spaces
-from gymnasium.vector import AutoresetMode, SyncVectorEnv
+from gymnasium.vector import AutoresetMode, VectorEnv
 
 from rlgan.rl.envs import env_state, workers
 from rlgan.task.errors import Diverged
@@ -77,53 +77,38 @@ class ActionMap:
         return action if len(self.shape) == 1 else action.reshape(len(action), *self.shape)
 
 
-class Description(Protocol):
-    """What is read of an environment's configuration (`rlgan.rl.envs.environment.Environment`)."""
-
-    @property
-    def id(self) -> str: ...
-    @property
-    def vectorization(self) -> str: ...
-    @property
-    def timeout(self) -> float: ...
-    @property
-    def made(self) -> str:
-        """All that determines the environments' behaviour, in words."""
-
-    def make_one(self) -> gymnasium.Env:
-        """A single gymnasium environment."""
-
-
-class VectorEnvironment(ABC):
+class VectorEnvironment:
     """n environments of one make. `obs` (n, obs_dim) float32 is the current observation, the one to act upon.
 
-    One subclass for each autoreset mode; `Environment.make` chooses.
+    Args:
+        vector: steps the environments; in which of gymnasium's autoreset modes, its metadata says.
+        seed: environment i is reset with `seed + i`; the vector's spaces get seeds of their own, derived from it.
+        name: of the environment, for messages.
+        made: all that determines the environments' behaviour, in words: a saved state fits only what was made alike.
+        adapter: saves the state of a synchronous vector's environments; None: they restart at resume.
+        notes: what a user must know about these environments.
     """
 
-    mode: ClassVar[AutoresetMode]
-
-    def __init__(self, spec: Description, seed: int, num_envs: int, resumable: bool) -> None:
-        self.spec = spec
-        self.seed = seed
-        self.num_envs = num_envs
-        self._notes: list[str] = []
-        adapter = self._choose_adapter() if resumable else None
+    def __init__(
+        self,
+        vector: VectorEnv,
+        seed: int,
+        name: str,
+        made: str,
+        adapter: env_state.Adapter | None = None,
+        notes: Sequence[str] = (),
+    ) -> None:
+        self._vector: Any = vector
+        self._mode = AutoresetMode(vector.metadata["autoreset_mode"])
+        self.seed, self.name, self.made = seed, name, made
         self._adapter = adapter
-        makes = [workers.Make(spec.make_one, adapter, i, os.getpid()) for i in range(num_envs)]
-        # copy=False: observations are converted into an array of our own anyway.
-        if spec.vectorization == "async":
-            try:
-                self._vector: Any = workers.Workers(makes, spec.timeout, copy=False, autoreset_mode=self.mode)
-            except (EOFError, ConnectionError) as error:
-                raise RuntimeError(
-                    f"a worker process of {spec.id} has ended before its environment was made"
-                ) from error
+        self._notes = list(notes)
+        self.num_envs = num_envs = vector.num_envs
+        if isinstance(vector, workers.Workers):
             # Before multiprocessing's own exit, which asks the workers by a signal that they ignore, and waits.
             atexit.register(self.close)
-        else:
-            self._vector = SyncVectorEnv(makes, copy=False, autoreset_mode=self.mode)
-        self._map = ActionMap(cast(spaces.Box, self._vector.single_action_space))
-        self.obs_dim = math.prod(cast(spaces.Box, self._vector.single_observation_space).shape)
+        self._map = ActionMap(cast(spaces.Box, vector.single_action_space))
+        self.obs_dim = math.prod(cast(spaces.Box, vector.single_observation_space).shape)
         self.action_dim = len(self._map.low)
         # A product with zero is zero for finite values and NaN otherwise: one fast look at all of them.
         self._zero_obs = np.zeros(num_envs * self.obs_dim, dtype=np.float32)
@@ -136,22 +121,6 @@ class VectorEnvironment(ABC):
         except BaseException:
             self.close()
             raise
-
-    def _choose_adapter(self) -> env_state.Adapter | None:
-        if self.spec.vectorization == "async":
-            self._notes.append(
-                "resume will not be bit-exact: asynchronous environments live in other processes and restart their "
-                "episodes; "
-                "env.vectorization=sync resumes exactly"
-            )
-            return None
-        adapter = env_state.choose(self.spec.make_one)
-        if adapter is None:
-            self._notes.append(
-                f"resume will not be bit-exact: no way of saving reproduces {self.spec.id}; "
-                "its episodes restart at resume"
-            )
-        return adapter
 
     def notes(self) -> list[str]:
         """What a user must know about these environments."""
@@ -173,7 +142,7 @@ class VectorEnvironment(ABC):
 
     @property
     def valid(self) -> np.ndarray:
-        """(n,) bool: False where the next step is a reset (`next_step` only): its action is ignored."""
+        """(n,) bool: False where the next step is a reset (gymnasium's mode NEXT_STEP): its action is ignored."""
         return self._valid
 
     def step(self, action: np.ndarray | torch.Tensor) -> Step:
@@ -220,26 +189,38 @@ class VectorEnvironment(ABC):
         except workers.EnvironmentFailed as error:
             index, reason = error.index_and_reason
             raise RuntimeError(
-                f"environment {index} ({self.spec.id}) raised {reason} after {self.steps} environment steps, "
+                f"environment {index} ({self.name}) raised {reason} after {self.steps} environment steps, "
                 f"{self._lengths[index]} of them in its present episode"
             ) from error
         except multiprocessing.TimeoutError as error:
             raise RuntimeError(
-                f"no answer of {workers.describe_silent(self._vector)} ({self.spec.id}) within "
-                f"{self.spec.timeout:g} s, after {self.steps} environment steps; env.timeout allows longer"
+                f"no answer of {workers.describe_silent(self._vector)} ({self.name}) within "
+                f"{self._vector.timeout:g} s, after {self.steps} environment steps; env.timeout allows longer"
             ) from error
         except (EOFError, ConnectionError) as error:
-            if self.spec.vectorization != "async":
+            if not isinstance(self._vector, workers.Workers):
                 raise
             raise RuntimeError(
-                f"the worker process of {workers.describe_dead(self._vector)} of {self.spec.id} has ended after "
+                f"the worker process of {workers.describe_dead(self._vector)} of {self.name} has ended after "
                 f"{self.steps} environment steps; it was killed or ran out of memory: env.vectorization=sync needs no "
                 "workers"
             ) from error
 
-    @abstractmethod
     def _settle(self, observation: np.ndarray, ended: np.ndarray, info: dict[str, Any]) -> np.ndarray:
         """After a step at which some episode ended: set `obs` and `_valid` for the next, return the true successors."""
+        successor = observation
+        if self._mode is AutoresetMode.NEXT_STEP:
+            self._valid = ~ended
+        elif self._mode is AutoresetMode.SAME_STEP:
+            successor = observation.copy()
+            for i in np.flatnonzero(ended):
+                successor[i] = np.asarray(info["final_obs"][i]).reshape(-1)
+            self._check("observation", successor, self._zero_obs)
+        else:
+            observation = self._flat(self._ask(self._vector.reset, options={"reset_mask": ended})[0])
+            self._check("observation", observation, self._zero_obs)
+        self.obs = observation
+        return successor
 
     def random_actions(self, generator: torch.Generator) -> np.ndarray:
         """Actions (n, action_dim), uniform in [-1, 1]: uniform within the bounds of every dimension."""
@@ -250,7 +231,7 @@ class VectorEnvironment(ABC):
         """Exact state as plain containers and tensors; the number of steps alone where none is to be had (`notes`)."""
         state: dict[str, Any] = {
             "steps": self.steps,
-            "made": self.spec.made,
+            "made": self.made,
             "num_envs": self.num_envs,
             "environments": None,
         }
@@ -276,10 +257,10 @@ class VectorEnvironment(ABC):
                 f"num_envs = {self.num_envs}: the saved state holds {state['num_envs']} environments; "
                 "resume with the same number"
             )
-        changed = state["made"] != self.spec.made
+        changed = state["made"] != self.made
         if changed:
             self._notes.append(
-                f"resume will not be bit-exact: the environment was {state['made']} and is {self.spec.made}; "
+                f"resume will not be bit-exact: the environment was {state['made']} and is {self.made}; "
                 "its episodes restart"
             )
         if changed or state["environments"] is None or self._adapter is None:
@@ -295,7 +276,7 @@ class VectorEnvironment(ABC):
 
     def close(self) -> None:
         """Close the environments and end their worker processes, also dead, stopped or busy ones."""
-        if self.spec.vectorization == "async":
+        if isinstance(self._vector, workers.Workers):
             atexit.unregister(self.close)
             workers.end(self._vector)
         else:
@@ -317,47 +298,6 @@ class VectorEnvironment(ABC):
             bad = np.flatnonzero(~np.isfinite(row))
             if len(bad):
                 raise Diverged(
-                    f"{what} of environment {i} ({self.spec.id}) is {row[bad[0]]} in component {bad[0]} "
+                    f"{what} of environment {i} ({self.name}) is {row[bad[0]]} in component {bad[0]} "
                     f"after {self.steps} environment steps, step {self._lengths[i]} of its episode"
                 )
-
-
-class NextStep(VectorEnvironment):
-    """gymnasium's default: the step after an episode's end ignores the action and returns the reset's observation."""
-
-    mode = AutoresetMode.NEXT_STEP
-
-    def _settle(self, observation: np.ndarray, ended: np.ndarray, info: dict[str, Any]) -> np.ndarray:
-        self._valid = ~ended
-        self.obs = observation
-        return observation
-
-
-class SameStep(VectorEnvironment):
-    """The step that ends an episode returns the reset's observation, and the true one as `info["final_obs"]`."""
-
-    mode = AutoresetMode.SAME_STEP
-
-    def _settle(self, observation: np.ndarray, ended: np.ndarray, info: dict[str, Any]) -> np.ndarray:
-        self.obs = observation
-        successor = observation.copy()
-        for i in np.flatnonzero(ended):
-            successor[i] = np.asarray(info["final_obs"][i]).reshape(-1)
-        self._check("observation", successor, self._zero_obs)
-        return successor
-
-
-class Disabled(VectorEnvironment):
-    """No reset by the vector environment: those that ended are reset here, by mask."""
-
-    mode = AutoresetMode.DISABLED
-
-    def _settle(self, observation: np.ndarray, ended: np.ndarray, info: dict[str, Any]) -> np.ndarray:
-        raw, _ = self._ask(self._vector.reset, options={"reset_mask": ended})
-        self.obs = self._flat(raw)
-        self._check("observation", self.obs, self._zero_obs)
-        return observation
-
-
-#: The kinds of vector environment by the name of their autoreset mode.
-AUTORESET: dict[str, type[VectorEnvironment]] = {"next_step": NextStep, "same_step": SameStep, "disabled": Disabled}

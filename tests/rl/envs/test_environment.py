@@ -6,6 +6,7 @@ import functools
 import sys
 import warnings
 from pathlib import Path
+from typing import Any
 
 import gymnasium
 import numpy as np
@@ -14,11 +15,11 @@ import torch
 from gymnasium.wrappers import NormalizeObservation, RescaleAction, TimeAwareObservation
 
 from rlgan.rl.envs import env_state
-from rlgan.rl.envs.environment import ActionMap, Environment, VectorEnvironment
+from rlgan.rl.envs.environment import Environment
+from rlgan.rl.envs.vector_env import ActionMap, VectorEnvironment
 from rlgan.task.errors import Diverged
 from tests.rl import scripted
-
-MODES = ("next_step", "same_step", "disabled")
+from tests.rl.scripted import MODES, in_mode
 
 
 def valid_transitions(env: VectorEnvironment, steps: int) -> list[list[tuple]]:
@@ -36,8 +37,8 @@ def valid_transitions(env: VectorEnvironment, steps: int) -> list[list[tuple]]:
 
 @pytest.mark.parametrize("vectorization", ["sync", "async"])
 @pytest.mark.parametrize("mode", MODES)
-def test_transitions_are_those_of_the_script(mode: str, vectorization: str) -> None:
-    env = Environment("Scripted-v0", num_envs=3, autoreset=mode, vectorization=vectorization).make(seed=6)  # type: ignore[arg-type]
+def test_transitions_are_those_of_the_script(mode: str, vectorization: Any) -> None:
+    env = in_mode(mode)("Scripted-v0", num_envs=3, vectorization=vectorization).make(seed=6)
     try:
         rows = valid_transitions(env, 40)
         for i, row in enumerate(rows):
@@ -51,7 +52,7 @@ def test_transitions_are_those_of_the_script(mode: str, vectorization: str) -> N
 
 @pytest.mark.parametrize("mode", MODES)
 def test_finished_episodes_carry_return_and_length(mode: str) -> None:
-    env = Environment("Scripted-v0", num_envs=2, autoreset=mode).make(seed=0)  # type: ignore[arg-type]
+    env = in_mode(mode)("Scripted-v0", num_envs=2).make(seed=0)
     seen: dict[int, list[tuple[float, int]]] = {0: [], 1: []}
     for _ in range(30):
         step = env.step(np.zeros((2, 1), np.float32))
@@ -67,7 +68,7 @@ def test_finished_episodes_carry_return_and_length(mode: str) -> None:
 
 @pytest.mark.parametrize("mode", MODES)
 def test_the_observation_to_act_upon_is_that_of_the_new_episode(mode: str) -> None:
-    env = Environment("Scripted-v0", autoreset=mode).make(seed=0)  # type: ignore[arg-type]
+    env = in_mode(mode)("Scripted-v0").make(seed=0)
     for _ in range(3):
         step = env.step(np.zeros((1, 1), np.float32))
     assert step.terminated[0] and step.next_obs[0, 1] == 3
@@ -80,7 +81,7 @@ def test_the_observation_to_act_upon_is_that_of_the_new_episode(mode: str) -> No
 
 def test_actions_are_scaled_per_dimension_to_asymmetric_bounds_and_clipped() -> None:
     low, high = (-2.0, 0.1, -1.0, -3.0), (2.0, 0.7, 1.0, -0.9)
-    env = Environment("Scripted-v0", {"low": low, "high": high}).make(seed=0, resumable=False)
+    env = Environment("Scripted-v0", {"low": low, "high": high}).make(seed=0)
     seen = []
     for value in (-1.0, 1.0, 0.0, 0.5, -7.0, 7.0):
         step = env.step(np.full((1, 4), value, np.float32))
@@ -100,7 +101,7 @@ def test_actions_are_scaled_per_dimension_to_asymmetric_bounds_and_clipped() -> 
 
 
 def test_observations_are_flat_float32_and_tensors_are_accepted() -> None:
-    env = Environment(num_envs=2).make(seed=3, resumable=False)
+    env = Environment(num_envs=2).make(seed=3)
     step = env.step(torch.zeros(2, 1, dtype=torch.float64))
     for array in (step.obs, step.next_obs, step.action, env.obs):
         assert array.dtype == np.float32 and array.flags.c_contiguous
@@ -110,14 +111,14 @@ def test_observations_are_flat_float32_and_tensors_are_accepted() -> None:
 
 
 def test_random_actions_fill_the_bounds_and_repeat_with_their_generator() -> None:
-    env = Environment("Scripted-v0", {"low": (-1.0, 0.0), "high": (1.0, 4.0)}, num_envs=500).make(0, resumable=False)
+    env = Environment("Scripted-v0", {"low": (-1.0, 0.0), "high": (1.0, 4.0)}, num_envs=500).make(0)
     first = env.random_actions(torch.Generator().manual_seed(1))
     assert np.array_equal(first, env.random_actions(torch.Generator().manual_seed(1)))
     assert first.dtype == np.float32 and abs(first).max() <= 1 and first.min() < -0.98 and first.max() > 0.98
 
 
 def test_equal_seeds_give_equal_starts_and_a_seeded_action_space() -> None:
-    one, two, other = (Environment(num_envs=2).make(seed, resumable=False) for seed in (5, 5, 8))
+    one, two, other = (Environment(num_envs=2).make(seed) for seed in (5, 5, 8))
     assert np.array_equal(one.obs, two.obs) and not np.array_equal(one.obs, other.obs)
     assert np.array_equal(one._vector.action_space.sample(), two._vector.action_space.sample())
     moved = one.step(np.ones((2, 1), np.float32)).next_obs
@@ -151,10 +152,6 @@ def test_equal_seeds_give_equal_starts_and_a_seeded_action_space() -> None:
         ({"wrappers": (NormalizeObservation,)}, r"^wrappers\[0\] = NormalizeObservation\(?\)?: .*normalise_obs=true"),
         ({"kwargs": {"gg": 1}}, r"^kwargs = \{'gg': 1\}: Pendulum-v1 refuses them"),
         ({"num_envs": 0}, r"^num_envs = 0: must be at least 1"),
-        (
-            {"autoreset": "sometimes"},
-            r"^autoreset = sometimes: unknown mode; choose one of next_step, same_step, disabled",
-        ),
         ({"vectorization": "gpu"}, r"^vectorization = gpu: unknown; choose sync or async"),
     ],
 )
@@ -185,7 +182,7 @@ def test_an_environment_of_a_module_that_is_still_to_be_imported() -> None:
 
 @pytest.mark.parametrize(("bad", "value"), [("observation", "nan"), ("reward", "inf")])
 def test_what_is_not_finite_is_named_with_environment_step_and_value(bad: str, value: str) -> None:
-    env = Environment("Scripted-v0", {"bad": bad}).make(seed=0, resumable=False)
+    env = Environment("Scripted-v0", {"bad": bad}).make(seed=0)
     with pytest.raises(
         Diverged, match=rf"^{bad} of environment 0 \(Scripted-v0\) is {value} .* after 3 environment steps"
     ):
@@ -194,7 +191,7 @@ def test_what_is_not_finite_is_named_with_environment_step_and_value(bad: str, v
 
 
 def test_an_action_that_is_not_finite_never_reaches_the_environment() -> None:
-    env = Environment("Scripted-v0", num_envs=2).make(seed=0, resumable=False)
+    env = Environment("Scripted-v0", num_envs=2).make(seed=0)
     with pytest.raises(Diverged, match=r"^action of environment 1 \(Scripted-v0\) is nan in component 0"):
         env.step(np.array([[0.0], [np.nan]], np.float32))
     assert env.steps == 0
@@ -244,13 +241,13 @@ def test_a_wrapped_environment_is_resumed_exactly_and_a_change_of_wrappers_seen(
     other = Environment(wrappers=(TimeAwareObservation,), num_envs=2).make(seed=2)
     other.load_state_dict(env.state_dict())
     assert other.notes() == [
-        "resume will not be bit-exact: the environment was Pendulum-v1 with {}, next_step, at most 9 steps, in "
-        "TimeAwareObservation and is Pendulum-v1 with {}, next_step, in TimeAwareObservation; its episodes restart"
+        "resume will not be bit-exact: the environment was Pendulum-v1 with {}, at most 9 steps, in "
+        "TimeAwareObservation and is Pendulum-v1 with {}, in TimeAwareObservation; its episodes restart"
     ]
 
 
 def test_an_episode_is_truncated_at_the_steps_allowed() -> None:
-    env = Environment(max_episode_steps=3).make(seed=0, resumable=False)
+    env = Environment(max_episode_steps=3).make(seed=0)
     steps = [env.step(np.zeros((1, 1), np.float32)) for _ in range(3)]
     assert [bool(step.truncated[0]) for step in steps] == [False, False, True]
     assert not any(step.terminated[0] for step in steps)

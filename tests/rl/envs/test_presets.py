@@ -53,7 +53,7 @@ def test_a_preset_is_made_or_names_its_extra(preset: str) -> None:
     one = env.make_one()
     assert one.spec is not None and one.spec.max_episode_steps == steps
     one.close()
-    made = env.make(seed=0, resumable=False)
+    made = env.make(seed=0)
     assert (made.obs_dim, made.action_dim) == (obs_dim, action_dim)
     made.close()
 
@@ -62,7 +62,7 @@ def test_wrappers_and_a_time_limit_come_from_the_configuration() -> None:
     rescale = "{_target_: gymnasium.wrappers.RescaleAction, _partial_: true, min_action: -1.0, max_action: [0.5]}"
     aware = "{_target_: gymnasium.wrappers.TimeAwareObservation, _partial_: true}"
     env = build(composed("task=ddpg", f"env.wrappers=[{rescale},{aware}]", "env.max_episode_steps=7")[0]["env"], "env")
-    made = env.make(seed=0, resumable=False)
+    made = env.make(seed=0)
     assert made.obs_dim == 4 and env.made == (
         "Pendulum-v1 with {}, next_step, at most 7 steps, in RescaleAction(min_action=-1.0, max_action=array([0.5])), "
         "in TimeAwareObservation()"

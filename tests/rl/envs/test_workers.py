@@ -13,11 +13,13 @@ import pytest
 import torch
 
 from rlgan.rl.envs import workers
-from rlgan.rl.envs.environment import Environment, VectorEnvironment
+from rlgan.rl.envs.environment import Environment
+from rlgan.rl.envs.vector_env import VectorEnvironment
 from rlgan.rl.trainer import Trainer
 from rlgan.runs.record.checkpoint import Checkpoints
 from rlgan.task.errors import Diverged
 from tests.rl import scripted
+from tests.rl.scripted import in_mode
 from tests.small import TASKS, builder, differences, rlgan
 
 KINDS = ("sync", "async")
@@ -43,8 +45,8 @@ def ended(env: VectorEnvironment) -> bool:
 )
 def test_transitions_equal_those_of_synchronous_environments(id: str, mode: Any) -> None:
     """To the last bit, also of Parts, which draws from spaces that nobody but the vector environment seeds."""
-    kwargs = {"max_episode_steps": 5, "num_envs": 3, "autoreset": mode}
-    one, two = (run(Environment(id, vectorization=kind, **kwargs).make(seed=4)) for kind in KINDS)  # type: ignore[arg-type]
+    kwargs = {"max_episode_steps": 5, "num_envs": 3}
+    one, two = (run(in_mode(mode)(id, vectorization=kind, **kwargs).make(seed=4)) for kind in KINDS)  # type: ignore[arg-type]
     assert all(
         np.array_equal(a, b) for left, right in zip(one, two, strict=True) for a, b in zip(left, right, strict=True)
     )
@@ -77,7 +79,7 @@ def test_transitions_equal_those_of_synchronous_environments(id: str, mode: Any)
     ],
 )
 def test_an_environment_that_fails_is_named_with_its_step(how: str, message: str, kind: Any) -> None:
-    env = Environment("Doomed-v0", {"how": how}, num_envs=2, vectorization=kind).make(seed=0, resumable=False)
+    env = Environment("Doomed-v0", {"how": how}, num_envs=2, vectorization=kind).make(seed=0)
     with pytest.raises(Diverged if "reward" in how else RuntimeError, match=f"^{message}"):
         run(env)
     assert kind == "sync" or ended(env)
@@ -85,7 +87,7 @@ def test_an_environment_that_fails_is_named_with_its_step(how: str, message: str
 
 @pytest.mark.parametrize("mode", ["next_step", "same_step", "disabled"])
 def test_a_reset_that_fails_is_named_in_every_mode(mode: Any) -> None:
-    env = Environment("Doomed-v0", {"how": "reset"}, num_envs=2, autoreset=mode).make(seed=0, resumable=False)
+    env = in_mode(mode)("Doomed-v0", {"how": "reset"}, num_envs=2).make(seed=0)
     with pytest.raises(RuntimeError, match=r"^environment 1 .* raised OSError: no reset left \(in its reset\) after "):
         run(env)
 

@@ -8,9 +8,10 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from rlgan.rl.envs.environment import Environment, Step
+from rlgan.rl.envs.vector_env import Step
 from rlgan.rl.replay.uniform import ReplayStore
 from tests.rl import scripted
+from tests.rl.scripted import in_mode
 
 
 def steps(first: int, valid: tuple[bool, ...]) -> Step:
@@ -55,7 +56,7 @@ def test_the_ring_holds_the_latest_valid_rows(capacity: int, masks: list[list[bo
 
 @pytest.mark.parametrize("mode", ["next_step", "same_step", "disabled"])
 def test_resets_are_not_stored_and_only_termination_masks(mode: str) -> None:
-    env = Environment("Scripted-v0", autoreset=mode).make(seed=6, resumable=False)  # type: ignore[arg-type]
+    env = in_mode(mode)("Scripted-v0").make(seed=6)
     replay = ReplayStore(100, 2, 1)
     for _ in range(30):
         replay.add(env.step(np.zeros((1, 1), np.float32)))
