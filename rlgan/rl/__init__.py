@@ -7,7 +7,7 @@ from rlgan.rl.agents.td3 import TD3
 from rlgan.rl.envs import sparse
 from rlgan.rl.envs.environment import Environment
 from rlgan.rl.exploration.action_noise import GaussianActionNoise, NoExploration, OrnsteinUhlenbeckActionNoise
-from rlgan.rl.exploration.explorer import Exploration, Explorer
+from rlgan.rl.exploration.explorer import Exploration, Explorer, Rollout
 from rlgan.rl.exploration.mixed import MixedNoise
 from rlgan.rl.exploration.parameter_noise import ParameterNoise
 from rlgan.rl.losses import deterministic_policy_loss, smoothed, td_loss, td_target

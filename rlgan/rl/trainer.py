@@ -14,7 +14,7 @@ from rlgan.optim import Game, NonFinite, PlayerSpec, TwoPlayers
 from rlgan.rl import episodes, pictures, video
 from rlgan.rl.agent import Agent
 from rlgan.rl.envs.environment import Environment
-from rlgan.rl.exploration.explorer import Exploration
+from rlgan.rl.exploration.explorer import Exploration, Rollout
 from rlgan.rl.normalisation import NormalisedActor, Normaliser
 from rlgan.rl.replay.n_step import NStep
 from rlgan.rl.replay.uniform import ReplaySpec, Sampler, Transition, UniformReplay
@@ -162,7 +162,7 @@ class Trainer(Stackable):
         )
         self._samplers = [self.replay.sampler(batch_size) for _ in range(self.update.batches)]
         self.explorer = exploration.make(
-            self.envs.num_envs, obs_dim, action_dim, gens.torch("exploration"), self.policy, settings.steps
+            Rollout(env.num_envs, obs_dim, action_dim, gens.torch("exploration"), self.policy, settings.steps)
         )
         self.normaliser = Normaliser(obs_dim, obs_clip, dtype, device) if normalise_obs else None
         self._credit = 0.0

@@ -16,6 +16,7 @@ from rlgan.nets import Actor, MLPSpec, Single
 from rlgan.nets.layers import ACTIVATIONS
 from rlgan.optim.step.vector import Vector
 from rlgan.rl.exploration.action_noise import NoExploration
+from rlgan.rl.exploration.explorer import Rollout
 from rlgan.rl.exploration.parameter_noise import PerturbedActors
 
 OBS = np.array([0.3, -1.2, 5.0], dtype=np.float32)
@@ -85,7 +86,7 @@ def test_sees_what_is_done_to_the_parameters_wherever_they_move() -> None:
 
 def test_a_copy_answers_by_its_own_parameters() -> None:
     module = actor()
-    explorer = NoExploration().make(1, 3, 2, torch.Generator(), module)
+    explorer = NoExploration().make(Rollout(1, 3, 2, torch.Generator(), module))
     first = explorer.act(OBS[None])
     for copied in (copy.deepcopy(explorer), pickle.loads(pickle.dumps(explorer))):
         assert copied._single is not None and copied._single._at == []
@@ -100,7 +101,7 @@ def test_a_copy_answers_by_its_own_parameters() -> None:
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
 def test_an_explorer_of_one_environment_takes_arrays_and_tensors(dtype: torch.dtype) -> None:
     module = actor(dtype)
-    explorer = NoExploration().make(1, 3, 2, torch.Generator(), module)
+    explorer = NoExploration().make(Rollout(1, 3, 2, torch.Generator(), module))
     for obs in (OBS[None], torch.from_numpy(OBS[None]).double(), torch.from_numpy(OBS[None]).requires_grad_()):
         action = explorer.act(obs)
         assert action.shape == (1, 2) and action.dtype == np.float32

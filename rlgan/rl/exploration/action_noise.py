@@ -1,4 +1,4 @@
-"""Exploration by noise on the action: GaussianActionNoise, Ornstein-Uhlenbeck, or none at all."""
+"""Exploration by noise that is added to the action: Gaussian, Ornstein-Uhlenbeck, or none at all."""
 
 from __future__ import annotations
 
@@ -8,21 +8,9 @@ from typing import Any
 
 import numpy as np
 import torch
-from torch import nn
 
 from rlgan.optim.step.schedule import Constant, Schedule
-from rlgan.rl.exploration.explorer import Exploration, Explorer, check_scale, clip, spawn
-
-
-class ActionNoise(Explorer):
-    """a = clip(mu(s) + noise, -1, 1)."""
-
-    @abstractmethod
-    def noise(self) -> np.ndarray:
-        """The noise of the coming step, (n, action_dim) float32; `observe` moves on to the next."""
-
-    def act(self, obs: np.ndarray | torch.Tensor) -> np.ndarray:
-        return clip(self._policy(obs) + self.noise())
+from rlgan.rl.exploration.explorer import Exploration, Explorer, Rollout, check_scale, clip, spawn
 
 
 class NoiseStreams:
@@ -79,20 +67,52 @@ class NoiseStreams:
             generator.set_state(saved)
 
 
+class ActionNoise(Explorer):
+    """Adds noise to the actor's action: a = clip(mu(s) + noise, -1, 1).
+
+    Args:
+        spec: the kind of noise, with its `sigma` and its `schedule`.
+        rollout: the environments and the actor.
+    """
+
+    def __init__(self, spec: GaussianActionNoise | OrnsteinUhlenbeckActionNoise, rollout: Rollout) -> None:
+        super().__init__(rollout, spec.schedule)
+        self._sigma = spec.sigma
+        self._streams = NoiseStreams(rollout.num_envs, rollout.action_dim, rollout.generator)
+        self._used = False
+
+    @abstractmethod
+    def noise(self) -> np.ndarray:
+        """The noise of the coming step, (n, action_dim) float32; `observe` moves on to the next."""
+
+    def act(self, obs: np.ndarray | torch.Tensor) -> np.ndarray:
+        return clip(self._policy(obs) + self.noise())
+
+    def observe(self, ended: np.ndarray, valid: np.ndarray) -> None:
+        super().observe(ended, valid)
+        # A step that was not acted by this explorer (uniform warm-up) takes nothing from the streams.
+        if self._used:
+            self._streams.advance(valid)
+            self._used = False
+
+    def metrics(self) -> dict[str, float]:
+        return {"exploration/sigma": self._sigma * self.factor}
+
+    def state_dict(self) -> dict[str, Any]:
+        return {**super().state_dict(), "streams": self._streams.state_dict()}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        super().load_state_dict(state)
+        self._streams.load_state_dict(state["streams"])
+        self._used = False
+
+
 @dataclass(frozen=True)
 class NoExploration(Exploration):
     """a = mu(s): the actor's own action. Only for environments that explore by themselves; the run warns."""
 
-    def make(
-        self,
-        num_envs: int,
-        obs_dim: int,
-        action_dim: int,
-        generator: torch.Generator,
-        actor: nn.Module,
-        horizon: int = 0,
-    ) -> Explorer:
-        return _Greedy(actor, num_envs, Constant(), horizon)
+    def make(self, rollout: Rollout) -> Explorer:
+        return _Greedy(rollout)
 
 
 class _Greedy(Explorer):
@@ -127,46 +147,14 @@ class GaussianActionNoise(Exploration):
     def __post_init__(self) -> None:
         check_scale("sigma", self.sigma, "0.1")
 
-    def make(
-        self,
-        num_envs: int,
-        obs_dim: int,
-        action_dim: int,
-        generator: torch.Generator,
-        actor: nn.Module,
-        horizon: int = 0,
-    ) -> Explorer:
-        return _GaussianNoise(self, NoiseStreams(num_envs, action_dim, generator), actor, horizon)
+    def make(self, rollout: Rollout) -> Explorer:
+        return _GaussianNoise(self, rollout)
 
 
 class _GaussianNoise(ActionNoise):
-    def __init__(self, spec: GaussianActionNoise, streams: NoiseStreams, actor: nn.Module, horizon: int) -> None:
-        super().__init__(actor, len(streams.generators), spec.schedule, horizon)
-        self._sigma = spec.sigma
-        self._streams = streams
-        self._used = False
-
     def noise(self) -> np.ndarray:
         self._used = True
         return np.float32(self._sigma * self.factor) * self._streams.now()
-
-    def observe(self, ended: np.ndarray, valid: np.ndarray) -> None:
-        super().observe(ended, valid)
-        # A step that was not acted by this explorer (uniform warm-up) takes nothing from the streams.
-        if self._used:
-            self._streams.advance(valid)
-            self._used = False
-
-    def metrics(self) -> dict[str, float]:
-        return {"exploration/sigma": self._sigma * self.factor}
-
-    def state_dict(self) -> dict[str, Any]:
-        return {**super().state_dict(), "streams": self._streams.state_dict()}
-
-    def load_state_dict(self, state: dict[str, Any]) -> None:
-        super().load_state_dict(state)
-        self._streams.load_state_dict(state["streams"])
-        self._used = False
 
 
 @dataclass(frozen=True)
@@ -181,8 +169,8 @@ class OrnsteinUhlenbeckActionNoise(Exploration):
         theta: rate of return to zero, per unit of time.
         sigma: standard deviation of what one unit of time adds.
         dt: units of time in one environment step. 1: correlated over 7 steps at theta = 0.15. 0.01, the constant of
-            several
-            libraries: over 667 steps, often longer than an episode, and x takes as long to reach its stationary size.
+            several libraries: over 667 steps, often longer than an episode, and x takes as long to reach its stationary
+            size.
         schedule: multiplies sigma, as a function of the environment steps taken.
 
     Raises:
@@ -203,50 +191,31 @@ class OrnsteinUhlenbeckActionNoise(Exploration):
                 f"dt = {self.dt}: must be positive and below 2 / theta = {2 / self.theta:g}, for example 1.0"
             )
 
-    def make(
-        self,
-        num_envs: int,
-        obs_dim: int,
-        action_dim: int,
-        generator: torch.Generator,
-        actor: nn.Module,
-        horizon: int = 0,
-    ) -> Explorer:
-        return _OrnsteinUhlenbeckNoise(self, NoiseStreams(num_envs, action_dim, generator), actor, horizon)
+    def make(self, rollout: Rollout) -> Explorer:
+        return _OrnsteinUhlenbeckNoise(self, rollout)
 
 
 class _OrnsteinUhlenbeckNoise(ActionNoise):
-    def __init__(
-        self, spec: OrnsteinUhlenbeckActionNoise, streams: NoiseStreams, actor: nn.Module, horizon: int
-    ) -> None:
-        super().__init__(actor, len(streams.generators), spec.schedule, horizon)
-        self._spec = spec
-        self._streams = streams
-        self._x = np.zeros_like(streams.now())
-        self._next: np.ndarray | None = None
+    def __init__(self, spec: OrnsteinUhlenbeckActionNoise, rollout: Rollout) -> None:
+        super().__init__(spec, rollout)
+        self._decay, self._root = np.float32(1.0 - spec.theta * spec.dt), spec.dt**0.5
+        self._x = self._next = np.zeros_like(self._streams.now())
 
     def noise(self) -> np.ndarray:
-        spec = self._spec
-        scale = np.float32(spec.sigma * self.factor * spec.dt**0.5)
-        self._next = np.float32(1.0 - spec.theta * spec.dt) * self._x + scale * self._streams.now()
+        self._used = True
+        scale = np.float32(self._sigma * self.factor * self._root)
+        self._next = self._decay * self._x + scale * self._streams.now()
         return self._next
 
     def observe(self, ended: np.ndarray, valid: np.ndarray) -> None:
-        super().observe(ended, valid)
-        if self._next is not None:
+        if self._used:
             self._x[valid] = self._next[valid]
-            self._streams.advance(valid)
-            self._next = None
+        super().observe(ended, valid)
         self._x[ended] = 0.0
 
-    def metrics(self) -> dict[str, float]:
-        return {"exploration/sigma": self._spec.sigma * self.factor}
-
     def state_dict(self) -> dict[str, Any]:
-        return {**super().state_dict(), "streams": self._streams.state_dict(), "x": torch.from_numpy(self._x.copy())}
+        return {**super().state_dict(), "x": torch.from_numpy(self._x.copy())}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         super().load_state_dict(state)
-        self._streams.load_state_dict(state["streams"])
         self._x = state["x"].numpy().copy()
-        self._next = None

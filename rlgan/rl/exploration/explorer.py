@@ -9,64 +9,65 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from functools import cached_property
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
 from torch import nn
 
 from rlgan.nets import Single
-from rlgan.optim.step.schedule import Schedule
+from rlgan.optim.step.schedule import Constant, Schedule
+
+
+class Rollout(NamedTuple):
+    """What an explorer is made for: the environments it acts in, and the actor that it varies.
+
+    Args:
+        num_envs: n, environments stepped together.
+        obs_dim: length of an observation.
+        action_dim: length of an action.
+        generator: a CPU generator; an explorer seeds its own from it, once, when it is made.
+        actor: obs (B, obs_dim) -> action (B, action_dim) in [-1, 1]. Its parameters are read at every use, so that
+            training them in place is seen. Batch norm acts by its running averages.
+        horizon: environment steps that the run is planned to take, for the schedules.
+    """
+
+    num_envs: int
+    obs_dim: int
+    action_dim: int
+    generator: torch.Generator
+    actor: nn.Module
+    horizon: int = 0
 
 
 class Exploration(ABC):
     """A kind of exploration, as configured; `make` builds it for one run."""
 
     @abstractmethod
-    def make(
-        self,
-        num_envs: int,
-        obs_dim: int,
-        action_dim: int,
-        generator: torch.Generator,
-        actor: nn.Module,
-        horizon: int = 0,
-    ) -> Explorer:
-        """The explorer of n environments.
-
-        Args:
-            num_envs: n.
-            obs_dim: length of an observation.
-            action_dim: length of an action.
-            generator: a CPU generator; the explorer seeds its own from it, once, here.
-            actor: obs (B, obs_dim) -> action (B, action_dim) in [-1, 1]. Its parameters are read at every use, so that
-                training them in place is seen. Batch norm acts by its running averages.
-            horizon: environment steps that the run is planned to take, for the schedules.
-        """
+    def make(self, rollout: Rollout) -> Explorer:
+        """The explorer of all environments of `rollout`."""
 
 
 class Explorer(ABC):
     """Acts for n environments. `act`, then the environments' step, then `observe`, in this order.
 
     Args:
-        actor: as in `Exploration.make`.
-        num_envs: n.
-        schedule: the factor of sigma, of the environment steps taken.
-        horizon: as in `Exploration.make`.
+        rollout: the environments and the actor.
+        schedule: the factor of sigma, of the environment steps taken; 1 where none is given.
     """
 
     #: Updates between two calls of `adapt`; None where nothing adapts.
     adapt_every: int | None = None
 
-    def __init__(self, actor: nn.Module, num_envs: int, schedule: Schedule, horizon: int) -> None:
-        self.actor = actor
-        self.num_envs = num_envs
+    def __init__(self, rollout: Rollout, schedule: Schedule | None = None) -> None:
+        self.actor, self.num_envs = rollout.actor, rollout.num_envs
         self.steps = 0
-        self._schedule = schedule
-        self._horizon = horizon
-        like = next(iter(actor.parameters()))
+        self._schedule, self._horizon = schedule or Constant(), rollout.horizon
+        like = next(iter(self.actor.parameters()))
         self._dtype, self._device = like.dtype, like.device
-        self._batch_norms = [module for module in actor.modules() if isinstance(module, nn.modules.batchnorm._NormBase)]
+        self._batch_norms = [
+            module for module in self.actor.modules() if isinstance(module, nn.modules.batchnorm._NormBase)
+        ]
 
     @property
     def factor(self) -> float:

@@ -7,11 +7,9 @@ from typing import Any
 
 import numpy as np
 import torch
-from torch import nn
 
-from rlgan.optim.step.schedule import Constant
 from rlgan.rl.exploration.action_noise import ActionNoise, GaussianActionNoise, OrnsteinUhlenbeckActionNoise
-from rlgan.rl.exploration.explorer import Exploration, Explorer, clip
+from rlgan.rl.exploration.explorer import Exploration, Explorer, Rollout, clip
 from rlgan.rl.exploration.parameter_noise import ParameterNoise
 
 
@@ -29,24 +27,15 @@ class MixedNoise(Exploration):
     parameter: ParameterNoise = field(default_factory=ParameterNoise)
     action: GaussianActionNoise | OrnsteinUhlenbeckActionNoise = field(default_factory=GaussianActionNoise)
 
-    def make(
-        self,
-        num_envs: int,
-        obs_dim: int,
-        action_dim: int,
-        generator: torch.Generator,
-        actor: nn.Module,
-        horizon: int = 0,
-    ) -> Explorer:
-        parameter = self.parameter.make(num_envs, obs_dim, action_dim, generator, actor, horizon)
-        action = self.action.make(num_envs, obs_dim, action_dim, generator, actor, horizon)
+    def make(self, rollout: Rollout) -> Explorer:
+        parameter, action = self.parameter.make(rollout), self.action.make(rollout)
         assert isinstance(action, ActionNoise)
-        return _Both(parameter, action, actor, num_envs)
+        return _Both(rollout, parameter, action)
 
 
 class _Both(Explorer):
-    def __init__(self, parameter: Explorer, action: ActionNoise, actor: nn.Module, num_envs: int) -> None:
-        super().__init__(actor, num_envs, Constant(), 0)
+    def __init__(self, rollout: Rollout, parameter: Explorer, action: ActionNoise) -> None:
+        super().__init__(rollout)
         self.parameter, self.action = parameter, action
         self.adapt_every = parameter.adapt_every
 

@@ -13,7 +13,7 @@ from torch.func import functional_call, vmap
 
 from rlgan.nets import Single
 from rlgan.optim.step.schedule import Constant, Schedule
-from rlgan.rl.exploration.explorer import Exploration, Explorer, check_scale, clip, spawn
+from rlgan.rl.exploration.explorer import Exploration, Explorer, Rollout, check_scale, clip, spawn
 
 
 @dataclass(frozen=True)
@@ -51,31 +51,21 @@ class ParameterNoise(Exploration):
                 f"adapt_every = {self.adapt_every}: must be positive, for example 50, or 0 for a fixed sigma"
             )
 
-    def make(
-        self,
-        num_envs: int,
-        obs_dim: int,
-        action_dim: int,
-        generator: torch.Generator,
-        actor: nn.Module,
-        horizon: int = 0,
-    ) -> Explorer:
-        return _PerturbedActor(self, num_envs, generator, actor, horizon)
+    def make(self, rollout: Rollout) -> Explorer:
+        return _PerturbedActor(self, rollout)
 
 
 class _PerturbedActor(Explorer):
-    def __init__(
-        self, spec: ParameterNoise, num_envs: int, generator: torch.Generator, actor: nn.Module, horizon: int
-    ) -> None:
-        super().__init__(actor, num_envs, spec.schedule, horizon)
+    def __init__(self, spec: ParameterNoise, rollout: Rollout) -> None:
+        super().__init__(rollout, spec.schedule)
         self._spec = spec
         self.adapt_every = spec.adapt_every or None
         self.sigma = spec.sigma
         self.distance: float | None = None
-        *self._generators, self._trial_generator = spawn(generator, num_envs + 1)
-        self._actors = PerturbedActors(actor, num_envs)
-        self._trial = PerturbedActors(actor, 1)
-        for i in range(num_envs):
+        *self._generators, self._trial_generator = spawn(rollout.generator, self.num_envs + 1)
+        self._actors = PerturbedActors(self.actor, self.num_envs)
+        self._trial = PerturbedActors(self.actor, 1)
+        for i in range(self.num_envs):
             self._actors.perturb(i, self._scale, self._generators[i])
 
     @property

@@ -10,7 +10,7 @@ from torch import nn
 
 from rlgan.optim.step.schedule import Linear
 from rlgan.rl.exploration.action_noise import GaussianActionNoise, NoExploration, OrnsteinUhlenbeckActionNoise
-from rlgan.rl.exploration.explorer import Exploration, Explorer
+from rlgan.rl.exploration.explorer import Exploration, Explorer, Rollout
 from rlgan.rl.exploration.mixed import MixedNoise
 from rlgan.rl.exploration.parameter_noise import ParameterNoise
 
@@ -31,7 +31,7 @@ class Zero(nn.Module):
 def explorer(
     spec: Exploration, num_envs: int = 1, seed: int = 0, actor: nn.Module | None = None, **more: Any
 ) -> Explorer:
-    return spec.make(num_envs, OBS, ACTION, torch.Generator().manual_seed(seed), actor or Zero(), **more)
+    return spec.make(Rollout(num_envs, OBS, ACTION, torch.Generator().manual_seed(seed), actor or Zero(), **more))
 
 
 def through_file(state: Any) -> Any:
@@ -176,8 +176,8 @@ def test_mixed_exploration_is_a_perturbed_copys_action_and_noise_on_it() -> None
     parameter, gaussian = ParameterNoise(sigma=0.3, adapt_every=7), GaussianActionNoise(0.05)
     mixed = explorer(MixedNoise(parameter, gaussian), 2, actor=actor)
     source = torch.Generator().manual_seed(0)
-    copies = parameter.make(2, OBS, ACTION, source, actor)
-    noise = gaussian.make(2, OBS, ACTION, source, Zero())
+    copies = parameter.make(Rollout(2, OBS, ACTION, source, actor))
+    noise = gaussian.make(Rollout(2, OBS, ACTION, source, Zero()))
     obs = np.random.default_rng(0).normal(size=(20, 2, OBS)).astype(np.float32)
     ended, valid = np.array([False, True]), np.array([True, False])
     for t, seen in enumerate(obs):

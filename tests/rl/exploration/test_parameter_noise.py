@@ -8,7 +8,9 @@ import torch
 from torch import nn
 
 from rlgan.optim.step.vector import Vector
+from rlgan.rl.exploration.explorer import Rollout
 from rlgan.rl.exploration.parameter_noise import ParameterNoise, PerturbedActors
+from tests.optim.problems import linked
 
 OBS, ACTION = 3, 2
 
@@ -53,12 +55,12 @@ def test_all_but_the_normalisation_layers_is_perturbed_with_standard_deviation_s
 def test_the_weights_being_trained_are_never_touched() -> None:
     vector = Vector(policy())
     before = vector.theta.clone()
-    noise = ParameterNoise(sigma=1.0).make(2, OBS, ACTION, generator(), vector.module)
+    noise = ParameterNoise(sigma=1.0).make(Rollout(2, OBS, ACTION, generator(), vector.module))
     for _ in range(5):
         noise.act(np.zeros((2, OBS), np.float32))
         noise.observe(np.array([True, False]), np.array([True, True]))
         noise.adapt(torch.randn(8, OBS))
-    assert torch.equal(vector.theta, before) and vector.linked
+    assert torch.equal(vector.theta, before) and linked(vector)
     assert all(p.requires_grad for p in vector.parameters)
 
 
@@ -81,7 +83,7 @@ def test_row_i_is_the_answer_of_copy_i(count: int, norm: type[nn.Module]) -> Non
 
 def test_a_copy_acts_a_whole_episode_and_is_drawn_anew_from_the_actor_as_it_is_then() -> None:
     vector = Vector(policy())
-    noise = ParameterNoise(sigma=0.1).make(2, OBS, ACTION, generator(), vector.module)
+    noise = ParameterNoise(sigma=0.1).make(Rollout(2, OBS, ACTION, generator(), vector.module))
     obs = np.ones((2, OBS), np.float32)
     first = noise.act(obs)
     noise.observe(np.array([False, False]), np.array([True, True]))
@@ -91,7 +93,7 @@ def test_a_copy_acts_a_whole_episode_and_is_drawn_anew_from_the_actor_as_it_is_t
     second = noise.act(obs)
     assert np.array_equal(second[0], first[0]) and not np.allclose(second[1], first[1])
     # With a vanishing sigma the new copy is the new actor.
-    still = ParameterNoise(sigma=1e-9).make(1, OBS, ACTION, generator(), vector.module)
+    still = ParameterNoise(sigma=1e-9).make(Rollout(1, OBS, ACTION, generator(), vector.module))
     vector.theta.mul_(0.5)
     still.observe(np.array([True]), np.array([True]))
     assert np.allclose(still.act(obs[:1]), vector.module(torch.from_numpy(obs[:1])).detach(), atol=1e-6)
@@ -100,7 +102,7 @@ def test_a_copy_acts_a_whole_episode_and_is_drawn_anew_from_the_actor_as_it_is_t
 def test_the_distance_is_the_root_mean_square_over_batch_and_action_dimensions() -> None:
     # A linear actor: mu~ - mu = E s + e with E, e ~ N(0, sigma^2): E d^2 = sigma^2 (|s|^2 + 1).
     actor = nn.Linear(2, ACTION)
-    noise = ParameterNoise(sigma=0.1, factor=1 + 1e-12).make(1, 2, ACTION, generator(), actor)
+    noise = ParameterNoise(sigma=0.1, factor=1 + 1e-12).make(Rollout(1, 2, ACTION, generator(), actor))
     obs = torch.tensor([[1.0, 2.0], [-3.0, 0.5], [0.0, 0.0]])
     squares = []
     for _ in range(3000):
@@ -112,7 +114,7 @@ def test_the_distance_is_the_root_mean_square_over_batch_and_action_dimensions()
 
 @pytest.mark.parametrize("start", [0.01, 3.0])
 def test_sigma_moves_by_the_factor_until_the_distance_is_delta(start: float) -> None:
-    noise = ParameterNoise(sigma=start, delta=0.2, factor=1.05).make(1, OBS, ACTION, generator(), policy(64))
+    noise = ParameterNoise(sigma=start, delta=0.2, factor=1.05).make(Rollout(1, OBS, ACTION, generator(), policy(64)))
     obs = torch.randn(128, OBS)
     sigmas, distances = [start], []
     for _ in range(400):
@@ -126,7 +128,7 @@ def test_sigma_moves_by_the_factor_until_the_distance_is_delta(start: float) -> 
 
 
 def test_the_trial_copy_is_fresh_and_leaves_the_acting_copies_alone() -> None:
-    noise = ParameterNoise(factor=1 + 1e-12).make(2, OBS, ACTION, generator(), policy())
+    noise = ParameterNoise(factor=1 + 1e-12).make(Rollout(2, OBS, ACTION, generator(), policy()))
     obs, batch = np.ones((2, OBS), np.float32), torch.randn(32, OBS)
     before, distances = noise.act(obs), set()
     for _ in range(5):
@@ -136,7 +138,7 @@ def test_the_trial_copy_is_fresh_and_leaves_the_acting_copies_alone() -> None:
 
 
 def test_a_fixed_sigma_is_not_adapted() -> None:
-    noise = ParameterNoise(sigma=0.3, adapt_every=0).make(1, OBS, ACTION, generator(), policy())
+    noise = ParameterNoise(sigma=0.3, adapt_every=0).make(Rollout(1, OBS, ACTION, generator(), policy()))
     noise.adapt(torch.randn(8, OBS))
     assert noise.adapt_every is None and noise.metrics() == {"exploration/sigma": 0.3}
-    assert ParameterNoise().make(1, OBS, ACTION, generator(), policy()).adapt_every == 50
+    assert ParameterNoise().make(Rollout(1, OBS, ACTION, generator(), policy())).adapt_every == 50
