@@ -1,6 +1,10 @@
-"""What can go wrong in a step."""
+"""What can go wrong in a step, and the checks of settings that many classes share."""
 
 from __future__ import annotations
+
+import contextlib
+import math
+from collections.abc import Iterator
 
 
 class NonFinite(FloatingPointError):
@@ -9,3 +13,33 @@ class NonFinite(FloatingPointError):
 
 class LineSearchFailed(ArithmeticError):
     """No acceptable step exists, or none was found, along a descent direction at a point that is not stationary."""
+
+
+def positive(name: str, value: float, remedy: str = "for example 1.0") -> None:
+    """Refuse a number that is not positive and finite.
+
+    Raises:
+        ValueError: as ``name = value: must be positive, remedy``.
+    """
+    if not 0 < value < math.inf:
+        raise ValueError(f"{name} = {value}: must be positive, {remedy}")
+
+
+def weight_of_the_past(name: str, value: float) -> None:
+    """Refuse a number outside of [0, 1), the weight of the old value in an exponential moving average.
+
+    Raises:
+        ValueError: as ``name = value: ...``.
+    """
+    if not 0 <= value < 1:
+        raise ValueError(f"{name} = {value}: the weight of the old mean lies in [0, 1), for example 0.9")
+
+
+@contextlib.contextmanager
+def called(**names: str) -> Iterator[None]:
+    """Name settings in error messages as the user typed them: ``called(decay="beta2")`` for a slot's `decay`."""
+    try:
+        yield
+    except ValueError as error:
+        name, equals, rest = str(error).partition(" = ")
+        raise ValueError(f"{names.get(name, name)}{equals}{rest}") from None

@@ -15,6 +15,7 @@ from rlgan.optim.errors import NonFinite
 from rlgan.optim.play.introspection import before, introspect
 from rlgan.optim.play.player import PlayerState, overwrite
 from rlgan.optim.step.types import Metrics, Report
+from rlgan.optim.tree import tree_leaves, tree_map
 from rlgan.optim.update import Draws, Update
 
 CACHE = 32 * 2**20
@@ -175,11 +176,11 @@ class Stack:
     def _touched(self, batches: list[Any]) -> int:
         """Bytes that a move of one seed reads and writes, roughly: its state, and activations by the layers' widths."""
         players = self._players[0]
-        samples = max(leaf.shape[1] for leaf in _leaves(batches) if leaf.ndim > 1)
+        samples = max(leaf.shape[1] for leaf in tree_leaves(batches) if leaf.ndim > 1)
         width = sum(shape[0] for p in players for shape in p.vector.shapes if len(shape) > 1)
         size = players[0].vector.theta.element_size()
-        state = sum(leaf[0].nbytes for leaf in _leaves(self.states))
-        return state + sum(leaf[0].nbytes for leaf in _leaves(batches)) + ACTIVATIONS * samples * width * size
+        state = sum(leaf[0].nbytes for leaf in tree_leaves(self.states))
+        return state + sum(leaf[0].nbytes for leaf in tree_leaves(batches)) + ACTIVATIONS * samples * width * size
 
     def _numbers(self) -> Tensor:
         """Every update's numbers (S, .), computed once if all have made as many steps of as many planned."""
@@ -203,29 +204,15 @@ def _drawn(update: Update) -> Draws:
 
 def _stacked(trees: Sequence[Any]) -> Any:
     """A tree of tensors (S, ...) from S trees of one structure."""
-    first = trees[0]
-    if isinstance(first, Tensor):
-        return torch.stack(list(trees))
-    if isinstance(first, dict):
-        return {key: _stacked([tree[key] for tree in trees]) for key in first}
-    if isinstance(first, list | tuple):
-        parts = [_stacked([tree[i] for tree in trees]) for i in range(len(first))]
-        return parts if isinstance(first, list) else type(first)(*parts)
-    raise TypeError(f"{type(first).__name__}: a minibatch holds tensors in named tuples, dicts and lists")
+    return tree_map(_stack, *trees)
+
+
+def _stack(*leaves: Any) -> Tensor:
+    if not isinstance(leaves[0], Tensor):
+        raise TypeError(f"{type(leaves[0]).__name__}: a minibatch holds tensors in named tuples, dicts and lists")
+    return torch.stack(leaves)
 
 
 def _row(tree: Any, k: int | slice) -> Any:
     """Row `k`, or the rows of a slice, of every tensor of a tree."""
-    if isinstance(tree, Tensor):
-        return tree[k]
-    if isinstance(tree, dict):
-        return {key: _row(value, k) for key, value in tree.items()}
-    parts = [_row(part, k) for part in tree]
-    return parts if isinstance(tree, list) else type(tree)(*parts)
-
-
-def _leaves(tree: Any) -> list[Tensor]:
-    """The tensors of a tree."""
-    if isinstance(tree, Tensor):
-        return [tree]
-    return [leaf for part in (tree.values() if isinstance(tree, dict) else tree) for leaf in _leaves(part)]
+    return tree_map(lambda leaf: leaf[k], tree)

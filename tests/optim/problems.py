@@ -16,6 +16,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from rlgan.optim import Vector
+
 Loss: TypeAlias = Callable[[Tensor], Tensor]
 
 
@@ -276,3 +278,9 @@ PROBLEMS: dict[str, Problem] = {
         _dirac_r1(),
     )
 }
+
+
+def linked(vector: Vector) -> bool:
+    """Whether every parameter of the module is its view of ``theta``."""
+    current = dict(vector.module.named_parameters())
+    return all(current[n].data_ptr() == v.data_ptr() for n, v in vector.split(vector.theta).items())

@@ -30,6 +30,7 @@ from rlgan.optim import (
 from rlgan.optim import stack as module
 from rlgan.optim.compiled.graph import keep_graphs
 from rlgan.optim.compiled.products import Products
+from tests.optim.problems import linked
 from tests.optim.test_update import Batch, batches, difference, make, run_pure
 
 GAMES: list[Game] = [Simultaneous(), Alternating(2), Extragradient(), Lookahead(Alternating(1), k=3), Symplectic(0.3)]
@@ -80,7 +81,7 @@ def test_a_row_is_the_seeds_own_memory() -> None:
     stack = Stack(updates)
     for k, update in enumerate(updates):
         actor = update.players["actor"]
-        assert actor.module is modules[k] and actor.vector.linked
+        assert actor.module is modules[k] and linked(actor.vector)
         assert actor.vector.theta.data_ptr() == stack.states["actor"]["theta"][k].data_ptr()
         before = actor.module(torch.ones(4, 3, dtype=torch.float64))
         stack.states["actor"]["theta"][k].mul_(2)

@@ -44,6 +44,7 @@ from rlgan.optim import (
 )  # fmt: skip
 from rlgan.optim.compiled.graph import one_graph
 from rlgan.optim.play.player import PlayerState, overwrite
+from tests.optim.problems import linked
 
 
 class Batch(NamedTuple):
@@ -180,7 +181,7 @@ def test_compiled_equals_eager_and_runs_two_updates_without_mixing_them_up() -> 
     # The modules are views of the vectors that the graph has written.
     x = torch.randn(5, 3, dtype=dtype)
     for update in (eager, compiled):
-        assert update.players["actor"].vector.linked
+        assert linked(update.players["actor"].vector)
     assert torch.allclose(compiled.players["actor"].module.eval()(x), eager.players["actor"].module.eval()(x))
 
 

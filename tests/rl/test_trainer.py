@@ -20,6 +20,7 @@ from rlgan.rl.exploration.parameter_noise import ParameterNoise, PerturbedActors
 from rlgan.rl.trainer import Trainer
 from rlgan.task.settings import Settings
 from rlgan.task.task import Play
+from tests.optim.problems import linked
 from tests.rl import scripted
 from tests.rl.scripted import MODES, in_mode
 
@@ -163,7 +164,7 @@ def test_exploration_perturbs_copies_and_never_the_vector_that_is_trained(num_en
         task.advance()
         assert not (copies.vectors == task.actor.vector.theta).all(1).any()
         assert not torch.equal(copies.vectors, task.actor.vector.theta.expand_as(copies.vectors))
-    assert task.actor.vector.linked and len(explored) == 2 * task.actor.steps
+    assert linked(task.actor.vector) and len(explored) == 2 * task.actor.steps
     # Between one update's end and the next one's start nothing else has written to the vector.
     assert all(torch.equal(*explored[i : i + 2]) for i in range(1, len(explored) - 1, 2))
     assert not torch.equal(explored[0], explored[-1])

@@ -14,6 +14,7 @@ from torch import Tensor
 
 from rlgan.optim.compiled.direct import Direct
 from rlgan.optim.step.method import Method
+from rlgan.optim.tree import tree_leaves
 
 T = TypeVar("T")
 
@@ -128,11 +129,8 @@ def cuda_graphs(device: torch.device) -> bool:
 
 def fixed_in_memory(state: Any) -> None:
     """Tell CUDA graphs that the tensors of a tree stay where they are, and may be written: they are not copied."""
-    if isinstance(state, Tensor):
-        torch._dynamo.mark_static_address(state, guard=False)
-    else:
-        for value in state.values():
-            fixed_in_memory(value)
+    for leaf in tree_leaves(state):
+        torch._dynamo.mark_static_address(leaf, guard=False)
 
 
 def on_device(numbers: list[float] | list[list[float]], device: torch.device) -> Tensor:

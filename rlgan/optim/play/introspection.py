@@ -1,6 +1,6 @@
 """What a method is doing: its effective learning rate and momentum, and how far a move went.
 
-In the uniform frame of deck 000's summary a step reads
+Written as a step along H^-1 g and a share of the last displacement (`rlgan.optim.step.momentum.Frame`) a step reads
 
     theta+ = theta - alpha_t H_t^-1 g + beta_t H_t^-1 H_{t-1} (theta - theta_prev).
 

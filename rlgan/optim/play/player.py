@@ -16,6 +16,7 @@ from rlgan.optim.step.projection import NoProjection, Projection
 from rlgan.optim.step.schedule import Constant, Factor, Schedule, unscheduled
 from rlgan.optim.step.types import Scalars, Slots
 from rlgan.optim.step.vector import Vector, share_buffers
+from rlgan.optim.tree import tree_map
 
 
 class PlayerState(TypedDict):
@@ -291,9 +292,13 @@ class Player:
 
     def snapshot(self) -> Snapshot:
         """Copies of all that a step writes to, for `put_back`."""
-        parts = {part: {k: v.clone() for k, v in self.state[part].items()} for part in _STEPPED}  # type: ignore[literal-required]
-        engine = {} if self._engine is None else self._engine.state_dict()
-        return Snapshot(self.state["theta"].clone(), parts, engine)
+        return Snapshot(self.state["theta"].clone(), self._copies(_STEPPED), self._engine_state())
+
+    def _copies(self, parts: tuple[str, ...]) -> dict[str, Slots]:
+        return {part: tree_map(Tensor.clone, self.state[part]) for part in parts}  # type: ignore[literal-required]
+
+    def _engine_state(self) -> dict[str, Any]:
+        return {} if self._engine is None else self._engine.state_dict()
 
     def put_back(self, taken: Snapshot) -> None:
         """Undo the steps taken since `snapshot`; buffers (batch-norm statistics) keep what they have seen."""
@@ -309,9 +314,9 @@ class Player:
         return {
             "steps": self.steps,
             "theta": self.state["theta"].clone(),
-            "noise": {k: v.clone() for k, v in self.noise_state.items()},
-            "engine": {} if self._engine is None else self._engine.state_dict(),
-            **{part: {k: v.clone() for k, v in self.state[part].items()} for part in _PARTS},  # type: ignore[literal-required]
+            "noise": tree_map(Tensor.clone, self.noise_state),
+            "engine": self._engine_state(),
+            **self._copies(_PARTS),
         }
 
     def load_state_dict(self, saved: dict[str, Any]) -> None:
@@ -322,7 +327,7 @@ class Player:
         """
         for part in (*_PARTS, "noise"):
             mine = self.noise_state if part == "noise" else self.state[part]  # type: ignore[literal-required]
-            theirs = saved.get(part, {})  # what a run of an earlier version did not have yet
+            theirs = saved[part]
             if set(mine) != set(theirs):
                 raise ValueError(
                     f"{self.name} = saved with {part} {sorted(theirs)}, configured with {sorted(mine)}: "
@@ -331,10 +336,9 @@ class Player:
             for key, value in theirs.items():
                 _fit(self.name, mine[key], value)
         _fit(self.name, self.state["theta"], saved["theta"])
-        engine = saved.get("engine", {})
         if self._engine is not None:
-            self._engine.load_state_dict(engine)
-        elif engine:
+            self._engine.load_state_dict(saved["engine"])
+        elif saved["engine"]:
             raise ValueError(
                 f"{self.name}.optimizer = saved with the state of a torch.optim class, configured with "
                 f"{self.spec.optimizer}: resume with the configuration of the run"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable
 from typing import Any
 
@@ -18,17 +19,15 @@ def bfloat16(losses: Losses) -> Losses:
     bfloat16 has 8 bits of precision: a product is off by up to 0.4 %. Vectors, optimizer state, averages, gradients
     with respect to the vectors and the arithmetic of the losses stay float32.
     """
-    wrapped = {loss: _Wrapped(loss) for loss in (*losses.of.values(), losses.joint) if loss is not None}
+    wrapped = {
+        loss: functools.partial(_halved_loss, loss) for loss in (*losses.of.values(), losses.joint) if loss is not None
+    }
     of: dict[str, Loss] = {name: wrapped[loss] for name, loss in losses.of.items()}
     return Losses(of, None if losses.joint is None else wrapped[losses.joint], losses.signs)
 
 
-class _Wrapped:
-    def __init__(self, loss: Loss) -> None:
-        self._loss = loss
-
-    def __call__(self, nets: Nets, batch: Any) -> tuple[Tensor, Metrics]:
-        return self._loss(_halved(nets), batch)
+def _halved_loss(loss: Loss, nets: Nets, batch: Any) -> tuple[Tensor, Metrics]:
+    return loss(_halved(nets), batch)
 
 
 class _Half:

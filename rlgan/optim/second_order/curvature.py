@@ -169,12 +169,12 @@ def classify(
     seed: int = 0,
     known: Extremes | None = None,
 ) -> Classification:
-    """Minimum, maximum, strict saddle, or none that second derivatives could tell (deck 002, "Critical points").
+    """What kind of point it is, as far as second derivatives tell: minimum, maximum, strict saddle, or not to be told.
 
     - ``not_critical``: |grad f| > tolerance.
     - ``minimum``: every eigenvalue is above `flat`; ``maximum``: every one below -`flat`; both including their errors.
     - ``strict_saddle``: one below -`flat` and one above `flat`. Certain, for values of Lanczos lie inside of the
-      spectrum. (The deck also wants no eigenvalue to be 0; a direction up and one down make a saddle without that.)
+      spectrum. No eigenvalue need differ from 0: a direction up and one down make a saddle without that.
     - ``inconclusive``: all else, as the monkey saddle x^3 - 3 x y^2 with H = 0.
 
     Args:
@@ -224,8 +224,7 @@ def strict_saddle(
 ) -> StrictSaddle:
     """Whether f can be an (alpha, beta, eps, delta)-strict saddle, as far as one point tells.
 
-    f is one if at EVERY x at least one of these is true (Ge et al. 2015; the letters are deck 002's, whose beta is
-    gamma in deck 000 and in the paper):
+    f is one if at EVERY x at least one of these is true (Ge et al. 2015, whose gamma is called beta here):
 
     1. |grad f(x)| >= eps                                                               -> ``gradient``
     2. lambda_min(grad^2 f(x)) <= -beta                                                 -> ``negative_curvature``
@@ -280,7 +279,7 @@ def gradient_mapping(
 
     Without a projection it is H^(-1/2) grad f. On K it is 0 exactly where x is stationary, that is where
     -grad f(x) points out of K (into the normal cone), be the gradient as large as it may: the right measure of a
-    clipped critic. (Deck 002, on AMSGrad; Chen et al. 2019.)
+    clipped critic. (Chen et al. 2019, on AMSGrad.)
 
     Args:
         theta, gradient: x in K and grad f(x), (d,).
@@ -347,8 +346,8 @@ def keskar_sharpness(loss: Scalar, theta: Tensor, eps: float = 1e-3, *, steps: i
 def optimal_step(loss: Scalar, theta: Tensor) -> float:
     """g'g / (g'Hg): the step along -g that minimises the quadratic model f - lr g'g + lr^2 g'Hg / 2.
 
-    inf where g'Hg <= 0, for the model then falls without end; 0 where g = 0. (Deck 004, "optimal step size", which
-    drops the square of the step before g'Hg / 2.) On a quadratic it lowers f by (g'g)^2 / (2 g'Hg).
+    inf where g'Hg <= 0, for the model then falls without end; 0 where g = 0. (Cauchy 1847; Nocedal
+    & Wright 2006, equation 3.26.) On a quadratic it lowers f by (g'g)^2 / (2 g'Hg).
     """
     g: Tensor = torch.func.grad(loss)(theta)
     square = torch.dot(g, g).item()

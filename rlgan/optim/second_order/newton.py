@@ -13,7 +13,7 @@ if every evaluation is of the same function. On minibatches use the methods ther
 | BFGS | from all steps, dense | d^2 |
 | Newton | modified Hessian's inverse | the Hessian, d^3 |
 
-Nocedal & Wright, Numerical Optimization, 2nd edition 2006, chapters 5 - 7; named by deck 004 for self-study.
+Nocedal & Wright, Numerical Optimization, 2nd edition 2006, chapters 5 - 7.
 """
 
 from __future__ import annotations
@@ -138,9 +138,6 @@ class SteepestDescent(FullBatch):
     On a quadratic one step lowers f by exactly (g'g)^2 / (2 g'Hg), at worst by the factor ((kappa - 1)/(kappa + 1))^2
     (Nocedal & Wright, Theorem 3.3; Cauchy 1847). Elsewhere the model's step is only tried first, and accepted by the
     strong Wolfe conditions.
-
-    Deck 004, "optimal step size", expands J(theta - eps g) = J - eps g'g + g'Hg / 2; the last term must carry eps^2,
-    and only then does the step above, which the slide states, minimise it.
     """
 
     def _path(self, oracle: Oracle, at: Point) -> Iterator[Point]:

@@ -82,8 +82,7 @@ class UniformAverage(Average):
     """w_t = 1 / (t - start): the mean of theta_{start+1}, ..., theta_t; up to `start` the point itself.
 
     Ruppert 1988, Polyak & Juditsky 1992: with steps larger than 1/k the mean of the iterates has the best asymptotic
-    variance. It is meant for convex problems; deck 002 calls averaging problematic in others, where the mean of points
-    in two basins lies in neither.
+    variance. It is meant for convex problems; in others the mean of points in two basins may lie in neither.
 
     Args:
         start: step after which averaging begins; the mean forgets the initial point at a rate of 1/t only.
@@ -106,8 +105,8 @@ class UniformAverage(Average):
 class WeightedAverage(Average):
     """w_t = a_{t-1} / sum_{k<t} a_k with a_k = max(1, (k + 1) / 4): the output of AcceleGrad (Levy et al. 2018).
 
-    theta_bar_t = sum_{k<t} a_k theta_{k+1} / sum_{k<t} a_k: the later a point, the more it counts. Deck 002 writes
-    a_k = (k + 1) / 4, which is below 1 for k < 3. The sum is t for t <= 4 and 3/2 + t (t + 1) / 8 from there on.
+    theta_bar_t = sum_{k<t} a_k theta_{k+1} / sum_{k<t} a_k: the later a point, the more it counts.
+    The sum is t for t <= 4 and 3/2 + t (t + 1) / 8 from there on.
     """
 
     def weight(self, t: int, horizon: int) -> float:

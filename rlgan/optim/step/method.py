@@ -228,7 +228,7 @@ class FusedAdam(Engine):
         self._constants: dict[str, Any] = {
             "beta1": momentum.beta,
             "beta2": metric.decay,
-            "eps": metric.delta,
+            "eps": metric.eps,
             "weight_decay": weight_decay,
             "amsgrad": False,
             "maximize": False,

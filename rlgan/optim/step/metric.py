@@ -14,7 +14,10 @@ from typing import ClassVar
 import torch
 from torch import Tensor
 
+from rlgan.optim.errors import positive, weight_of_the_past
 from rlgan.optim.step.types import Kind, Scalars, Slots
+
+KEEPS_FINITE = "it keeps 0/0 away; for example 1e-8"
 
 
 def sum_of_squares(g: Tensor) -> Tensor:
@@ -73,19 +76,27 @@ class Identity(Metric):
 
 @dataclass(frozen=True)
 class RMS(Metric):
-    """H = delta + sqrt(r / c_t) with r <- decay r + (1 - decay) g*g, elementwise.
+    """The root of an average of squared gradients: H = eps + sqrt(r / c_t), r <- decay r + (1 - decay) g*g.
 
-    c_t = 1 - decay^t corrects the bias of starting at r = 0 (Adam), or c_t = 1 (RMSProp).
+    c_t = 1 - decay^t corrects the bias of starting at r = 0 (Adam, Kingma & Ba 2015), or c_t = 1 (RMSProp, Tieleman &
+    Hinton 2012).
 
     Args:
         decay: weight of the old mean square, in [0, 1).
-        delta: added to the root, positive; keeps 0/0 away.
+        eps: added to the root, positive; keeps 0/0 away.
         bias_correction: whether c_t is used.
+
+    Raises:
+        ValueError: if `decay` or `eps` is out of range.
     """
 
     decay: float
-    delta: float
+    eps: float
     bias_correction: bool
+
+    def __post_init__(self) -> None:
+        weight_of_the_past("decay", self.decay)
+        positive("eps", self.eps, KEEPS_FINITE)
 
     def init(self, theta: Tensor) -> Slots:
         return {"mean_square": torch.zeros_like(theta)}
@@ -101,27 +112,39 @@ class RMS(Metric):
         root = state["mean_square"].sqrt()
         if self.bias_correction:
             root = root / s["metric_bias"]
-        return root + self.delta
+        return root + self.eps
 
 
 @dataclass(frozen=True)
 class AMS(Metric):
-    """H = delta + sqrt(v^ / c_t), v <- decay v + (1 - decay) g*g, v^ <- max(v^, v): never smaller than it was.
+    """The largest average of squared gradients so far: H = eps + sqrt(v^ / c_t), v <- decay v + (1 - decay) g*g,
 
-    The slide's order (deck 002; Reddi et al. 2018, Algorithm 2) is c_t = 1 and v^_0 = `initial` > 0: then H never
-    shrinks. torch corrects the bias AFTER the maximum (c_t = 1 - decay^t, v^_0 = 0), so that its H can shrink.
+        v^ <- max(v^, v).
+
+    Reddi et al. 2018, Algorithm 2, has c_t = 1, and here v^_0 = `initial` > 0: then H never shrinks. torch.optim
+    corrects the bias after the maximum (c_t = 1 - decay^t, v^_0 = 0), so that its H can shrink.
 
     Args:
         decay: weight of the old mean square, in [0, 1).
-        delta: added to the root, at least 0 (positive where `initial` is 0).
-        initial: v^_0, at least 0.
-        bias_correction: torch's order.
+        eps: added to the root, at least 0 (positive where `initial` is 0).
+        initial: v^_0, at least 0 (positive where `eps` is 0).
+        bias_correction: whether c_t is torch's, or 1.
+
+    Raises:
+        ValueError: if a number is out of range.
     """
 
     decay: float
-    delta: float
+    eps: float
     initial: float
     bias_correction: bool
+
+    def __post_init__(self) -> None:
+        weight_of_the_past("decay", self.decay)
+        if self.eps != 0:
+            positive("eps", self.eps, KEEPS_FINITE)
+        if self.eps == 0 or self.initial != 0:
+            positive("initial", self.initial, KEEPS_FINITE)
 
     def init(self, theta: Tensor) -> Slots:
         return {"mean_square": torch.zeros_like(theta), "largest": torch.full_like(theta, self.initial)}
@@ -137,18 +160,24 @@ class AMS(Metric):
         root = state["largest"].sqrt()
         if self.bias_correction:
             root = root / s["metric_bias"]
-        return root + self.delta
+        return root + self.eps
 
 
 @dataclass(frozen=True)
 class AdaGrad(Metric):
-    """H = delta + sqrt(r), r <- r + g*g, elementwise (Duchi et al. 2011; deck 000, "AdaGrad").
+    """The root of the sum of squared gradients: H = eps + sqrt(r), r <- r + g*g, elementwise (Duchi et al. 2011).
 
     Args:
-        delta: added to the root, positive; keeps 0/0 away.
+        eps: added to the root, positive; keeps 0/0 away.
+
+    Raises:
+        ValueError: if `eps` is not positive.
     """
 
-    delta: float
+    eps: float
+
+    def __post_init__(self) -> None:
+        positive("eps", self.eps, KEEPS_FINITE)
 
     def init(self, theta: Tensor) -> Slots:
         return {"sum_square": torch.zeros_like(theta)}
@@ -157,12 +186,12 @@ class AdaGrad(Metric):
         return {"sum_square": state["sum_square"] + g * g}
 
     def diagonal(self, state: Slots, s: Scalars) -> Tensor:
-        return state["sum_square"].sqrt() + self.delta
+        return state["sum_square"].sqrt() + self.eps
 
 
 @dataclass(frozen=True)
 class AdaGradNorm(Metric):
-    """H = lambda I, lambda = sqrt(Q), Q <- Q + |g|^2 with ONE norm over all parameters of the player (deck 002).
+    """AdaGrad with ONE norm over all parameters: H = lambda I, lambda = sqrt(Q), Q <- Q + |g|^2 (Ward et al. 2019).
 
     Nothing is added to the root: while all gradients were zero, lambda is 1 and the step is zero.
     """
@@ -182,23 +211,26 @@ class AdaGradNorm(Metric):
 
 @dataclass(frozen=True)
 class AdaGradFull(Metric):
-    """H = delta I + (sum g g^T)^(1/2), the full matrix (Duchi et al. 2011; deck 000, "AdaGrad").
+    """AdaGrad's full matrix: H = eps I + (sum g g^T)^(1/2) (Duchi et al. 2011).
 
     A step costs an eigendecomposition, d^3, and the state d^2 numbers: for small players. m lies in the range of the
-    sum, so eigenvalues that are rounding are left out instead of being divided by delta.
+    sum, so eigenvalues that are rounding are left out instead of being divided by eps.
 
     Args:
-        delta: added to the diagonal, positive.
+        eps: added to the diagonal, positive.
         max_size: largest d that is accepted.
 
     Raises:
-        ValueError: at `init`, if the player has more than `max_size` parameters.
+        ValueError: if `eps` is not positive; at `init`, if the player has more than `max_size` parameters.
     """
 
     kind = "full"
 
-    delta: float
+    eps: float
     max_size: int = 1000
+
+    def __post_init__(self) -> None:
+        positive("eps", self.eps, KEEPS_FINITE)
 
     def init(self, theta: Tensor) -> Slots:
         d = theta.numel()
@@ -219,13 +251,13 @@ class AdaGradFull(Metric):
         # In double precision: in single, LAPACK gives up on the many equal eigenvalues of a sum of few gradients.
         values, vectors = torch.linalg.eigh(state["outer_sum"].double())
         known = values > values[-1] * (len(values) * torch.finfo(m.dtype).eps)
-        inverse = torch.where(known, 1 / (torch.where(known, values, 1.0).sqrt() + self.delta), 0.0)
+        inverse = torch.where(known, 1 / (torch.where(known, values, 1.0).sqrt() + self.eps), 0.0)
         return (vectors @ (inverse * (vectors.T @ m.double()))).to(m.dtype)
 
 
 @dataclass(frozen=True)
 class VariableMetric(Metric):
-    """Any H(theta) of the user's, symmetric and positive definite: d = -H(theta)^-1 g (deck 000, "variable metric").
+    """Any H(theta) of the user's, symmetric, positive definite: d = -H(theta)^-1 g (Davidon 1959, "variable metric").
 
     Args:
         h: theta (d,) -> H as a scalar (), a diagonal (d,) or a matrix (d, d), always the same form.

@@ -14,12 +14,13 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
+from rlgan.optim.errors import weight_of_the_past
 from rlgan.optim.step.schedule import Factor, unscheduled
 from rlgan.optim.step.types import Scalars, Slots
 
 
 class Frame(NamedTuple):
-    """A method in the uniform frame of deck 000's summary, for the unprojected step:
+    """A method written as a step along H^-1 g and a share of the last displacement, before any projection:
 
         theta+ = theta - alpha H_t^-1 g + beta R (theta - theta_prev),
 
@@ -79,12 +80,12 @@ class NoMomentum(Momentum):
 
 @dataclass(frozen=True)
 class Velocity(Momentum):
-    """v <- rho v + u, theta + v: the heavy ball (Polyak 1964; deck 000, "momentum"), with u = -lr H^-1 g.
+    """v <- rho v + u, theta + v: the heavy ball (Polyak 1964), with u = -lr H^-1 g.
 
     With `nesterov` the gradient is taken at the look-ahead point theta + rho v (Nesterov 1983; Sutskever et al. 2013).
     theta and not the look-ahead point is what is stored and played (torch.optim.SGD stores the latter).
 
-    The learning rate is inside of v as on the slide; torch.optim.SGD keeps it outside, which is the same only while the
+    The learning rate is inside of v; torch.optim.SGD keeps it outside, which is the same only while the
     learning rate is constant.
 
     Args:
@@ -135,11 +136,17 @@ class GradientEMA(Momentum):
 
     Args:
         beta: weight of the old mean, in [0, 1).
-        bias_correction: False hands on m itself (AMSGrad as on the slide).
+        bias_correction: False hands on m itself (Reddi et al. 2018, Algorithm 2).
+
+    Raises:
+        ValueError: if `beta` is outside of [0, 1).
     """
 
     beta: float
     bias_correction: bool = True
+
+    def __post_init__(self) -> None:
+        weight_of_the_past("beta", self.beta)
 
     def init(self, theta: Tensor) -> Slots:
         return {"mean": torch.zeros_like(theta)}

@@ -14,6 +14,7 @@ from typing import ClassVar
 import torch
 from torch import Tensor
 
+from rlgan.optim.errors import positive
 from rlgan.optim.step.types import Slots
 
 
@@ -62,8 +63,7 @@ class GaussianNoise(Noise):
     sigma: float = 1e-3
 
     def __post_init__(self) -> None:
-        if not 0 < self.sigma < math.inf:
-            raise ValueError(f"sigma = {self.sigma}: must be positive, for example 1e-3; noise=none for no noise")
+        positive("sigma", self.sigma, "for example 1e-3; noise=none for no noise")
 
     def draw(self, theta: Tensor, generator: torch.Generator, state: Slots) -> Tensor:
         return _normal(theta, generator)
@@ -76,7 +76,7 @@ class GaussianNoise(Noise):
 class Sphere(Noise):
     """lr sigma xi with xi uniform on the unit sphere of R^d, d over ALL parameters: it goes with the gradient.
 
-    theta - lr (g + sigma xi) is perturbed SGD (Ge et al. 2015; deck 000); xi enters with a plus, for the sphere is
+    theta - lr (g + sigma xi) is perturbed SGD (Ge et al. 2015); xi enters with a plus, for the sphere is
     symmetric. After the metric, if the method has one.
 
     Args:
@@ -89,8 +89,7 @@ class Sphere(Noise):
     sigma: float = 1.0
 
     def __post_init__(self) -> None:
-        if not 0 < self.sigma < math.inf:
-            raise ValueError(f"sigma = {self.sigma}: must be positive, for example 1.0; noise=none for no noise")
+        positive("sigma", self.sigma, "for example 1.0; noise=none for no noise")
 
     def draw(self, theta: Tensor, generator: torch.Generator, state: Slots) -> Tensor:
         xi = _normal(theta, generator)
@@ -102,12 +101,12 @@ class Sphere(Noise):
 
 @dataclass(frozen=True)
 class Langevin(Noise):
-    """sqrt(2 lr T) xi with xi ~ N(0, I): with sgd, samples of exp(-f/T) as lr -> 0 (Welling & Teh 2011; deck 000).
+    """sqrt(2 lr T) xi with xi ~ N(0, I): with sgd, samples of exp(-f/T) as lr -> 0 (Welling & Teh 2011).
 
     On f = lambda x^2 / 2 the stationary variance is T / (lambda (1 - lr lambda / 2)).
 
     Args:
-        temperature: T, positive; 1 on the slide. Its schedule multiplies sqrt(T).
+        temperature: T, positive; 1 in the paper. Its schedule multiplies sqrt(T).
 
     Raises:
         ValueError: if `temperature` is not positive.
@@ -116,8 +115,7 @@ class Langevin(Noise):
     temperature: float = 1.0
 
     def __post_init__(self) -> None:
-        if not 0 < self.temperature < math.inf:
-            raise ValueError(f"temperature = {self.temperature}: must be positive, for example 1.0")
+        positive("temperature", self.temperature)
 
     def draw(self, theta: Tensor, generator: torch.Generator, state: Slots) -> Tensor:
         return _normal(theta, generator)
@@ -147,8 +145,7 @@ class OrnsteinUhlenbeckNoise(Noise):
 
     def __post_init__(self) -> None:
         for name in ("sigma", "rate", "dt"):
-            if not 0 < getattr(self, name) < math.inf:
-                raise ValueError(f"{name} = {getattr(self, name)}: must be positive; noise=none for no noise")
+            positive(name, getattr(self, name), "for example 0.01; noise=none for no noise")
         if self.rate * self.dt >= 2:
             raise ValueError(
                 f"dt = {self.dt}: the process explodes unless rate dt < 2; for example dt = {1 / self.rate:.3g}"

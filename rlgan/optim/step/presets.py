@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import math
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Literal, TypeAlias
 
 from torch import Tensor
 
+from rlgan.optim.errors import called, positive
 from rlgan.optim.step.method import Descent, Method, Project
 from rlgan.optim.step.metric import AMS, RMS, AdaGrad, AdaGradFull, AdaGradNorm, Metric, sum_of_squares
 from rlgan.optim.step.momentum import GradientEMA, Velocity
@@ -19,32 +19,18 @@ ProjectIn: TypeAlias = Literal["own", "euclidean"]
 """The metric of the projection: the method's own, or the plain one."""
 
 
-def _share(name: str, value: float) -> None:
-    if not 0 <= value < 1:
-        raise ValueError(f"{name} = {value}: the weight of the old mean lies in [0, 1), for example 0.9")
-
-
-def _positive(name: str, value: float, why: str, example: str) -> None:
-    if not 0 < value < math.inf:
-        raise ValueError(f"{name} = {value}: must be positive, {why}; for example {example}")
-
-
-def _eps(value: float) -> None:
-    _positive("eps", value, "it keeps 0/0 away", "1e-8")
-
-
 def sgd(lr: float = 1e-2, weight_decay: float = 0.0) -> Descent:
-    """theta - lr g: minibatch gradient descent (Robbins & Monro 1951; deck 000, "SGD")."""
+    """theta - lr g: minibatch gradient descent (Robbins & Monro 1951)."""
     return Descent(lr, weight_decay=weight_decay)
 
 
 def heavy_ball(lr: float = 1e-2, rho: float = 0.9, weight_decay: float = 0.0) -> Descent:
-    """v <- rho v - lr g, theta + v (Polyak 1964; deck 000, "momentum")."""
+    """The heavy ball: v <- rho v - lr g, theta + v (Polyak 1964)."""
     return Descent(lr, momentum=Velocity(rho), weight_decay=weight_decay)
 
 
 def nesterov(lr: float = 1e-2, rho: float = 0.9, weight_decay: float = 0.0) -> Descent:
-    """g at theta + rho v, v <- rho v - lr g, theta + v (Nesterov 1983; deck 000, "Nesterov").
+    """Nesterov's momentum: g at theta + rho v, v <- rho v - lr g, theta + v (Nesterov 1983).
 
     theta is what is stored, played and evaluated; torch.optim.SGD(nesterov=True) stores theta + rho v.
     """
@@ -52,30 +38,26 @@ def nesterov(lr: float = 1e-2, rho: float = 0.9, weight_decay: float = 0.0) -> D
 
 
 def adagrad(lr: float = 1e-2, eps: float = 1e-10, weight_decay: float = 0.0, project_in: ProjectIn = "own") -> Descent:
-    """r <- r + g*g, theta - lr g / (eps + sqrt r) (Duchi et al. 2011; deck 000, "AdaGrad")."""
-    _eps(eps)
+    """AdaGrad: r <- r + g*g, theta - lr g / (eps + sqrt r) (Duchi et al. 2011)."""
     return Descent(lr, metric=AdaGrad(eps), weight_decay=weight_decay, project_in=project_in)
 
 
 def adagrad_norm(lr: float = 1e-1, weight_decay: float = 0.0) -> Descent:
-    """Q <- Q + |g|^2, theta - lr g / sqrt Q: one step size for all parameters (Ward et al. 2019; deck 002)."""
+    """AdaGrad with one step size for all parameters: Q <- Q + |g|^2, theta - lr g / sqrt Q (Ward et al. 2019)."""
     return Descent(lr, metric=AdaGradNorm(), weight_decay=weight_decay)
 
 
 def adagrad_full(
     lr: float = 1e-2, eps: float = 1e-8, max_size: int = 1000, weight_decay: float = 0.0, project_in: ProjectIn = "own"
 ) -> Descent:
-    """G <- G + g g^T, theta - lr (eps I + G^(1/2))^-1 g (Duchi et al. 2011; deck 000), for small players."""
-    _eps(eps)
+    """AdaGrad with the full matrix: G <- G + g g^T, theta - lr (eps I + G^(1/2))^-1 g (Duchi et al. 2011)."""
     return Descent(lr, metric=AdaGradFull(eps, max_size), weight_decay=weight_decay, project_in=project_in)
 
 
 def rmsprop(
     lr: float = 2e-3, decay: float = 0.9, eps: float = 1e-8, weight_decay: float = 0.0, project_in: ProjectIn = "own"
 ) -> Descent:
-    """r <- decay r + (1 - decay) g*g, theta - lr g / (eps + sqrt r) (Tieleman & Hinton 2012; deck 000, "RMSProp")."""
-    _share("decay", decay)
-    _eps(eps)
+    """RMSProp: r <- decay r + (1 - decay) g*g, theta - lr g / (eps + sqrt r) (Tieleman & Hinton 2012)."""
     return Descent(lr, metric=RMS(decay, eps, bias_correction=False), weight_decay=weight_decay, project_in=project_in)
 
 
@@ -87,16 +69,16 @@ def rmsprop_nesterov(
     weight_decay: float = 0.0,
     project_in: ProjectIn = "own",
 ) -> Descent:
-    """g at theta + rho v, r <- decay r + (1 - decay) g*g, v <- rho v - lr g / (eps + sqrt r), theta + v (deck 000).
+    """RMSProp with Nesterov's momentum (Tieleman & Hinton 2012; Goodfellow et al. 2016, Algorithm 8.6).
 
-    The velocity comes after the metric; no form in torch.optim agrees.
+    g at theta + rho v, r <- decay r + (1 - decay) g*g, v <- rho v - lr g / (eps + sqrt r), theta + v. The velocity
+    comes after the metric; no form in torch.optim agrees.
     """
-    _share("decay", decay)
-    _eps(eps)
     metric = RMS(decay, eps, bias_correction=False)
     return Descent(lr, Velocity(rho, nesterov=True), metric, weight_decay=weight_decay, project_in=project_in)
 
 
+@called(beta="beta1", decay="beta2")
 def adam(
     lr: float = 1e-3,
     beta1: float = 0.9,
@@ -105,13 +87,10 @@ def adam(
     weight_decay: float = 0.0,
     project_in: ProjectIn = "own",
 ) -> Descent:
-    """theta - lr m^ / (eps + sqrt v^), m^ and v^ bias-corrected EMAs of g and g*g, t = 1, 2, ... (Kingma & Ba 2015).
+    """Adam: theta - lr m^ / (eps + sqrt v^), m^ and v^ bias-corrected EMAs of g and g*g (Kingma & Ba 2015).
 
-    Deck 002 counts from k = 0, where the correction divides by zero; this counts from 1.
+    Steps count from 1: at 0 the correction 1 - beta^t would divide by zero.
     """
-    _share("beta1", beta1)
-    _share("beta2", beta2)
-    _eps(eps)
     return Descent(
         lr, GradientEMA(beta1), RMS(beta2, eps, bias_correction=True), weight_decay=weight_decay, project_in=project_in
     )
@@ -126,53 +105,41 @@ def adamw(
     project_in: ProjectIn = "own",
 ) -> Descent:
     """Adam, and lr weight_decay theta taken off theta besides (Loshchilov & Hutter 2019)."""
-    _share("beta1", beta1)
-    _share("beta2", beta2)
-    _eps(eps)
-    metric = RMS(beta2, eps, bias_correction=True)
-    return Descent(lr, GradientEMA(beta1), metric, weight_decay=weight_decay, decoupled=True, project_in=project_in)
+    return replace(adam(lr, beta1, beta2, eps, weight_decay, project_in), decoupled=True)
 
 
+@called(beta="beta1", decay="beta2")
 def amsgrad(
     lr: float = 1e-3,
     beta1: float = 0.9,
     beta2: float = 0.999,
     initial: float = 1e-8,
     eps: float = 1e-8,
-    order: Literal["slide", "torch"] = "slide",
+    bias_correction: bool = False,
     weight_decay: float = 0.0,
     project_in: ProjectIn = "own",
 ) -> Descent:
-    """m and v EMAs of g and g*g, v^ <- max(v^, v), theta <- P_K^H(theta - lr m / H) (Reddi et al. 2018; deck 002).
+    """AMSGrad: m and v EMAs of g and g*g, v^ <- max(v^, v), theta <- P_K^H(theta - lr m / H) (Reddi et al. 2018).
 
-    ``slide``: H = sqrt v^, v^_0 = `initial` > 0, no bias corrections (the slide's m^ is nowhere defined: m), no `eps`.
-    H never shrinks. ``torch``: as torch.optim.Adam(amsgrad=True), H = eps + sqrt(v^ / (1 - beta2^t)), v^_0 = 0.
+    Without `bias_correction` this is their Algorithm 2 from v^_0 = `initial` > 0: H = sqrt v^, no `eps`, and H never
+    shrinks. With it, as torch.optim.Adam(amsgrad=True): m is corrected, H = eps + sqrt(v^ / (1 - beta2^t)), v^_0 = 0;
+    the correction comes after the maximum, so that H can shrink.
     """
-    _share("beta1", beta1)
-    _share("beta2", beta2)
-    _eps(eps)
-    _positive("initial", initial, "it keeps the first step from 0/0", "1e-8")
-    if order == "torch":
-        return Descent(
-            lr,
-            GradientEMA(beta1),
-            AMS(beta2, eps, 0.0, bias_correction=True),
-            weight_decay=weight_decay,
-            project_in=project_in,
-        )
-    metric = AMS(beta2, 0.0, initial, bias_correction=False)
-    return Descent(
-        lr, GradientEMA(beta1, bias_correction=False), metric, weight_decay=weight_decay, project_in=project_in
-    )
+    metric = AMS(beta2, eps if bias_correction else 0.0, 0.0 if bias_correction else initial, bias_correction)
+    momentum = GradientEMA(beta1, bias_correction)
+    return Descent(lr, momentum, metric, weight_decay=weight_decay, project_in=project_in)
 
 
 def perturbed_sgd(lr: float = 1e-2, sigma: float = 1.0, weight_decay: float = 0.0) -> Descent:
-    """theta - lr (g + sigma xi), xi uniform on the unit sphere of all parameters (Ge et al. 2015; deck 000)."""
+    """Perturbed SGD: theta - lr (g + sigma xi), xi uniform on the unit sphere of all parameters (Ge et al. 2015)."""
     return Descent(lr, noise=Sphere(sigma), weight_decay=weight_decay)
 
 
 def sgld(lr: float = 1e-3, temperature: float = 1.0, weight_decay: float = 0.0) -> Descent:
-    """theta - lr g + sqrt(2 lr T) xi, xi ~ N(0, I) (Welling & Teh 2011; deck 000): samples of exp(-f/T) as lr -> 0."""
+    """Stochastic gradient Langevin dynamics: theta - lr g + sqrt(2 lr T) xi, xi ~ N(0, I) (Welling & Teh 2011).
+
+    Its iterates are samples of exp(-f/T) as lr -> 0.
+    """
     return Descent(lr, noise=Langevin(temperature), weight_decay=weight_decay)
 
 
@@ -185,7 +152,7 @@ def variable_metric(
 
 @dataclass(frozen=True)
 class AcceleGrad(Method):
-    """Levy, Yurtsever & Cevher 2018, Algorithm 1 (deck 002, "AcceleGrad"); with a_k = max(1, (k+1)/4), k = 0, 1, ...,
+    """AcceleGrad (Levy, Yurtsever & Cevher 2018, Algorithm 1): with a_k = max(1, (k+1)/4), k = 0, 1, ...,
 
         x    = z / a_k + (1 - 1 / a_k) y                  where the gradient g is taken
         eta  = 2 D / sqrt(G^2 + sum_{i <= k} a_i^2 |g_i|^2)  one norm over all parameters
@@ -194,8 +161,6 @@ class AcceleGrad(Method):
 
     and theta = y. What the paper outputs is the mean of the y with weights a_k: ``averaging=weighted``. The projection
     holds z, not y: theta itself may leave K (so ``lipschitz=clip`` refuses this method).
-
-    The slide's bare (k + 1)/4 would weigh z by more than 1 for k < 3.
 
     Args:
         diameter: D, of the set K, or a guess at the distance to the solution; positive.
@@ -215,8 +180,7 @@ class AcceleGrad(Method):
 
     def __post_init__(self) -> None:
         for name in ("diameter", "gradient_bound", "lr"):
-            if not 0 < getattr(self, name) < math.inf:
-                raise ValueError(f"{name} = {getattr(self, name)}: must be positive, for example 1.0")
+            positive(name, getattr(self, name))
 
     looks_ahead = True
 

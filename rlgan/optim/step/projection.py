@@ -25,7 +25,10 @@ from typing import ClassVar
 import torch
 from torch import Tensor
 
+from rlgan.optim.errors import positive
 from rlgan.optim.step.types import Kind, Scalars
+
+UNBOUNDED = "for example 1.0; projection=none for no bound"
 
 
 class Projection(ABC):
@@ -90,8 +93,7 @@ class Box(Projection):
     radius: float = 0.01
 
     def __post_init__(self) -> None:
-        if not 0 < self.radius < math.inf:
-            raise ValueError(f"radius = {self.radius}: must be positive, for example 0.01")
+        positive("radius", self.radius, "for example 0.01")
 
     def scalars(self, factor: float) -> dict[str, float]:
         return {"radius": self.radius * factor}
@@ -116,7 +118,7 @@ class Ball(Projection):
 
         x_i = s_i y_i / (s_i + mu),    mu >= 0 such that |x| = radius
 
-    (deck 002; Boyd & Vandenberghe 2004, section 5.5.3). mu = sigma (|y| / radius - 1) with sigma between the smallest
+    (Boyd & Vandenberghe 2004, section 5.5.3). mu = sigma (|y| / radius - 1) with sigma between the smallest
     and the largest s_i, for sigma = s_i throughout is the plain projection and |x| falls with mu. 1 / |x| is concave
     and increasing in mu (a power mean of s_i + mu), so that Newton's method from below converges without overshooting
     (More & Sorensen 1983). Twelve halvings of the bracket's logarithm and four Newton steps reach rounding whatever
@@ -132,7 +134,7 @@ class Ball(Projection):
     radius: float = 1.0
 
     def __post_init__(self) -> None:
-        _positive("radius", self.radius)
+        positive("radius", self.radius, UNBOUNDED)
 
     def scalars(self, factor: float) -> dict[str, float]:
         return {"radius": self.radius * factor}
@@ -194,7 +196,7 @@ class Simplex(Projection):
     total: float = 1.0
 
     def __post_init__(self) -> None:
-        _positive("total", self.total)
+        positive("total", self.total, UNBOUNDED)
 
     def scalars(self, factor: float) -> dict[str, float]:
         return {"radius": self.total * factor}
@@ -240,7 +242,7 @@ class SpectralBall(Projection):
     shapes: tuple[torch.Size, ...] = field(default=(), init=False, repr=False)
 
     def __post_init__(self) -> None:
-        _positive("radius", self.radius)
+        positive("radius", self.radius, UNBOUNDED)
 
     def fit(self, shapes: Sequence[torch.Size]) -> SpectralBall:
         bound = copy.copy(self)
@@ -285,11 +287,6 @@ class SpectralBall(Projection):
             part.view(shape[0], -1) if len(shape) > 1 else None
             for part, shape in zip(self._split(x), self.shapes, strict=True)
         ]
-
-
-def _positive(name: str, value: float) -> None:
-    if not 0 < value < math.inf:
-        raise ValueError(f"{name} = {value}: must be a positive number, for example 1.0; projection=none for no bound")
 
 
 def _size(x: Tensor, s: Scalars) -> Tensor:

@@ -16,6 +16,8 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import TypeAlias
 
+from rlgan.optim.errors import positive
+
 
 class Schedule(ABC):
     """A factor of the step number."""
@@ -73,11 +75,12 @@ class Constant(Schedule):
 class Linear(Schedule):
     """factor = 1 + (end - 1) min(step / end_step, 1): a straight line from 1 to `end`, then constant.
 
-    Deck 000, "learning rate": lr_k = (1 - k/tau) lr_0 + (k/tau) lr_tau with lr_tau = 1 % of lr_0, constant from tau on.
+    lr_k = (1 - k/tau) lr_0 + (k/tau) lr_tau, constant from k = tau on (Goodfellow et al. 2016, equation 8.14, who take
+    lr_tau of about 1 % of lr_0).
 
     Args:
         end: the factor reached, at least 0.
-        end_step: the step at which it is reached (tau on the slide); None means the length of the run.
+        end_step: the step at which it is reached (tau); None means the length of the run.
 
     Raises:
         ValueError: if `end` is negative or `end_step` is not positive.
@@ -125,8 +128,8 @@ class Power(Schedule):
     """factor = (offset / (offset + step))^kappa: lr_k = c / k^kappa with k = offset + step and c = lr_0 offset^kappa.
 
     sum lr_k is infinite for kappa <= 1 and sum lr_k^2 finite for kappa > 1/2; both, the conditions of Robbins & Monro
-    1951, for 1/2 < kappa <= 1. Deck 002: O(1/k) in objective value with kappa = 1 near a Hurwicz minimiser, strict
-    saddles avoided with probability 1 for kappa in (0, 1].
+    1951, for 1/2 < kappa <= 1. With kappa = 1 the objective falls as O(1/k) near a minimum with a positive definite
+    Hessian, and for kappa in (0, 1] strict saddles are avoided with probability 1 (Mertikopoulos et al. 2020).
 
     Args:
         kappa: the power, positive; 1/2 is the 1/sqrt(k) of convex problems, 1 that of strongly convex ones.
@@ -140,20 +143,8 @@ class Power(Schedule):
     offset: float = 1.0
 
     def __post_init__(self) -> None:
-        if not 0 < self.kappa < math.inf:
-            raise ValueError(f"kappa = {self.kappa}: the power of 1/k, positive; for example 0.5 or 1.0")
-        if not 0 < self.offset < math.inf:
-            raise ValueError(f"offset = {self.offset}: the count at the first step, positive; for example 1.0")
-
-    @property
-    def sum_is_infinite(self) -> bool:
-        """Whether sum lr_k = inf: the iterates can go any distance."""
-        return self.kappa <= 1
-
-    @property
-    def sum_of_squares_is_finite(self) -> bool:
-        """Whether sum lr_k^2 < inf: the noise that they gather stays bounded."""
-        return self.kappa > 0.5
+        positive("kappa", self.kappa, "the power of 1/k; for example 0.5 or 1.0")
+        positive("offset", self.offset, "the count at the first step; for example 1.0")
 
     def __call__(self, step: int, horizon: int = 0) -> float:
         return float((self.offset / (self.offset + step)) ** self.kappa)
@@ -163,7 +154,7 @@ class Power(Schedule):
 class InverseSqrtHorizon(Schedule):
     """factor = 1 / sqrt(N), the same at every step of a run of N: lr = lr_0 / sqrt(N).
 
-    Decks 000 and 001: lr = 1 / (L sqrt(N)) gives a smallest squared gradient norm of order 1 / sqrt(N).
+    lr = 1 / (L sqrt(N)) gives a smallest squared gradient norm of order 1 / sqrt(N) (Ghadimi & Lan 2013).
 
     Args:
         steps: N; None means the length of the run.
@@ -185,7 +176,7 @@ class InverseSqrtHorizon(Schedule):
 class CoolDown(Schedule):
     """factor = min(1, cut / step): constant up to the cut-off, then 1/k, continuous there.
 
-    Deck 002, "cool-down cut-offs": far from a minimiser a constant rate travels fastest, near it only a vanishing one
+    Far from a minimiser a constant rate travels fastest, near it only a vanishing one
     converges. After the cut-off sum lr_k is infinite and sum lr_k^2 finite, as for `Power` with kappa = 1.
 
     Args:

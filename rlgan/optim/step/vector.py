@@ -1,4 +1,4 @@
-"""A network as one flat vector theta, as on the slides.
+"""A network as one flat vector theta.
 
 A module is ravelled once. From then on its parameters are *permanent views* of ``theta``, so that whatever is done to
 the vector (a step, a projection, an average, noise, a checkpoint) is done to the network, in one line and in place.
@@ -88,24 +88,9 @@ class Vector:
         """The module's buffers (batch-norm statistics) by name, not copied."""
         return dict(self.module.named_buffers())
 
-    @property
-    def linked(self) -> bool:
-        """Whether every parameter still is its view of ``theta`` (``load_state_dict(assign=True)`` breaks it)."""
-        current = dict(self.module.named_parameters())
-        return all(
-            name in current and current[name].data_ptr() == view.data_ptr() and current[name].shape == view.shape
-            for name, view in self.split(self.theta).items()
-        )
-
     def rehome(self, theta: Tensor) -> None:
         """Copy the parameters into `theta` (d,), memory given from outside, and make them views of it."""
         self._ravel(theta)
-
-    def to(self, *args: Any, **kwargs: Any) -> Vector:
-        """Move or cast like ``nn.Module.to`` and ravel anew; ``theta`` is a new tensor afterwards. Returns self."""
-        self.module.to(*args, **kwargs)
-        self._ravel()
-        return self
 
     def __deepcopy__(self, memo: dict[int, Any]) -> Vector:
         return Vector(copy.deepcopy(self.module, memo))

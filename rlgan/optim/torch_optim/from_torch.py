@@ -17,6 +17,7 @@ from rlgan.optim.step.noise import Noise, NoNoise
 from rlgan.optim.step.schedule import Factor, unscheduled
 from rlgan.optim.step.types import Kind, Scalars, Slots
 from rlgan.optim.step.vector import Vector
+from rlgan.optim.tree import tree_map
 
 
 def from_torch(optimizer: str, options: Mapping[str, Any] | None = None) -> TorchMethod:
@@ -216,10 +217,4 @@ def _name(kind: type[torch.optim.Optimizer]) -> str:
 
 def _copy(tree: Any) -> Any:
     """A plain tree with its tensors cloned."""
-    if isinstance(tree, Tensor):
-        return tree.clone()
-    if isinstance(tree, dict):
-        return {key: _copy(value) for key, value in tree.items()}
-    if isinstance(tree, list | tuple):
-        return type(tree)(_copy(value) for value in tree)
-    return tree
+    return tree_map(lambda leaf: leaf.clone() if isinstance(leaf, Tensor) else leaf, tree)

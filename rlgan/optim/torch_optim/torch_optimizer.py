@@ -359,7 +359,7 @@ class AdamW(MethodOptimizer):
 
 
 class AMSGrad(MethodOptimizer):
-    """v^ <- max(v^, v), theta - lr m / sqrt v^, projected in that metric; ``order="torch"``: Adam(amsgrad=True)."""
+    """v^ <- max(v^, v), theta - lr m / sqrt v^, in that metric; ``bias_correction=True``: Adam(amsgrad=True)."""
 
     preset = staticmethod(presets.amsgrad)
 

@@ -39,7 +39,7 @@ METHODS = {
     "rmsprop": rmsprop(0.01),
     "adam": adam(0.01, 0.9, 0.99),
     "amsgrad": amsgrad(0.01, 0.8, 0.9, initial=1e-3),
-    "amsgrad torch": amsgrad(0.01, 0.8, 0.9, order="torch"),
+    "amsgrad torch": amsgrad(0.01, 0.8, 0.9, bias_correction=True),
 }
 
 

@@ -74,7 +74,9 @@ METHODS: dict[str, Row] = {
     "adam": Row(lambda L: adam(0.02), lambda: adam(0.05, beta1=0.5)),
     "adamw": Row(lambda L: adamw(0.02, weight_decay=1e-4), lambda: adamw(0.05, beta1=0.5)),
     "amsgrad": Row(lambda L: amsgrad(0.02), lambda: amsgrad(0.05, beta1=0.5)),
-    "amsgrad torch": Row(lambda L: amsgrad(0.02, order="torch"), lambda: amsgrad(0.05, beta1=0.5, order="torch")),
+    "amsgrad torch": Row(
+        lambda L: amsgrad(0.02, bias_correction=True), lambda: amsgrad(0.05, beta1=0.5, bias_correction=True)
+    ),
     "accelegrad": Row(lambda L: AcceleGrad(3.0, 1.0), lambda: AcceleGrad(0.2), WeightedAverage()),
     "perturbed_sgd": Row(lambda L: perturbed_sgd(1 / L, sigma=0.05), lambda: perturbed_sgd(0.2, sigma=0.05)),
     "sgld": Row(lambda L: sgld(1 / L, temperature=1e-4), lambda: sgld(0.2, temperature=1e-4)),

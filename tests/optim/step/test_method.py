@@ -8,10 +8,15 @@ import torch
 from torch import Tensor, nn
 
 from rlgan.optim import (
+    AMS,
     EMA,
+    RMS,
+    AdaGrad,
+    AdaGradFull,
     Box,
     Descent,
     GaussianNoise,
+    GradientEMA,
     Linear,
     Player,
     PlayerSpec,
@@ -55,8 +60,8 @@ METHODS: dict[str, tuple[Descent, Callable[[list[nn.Parameter]], torch.optim.Opt
     "adagrad": (adagrad(0.1), lambda p: torch.optim.Adagrad(p, 0.1, eps=1e-10)),
     "adagrad+l2": (adagrad(0.1, weight_decay=0.1), lambda p: torch.optim.Adagrad(p, 0.1, eps=1e-10, weight_decay=0.1)),
     "adamw": (adamw(0.01, 0.9, 0.99), lambda p: torch.optim.AdamW(p, 0.01, (0.9, 0.99))),
-    "amsgrad, torch's order": (
-        amsgrad(0.01, 0.9, 0.99, order="torch"),
+    "amsgrad as torch's": (
+        amsgrad(0.01, 0.9, 0.99, bias_correction=True),
         lambda p: torch.optim.Adam(p, 0.01, (0.9, 0.99), amsgrad=True),
     ),
     "adam beta1=0": (adam(0.01, 0.0, 0.99), lambda p: torch.optim.Adam(p, 0.01, (0.0, 0.99))),
@@ -241,6 +246,14 @@ def test_a_state_of_another_method_or_size_is_refused() -> None:
         (lambda: rmsprop(0.1, decay=1.0), "decay = 1.0: "),
         (lambda: adam(0.1, beta1=-0.1), "beta1 = -0.1: "),
         (lambda: adam(0.1, eps=0.0), "eps = 0.0: "),
+        (lambda: adamw(0.1, beta2=1.0), "beta2 = 1.0: "),
+        (lambda: amsgrad(0.1, beta2=1.0), "beta2 = 1.0: "),
+        (lambda: amsgrad(0.1, initial=0.0), "initial = 0.0: "),
+        (lambda: RMS(1.0, 1e-8, bias_correction=False), "decay = 1.0: "),
+        (lambda: AMS(0.9, 0.0, 0.0, bias_correction=True), "initial = 0.0: "),
+        (lambda: AdaGrad(0.0), "eps = 0.0: "),
+        (lambda: AdaGradFull(0.0), "eps = 0.0: "),
+        (lambda: GradientEMA(1.0), "beta = 1.0: "),
         (lambda: EMA(1.5), "tau = 1.5: "),
         (lambda: Box(0.0), "radius = 0.0: "),
         (lambda: Linear(end=-1.0), "end = -1.0: "),

@@ -51,7 +51,7 @@ CLASSES: dict[str, tuple[type[MethodOptimizer], dict[str, Any]]] = {
     "Adam": (Adam, {"lr": 0.02, "beta2": 0.9}),
     "AdamW": (AdamW, {"lr": 0.02, "weight_decay": 0.1}),
     "AMSGrad": (AMSGrad, {"lr": 0.02}),
-    "AMSGrad torch": (AMSGrad, {"lr": 0.02, "order": "torch"}),
+    "AMSGrad torch": (AMSGrad, {"lr": 0.02, "bias_correction": True}),
     "AcceleGrad": (AcceleGrad, {"diameter": 0.5}),
     "PerturbedSGD": (PerturbedSGD, {"lr": 0.02, "sigma": 0.3}),
     "SGLD": (SGLD, {"lr": 0.01, "temperature": 0.1}),
@@ -146,7 +146,7 @@ COUNTERPARTS: dict[str, tuple[Make, Make]] = {
         lambda p: torch.optim.RMSprop(p, 0.01, weight_decay=0.1, maximize=True),
     ),
     "AdamW": (lambda p: AdamW(p, 0.02), lambda p: torch.optim.AdamW(p, 0.02)),
-    "amsgrad": (lambda p: AMSGrad(p, 0.02, order="torch"), lambda p: torch.optim.Adam(p, 0.02, amsgrad=True)),
+    "amsgrad": (lambda p: AMSGrad(p, 0.02, bias_correction=True), lambda p: torch.optim.Adam(p, 0.02, amsgrad=True)),
 }
 
 
