@@ -20,9 +20,10 @@ from rlgan.gan.data import Data, FiniteData, Mixture, Pair
 from rlgan.gan.metrics.images import NEIGHBOURS, frechet_distance, manifolds
 from rlgan.gan.metrics.memorisation import Memorisation, membership_auc
 from rlgan.gan.metrics.modes import COVERAGE_SAMPLES, mode_coverage
-from rlgan.gan.metrics.slope import FREQUENCIES, critic_lipschitz, dual_scalars, lipschitz_bound, probe_points
+from rlgan.gan.metrics.slope import critic_lipschitz, dual_scalars, probe_points
 from rlgan.gan.metrics.transport import PRIMAL_LIMIT, wasserstein_primal, wasserstein_sliced
 from rlgan.gan.pictures import image_grid, mode_bars, neighbour_grid, plane, trajectory
+from rlgan.nets.bounds import FREQUENCIES, lipschitz_bound
 from rlgan.nets.layers import in_evaluation_mode
 from rlgan.task.errors import Diverged
 from rlgan.task.seeding import Generators
@@ -201,7 +202,7 @@ def critic(subject: Subject, frequencies: int = FREQUENCIES) -> dict[str, float]
 
     Args:
         subject: what is measured.
-        frequencies: see `rlgan.gan.metrics.lipschitz_bound`.
+        frequencies: see `rlgan.nets.bounds.lipschitz_bound`.
     """
     draws = subject.draws()
     x_real = subject.real(PRIMAL_SAMPLES, draws)

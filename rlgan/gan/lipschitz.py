@@ -21,6 +21,7 @@ from typing import ClassVar, Protocol, final
 import torch
 from torch import Tensor, nn
 
+from rlgan.nets.layers import couples_samples
 from rlgan.nets.spectral import spectrally_normalised
 from rlgan.optim.step.projection import Box, Projection
 
@@ -204,7 +205,7 @@ class Penalty(Lipschitz):
         return self.weight * self.phi(g).mean()
 
     def check(self, critic: nn.Module) -> None:
-        if any(isinstance(m, nn.modules.batchnorm._BatchNorm) for m in critic.modules()):
+        if couples_samples(critic):
             raise ValueError(
                 "critic.network.norm = batch: batch norm makes a score depend on the whole batch, so that a sample has "
                 "no gradient of its own to penalise; use critic.network.norm=layer or none, or lipschitz=clip"

@@ -1,8 +1,8 @@
 """GAN losses: pure functions of the critic's scores.
 
 SIGN. The critic scores real samples high and fake ones low. It MAXIMISES E f(x_real) - E f(x_fake); of the Wasserstein
-loss that number is logged as ``wasserstein/dual``, it is positive and falls as training goes well. (Slide (19) of the
-lecture writes min_g max_f E f(g(z)) - E f(x), the same game with -f.)
+loss that number is logged as ``wasserstein/dual``, it is positive and falls as training goes well. (Others write
+min_g max_f E f(g(z)) - E f(x), the same game with -f.)
 
 Adding a loss is a subclass of `GANLoss` here and a file in ``conf/loss``.
 """
@@ -19,26 +19,12 @@ Critic = Callable[[Tensor], Tensor]
 """Scores samples: ``(batch, *shape) -> (batch,)``."""
 
 
-def wasserstein_value(critic: Critic, x_real: Tensor, x_fake: Tensor) -> Tensor:
-    """Value of the zero-sum game, E f(x_real) - E f(x_fake): the critic ascends it, the generator descends it.
+def gap(f_real: Tensor, f_fake: Tensor) -> Tensor:
+    """E f(x_real) - E f(x_fake) of scores ``(batch,)``: the value of the zero-sum game, in the units of f.
 
     Over 1-Lipschitz f its supremum is the Wasserstein-1 distance (Kantorovich-Rubinstein); for a critic of Lipschitz
     constant L it is at most L times that distance. Arjovsky, Chintala & Bottou 2017 (arXiv:1701.07875), equation (3).
-
-    Args:
-        critic: f, ``(batch, *shape) -> (batch,)``. Real and fake samples are scored in two calls, so that a critic with
-            batch norm sees each batch by itself.
-        x_real, x_fake: samples ``(batch, *shape)``; the two batch sizes may differ.
-
-    Returns:
-        A scalar, in the units of f.
     """
-    assert x_real.shape[1:] == x_fake.shape[1:], f"real {tuple(x_real.shape)} and fake {tuple(x_fake.shape)} differ"
-    return gap(critic(x_real), critic(x_fake))
-
-
-def gap(f_real: Tensor, f_fake: Tensor) -> Tensor:
-    """E f(x_real) - E f(x_fake) of scores ``(batch,)``."""
     assert f_real.ndim == f_fake.ndim == 1, f"a critic returns (batch,), not {tuple(f_real.shape)}"
     return f_real.mean() - f_fake.mean()
 

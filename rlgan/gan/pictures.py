@@ -78,7 +78,9 @@ def plane(
     _level_sets(axes, critic, window, x_real)
     size = float(np.clip(4000 / len(real), 2.0, 8.0))
     for points, colour, alpha, name in ((real, REAL, 0.45, "real"), (fake, FAKE, 0.65, "generated")):
-        axes.scatter(*points.T, s=size, c=colour, alpha=alpha, linewidths=0, label=name, rasterized=True)
+        axes.scatter(
+            points[:, 0], points[:, 1], s=size, c=colour, alpha=alpha, linewidths=0, label=name, rasterized=True
+        )
     axes.set(xlim=(x0, x1), ylim=(y0, y1), aspect="equal")
     legend = axes.legend(
         loc="upper right", fontsize=SMALL, frameon=True, framealpha=0.85, edgecolor="none", handletextpad=0.2

@@ -1,6 +1,6 @@
 """The Wasserstein GAN: where its minibatches come from, what its two players minimise, how it is measured.
 
-min_generator max_critic  E f(x_real) - E f(G(z)),      f kept Lipschitz        (Arjovsky et al. 2017; deck 000, (19))
+min_generator max_critic  E f(x_real) - E f(G(z)),      f kept Lipschitz        (Arjovsky et al. 2017)
 
 The other GAN losses are the same game with other functions of the critic's scores.
 """
@@ -21,8 +21,7 @@ from rlgan.gan.evaluation import Path, Subject
 from rlgan.gan.lipschitz import DifferentiableCritic, Lipschitz
 from rlgan.gan.losses import Critic, GANLoss, Wasserstein, gap
 from rlgan.gan.metrics.meanings import EXPLAINED, GROUPS
-from rlgan.nets.orthogonal import OrthonormalLinear
-from rlgan.nets.spectral import SpectralConv2d, SpectralLinear
+from rlgan.nets.layers import ComputedWeight, couples_samples
 from rlgan.optim import Game, Losses, Metrics, Nets, NonFinite, PlayerSpec, TwoPlayers
 from rlgan.optim.step.schedule import Constant, Schedule
 from rlgan.task.errors import Diverged
@@ -59,10 +58,7 @@ def scored_at_once(critic: nn.Module) -> bool:
     Where layers compute their weights anew at every call (spectral norm, orthonormal layers), and no batch norm couples
     the samples.
     """
-    layers = list(critic.modules())
-    if any(isinstance(m, nn.modules.batchnorm._BatchNorm) for m in layers):
-        return False
-    return any(isinstance(m, SpectralLinear | SpectralConv2d | OrthonormalLinear) for m in layers)
+    return not couples_samples(critic) and any(isinstance(m, ComputedWeight) for m in critic.modules())
 
 
 class WassersteinGame:

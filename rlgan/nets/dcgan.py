@@ -1,13 +1,16 @@
 """A small convolutional generator and critic for images (Radford et al. 2016)."""
 
+from __future__ import annotations
+
 import math
 from dataclasses import dataclass
-from typing import final
+from typing import ClassVar, final
 
 import torch
 from torch import Tensor, nn
 
-from rlgan.nets.layers import ACTIVATIONS, Init, NetworkSpec, Norm, Output, initialise, squashed
+from rlgan.nets.bounds import bound_in_sequence
+from rlgan.nets.layers import ACTIVATIONS, Activation, Init, NetworkSpec, Norm, Output, initialise, squashed
 
 
 def image_norm(norm: Norm, channels: int) -> list[nn.Module]:
@@ -34,6 +37,44 @@ def halvings(shape: tuple[int, ...], smallest: int) -> int:
     return count
 
 
+@dataclass(frozen=True)
+class ImagePairSpec(NetworkSpec):
+    """Two networks for images of one size: a generator from a latent vector, and a critic that scores them.
+
+    A subclass names both classes, and the activation of each, by which `init` scales its weights.
+    """
+
+    generator: ClassVar[type[nn.Module]]
+    critic: ClassVar[type[nn.Module]]
+    activations: ClassVar[tuple[Activation, Activation]] = ("relu", "relu")
+
+    width: int = 32
+    norm: Norm = "batch"
+    smallest: int = 4
+    init: Init = "torch"
+    output: Output = "auto"
+
+    def __post_init__(self) -> None:
+        if self.width < 1:
+            raise ValueError(f"width = {self.width}: must be at least 1 channel, for example 32")
+        if self.smallest < 1:
+            raise ValueError(f"smallest = {self.smallest}: must be at least 1 pixel, for example 4")
+
+    def build(self, inputs: tuple[int, ...], outputs: tuple[int, ...]) -> nn.Module:
+        kind = type(self)
+        if len(inputs) == 1 and len(outputs) == 3:
+            module, activation = kind.generator(inputs[0], tuple(outputs), self), self.activations[0]
+        elif len(inputs) == 3 and len(outputs) <= 1:
+            module, activation = kind.critic(tuple(inputs), tuple(outputs), self), self.activations[1]
+        else:
+            raise ValueError(
+                f"shape = {tuple(inputs)} -> {tuple(outputs)}: {kind.__name__} maps a latent vector to an image "
+                "(C, H, W), or an image to a score; use network mlp for data that are not images"
+            )
+        initialise(module, self.init, gain=ACTIVATIONS[activation].gain)
+        return module
+
+
 @final
 class DCGANGenerator(nn.Module):
     """``(batch, latent) -> (batch, C, H, W)``: a linear layer to the smallest image, transposed convolutions (kernel 4,
@@ -43,12 +84,10 @@ class DCGANGenerator(nn.Module):
     an 8x8 image have any depth at all. ReLU, as there.
     """
 
-    def __init__(
-        self, latent: int, shape: tuple[int, ...], width: int, norm: Norm, smallest: int, output: Output
-    ) -> None:
+    def __init__(self, latent: int, shape: tuple[int, ...], spec: ImagePairSpec) -> None:
         super().__init__()
-        count = halvings(shape, smallest)
-        channels = width * 2**count
+        norm, count = spec.norm, halvings(shape, spec.smallest)
+        channels = spec.width * 2**count
         self.start = (channels, shape[1] >> count, shape[2] >> count)
         bias = norm == "none"  # a norm subtracts the bias before it and has its own
         self.project = nn.Linear(latent, math.prod(self.start), bias=bias)
@@ -58,7 +97,7 @@ class DCGANGenerator(nn.Module):
             channels //= 2
             layers += [*image_norm(norm, channels), nn.ReLU()]
         self.layers = nn.Sequential(*layers, nn.Conv2d(channels, shape[0], 3, 1, 1))
-        self._squash = squashed(output, shape)
+        self._squash = squashed(spec.output, shape)
 
     def forward(self, z: Tensor) -> Tensor:
         x = self.layers(self.project(z).reshape(-1, *self.start))
@@ -73,11 +112,10 @@ class DCGANCritic(nn.Module):
     channels, one linear layer. Leaky ReLU of slope 0.2; the first layer has no norm (Radford et al. 2016).
     """
 
-    def __init__(self, shape: tuple[int, ...], outputs: tuple[int, ...], width: int, norm: Norm, smallest: int) -> None:
+    def __init__(self, shape: tuple[int, ...], outputs: tuple[int, ...], spec: ImagePairSpec) -> None:
         super().__init__()
         self.outputs = outputs
-        count = halvings(shape, smallest)
-        channels = width
+        norm, count, channels = spec.norm, halvings(shape, spec.smallest), spec.width
         bias = norm == "none"
         layers: list[nn.Module] = [nn.Conv2d(shape[0], channels, 3, 1, 1), nn.LeakyReLU(0.2)]
         for _ in range(count):
@@ -90,10 +128,14 @@ class DCGANCritic(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         return self.head(self.layers(x).flatten(1)).reshape(-1, *self.outputs)
 
+    def lipschitz_bound(self, frequencies: int = 0) -> float | None:
+        """An upper bound of the Lipschitz constant, the product over the layers; see rlgan.nets.bounds."""
+        return bound_in_sequence((self.layers, self.head), frequencies)
+
 
 @final
 @dataclass(frozen=True)
-class DCGANSpec(NetworkSpec):
+class DCGANSpec(ImagePairSpec):
     """A small convolutional pair: `DCGANGenerator` from a latent vector, `DCGANCritic` from an image.
 
     Args:
@@ -105,30 +147,4 @@ class DCGANSpec(NetworkSpec):
         output: the generator's last activation; ``auto`` is tanh.
     """
 
-    width: int = 32
-    norm: Norm = "batch"
-    smallest: int = 4
-    init: Init = "torch"
-    output: Output = "auto"
-
-    def __post_init__(self) -> None:
-        if self.width < 1:
-            raise ValueError(f"width = {self.width}: must be at least 1 channel, for example 32")
-        if self.smallest < 1:
-            raise ValueError(f"smallest = {self.smallest}: must be at least 1 pixel, for example 4")
-
-    def build(self, inputs: tuple[int, ...], outputs: tuple[int, ...]) -> DCGANGenerator | DCGANCritic:
-        module: DCGANGenerator | DCGANCritic
-        if len(inputs) == 1 and len(outputs) == 3:
-            module = DCGANGenerator(inputs[0], tuple(outputs), self.width, self.norm, self.smallest, self.output)
-            gain = ACTIVATIONS["relu"].gain
-        elif len(inputs) == 3 and len(outputs) <= 1:
-            module = DCGANCritic(tuple(inputs), tuple(outputs), self.width, self.norm, self.smallest)
-            gain = ACTIVATIONS["leaky_relu"].gain
-        else:
-            raise ValueError(
-                f"shape = {tuple(inputs)} -> {tuple(outputs)}: DCGAN maps a latent vector to an image (C, H, W), or an "
-                "image to a score; use network mlp for data that are not images"
-            )
-        initialise(module, self.init, gain=gain)
-        return module
+    generator, critic, activations = DCGANGenerator, DCGANCritic, ("relu", "leaky_relu")

@@ -78,7 +78,7 @@ def _init_torch(layer: Weighted, gain: float) -> None:
 
 
 def _init_fan_in(layer: Weighted, gain: float) -> None:
-    """Weights U(-1/sqrt(m), 1/sqrt(m)), m = fan-in (deck 004): variance 1/(3 m); biases 0.
+    """Weights U(-1/sqrt(m), 1/sqrt(m)), m = fan-in: variance 1/(3 m); biases 0.
 
     torch's own bound for a linear layer, with random biases there; of a transposed convolution torch takes the fan-out.
     """
@@ -99,10 +99,7 @@ def _init_orthogonal(layer: Weighted, gain: float) -> None:
 
 
 def _init_xavier(layer: Weighted, gain: float) -> None:
-    """U(-b, b) with b = sqrt(6 / (m + n)), m and n the fans (Glorot & Bengio 2010, equation 16); biases 0.
-
-    Deck 004 drops the square root.
-    """
+    """U(-b, b) with b = sqrt(6 / (m + n)), m and n the fans (Glorot & Bengio 2010, equation 16); biases 0."""
     bound = math.sqrt(6.0 / sum(_fans(layer)))
     nn.init.uniform_(layer.weight, -bound, bound)
     _zero_bias(layer)
@@ -189,6 +186,15 @@ def linear(x: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
     if weight.requires_grad and thin(x, weight.shape):
         return torch.addmm(bias, x, weight.t().contiguous())
     return F.linear(x, weight, bias)
+
+
+class ComputedWeight(nn.Module):
+    """A layer that computes its weight from its parameters anew at every call, which is costly: fewer calls pay."""
+
+
+def couples_samples(network: nn.Module) -> bool:
+    """Whether a sample's output depends on the rest of its batch, in training mode: whether there is batch norm."""
+    return any(isinstance(module, nn.modules.batchnorm._BatchNorm) for module in network.modules())
 
 
 class NetworkSpec(ABC):

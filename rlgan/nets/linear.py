@@ -21,7 +21,7 @@ class LinearMap(nn.Module):
         self.inputs, self.outputs = tuple(inputs), tuple(outputs)
         self.weight = nn.Parameter(torch.full((math.prod(outputs), math.prod(inputs)), start))
 
-    def lipschitz_bound(self) -> float:
+    def lipschitz_bound(self, frequencies: int = 0) -> float:
         """The norm of W, in the Euclidean norms of inputs and outputs."""
         return float(torch.linalg.matrix_norm(self.weight.detach(), 2))
 

@@ -1,13 +1,16 @@
 """Multi-layer perceptrons: for any data, for policies and for action values."""
 
+from __future__ import annotations
+
 import math
-from dataclasses import dataclass
-from typing import final
+from dataclasses import dataclass, replace
+from typing import TypeVar, final
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from rlgan.nets.bounds import lipschitz_bound
 from rlgan.nets.layers import (
     ACTIVATIONS,
     Activation,
@@ -21,19 +24,19 @@ from rlgan.nets.layers import (
     thin,
 )
 
+M = TypeVar("M", bound=nn.Module)
 
-def _hidden(
-    size: int, widths: tuple[int, ...], activation: Activation, norm: Norm, norm_input: bool
-) -> tuple[list[nn.Module], int]:
+
+def _hidden(size: int, spec: MLPSpec) -> tuple[list[nn.Module], int]:
     """Linear, norm, activation for every width, and the last width; `norm_input`: batch norm before all of them."""
-    layers: list[nn.Module] = [nn.BatchNorm1d(size)] if norm_input else []
-    for width in widths:
+    layers: list[nn.Module] = [nn.BatchNorm1d(size)] if spec.norm_input else []
+    for width in spec.hidden:
         layers.append(nn.Linear(size, width))
-        if norm == "batch":
+        if spec.norm == "batch":
             layers.append(nn.BatchNorm1d(width))
-        elif norm == "layer":
+        elif spec.norm == "layer":
             layers.append(nn.LayerNorm(width))
-        layers.append(ACTIVATIONS[activation].module())
+        layers.append(ACTIVATIONS[spec.activation].module())
         size = width
     return layers, size
 
@@ -44,38 +47,36 @@ class MLP(nn.Module):
 
     The leading shape is free (also empty, as inside vmap), except with batch norm, which wants exactly one batch
     dimension. ``layer`` norm is over the features of a sample (Ba et al. 2016).
+
+    Attributes:
+        plain: made of linear maps, layer norms and activations alone, which `linears` and `norms` (None: no norm) name.
     """
 
-    def __init__(
-        self,
-        inputs: tuple[int, ...],
-        outputs: tuple[int, ...],
-        hidden: tuple[int, ...],
-        activation: Activation = "relu",
-        norm: Norm = "none",
-        output: Output = "auto",
-        norm_input: bool = False,
-    ) -> None:
+    def __init__(self, inputs: tuple[int, ...], outputs: tuple[int, ...], spec: MLPSpec) -> None:
         super().__init__()
         self.inputs, self.outputs = tuple(inputs), tuple(outputs)
-        layers, size = _hidden(math.prod(self.inputs), hidden, activation, norm, norm_input)
+        layers, size = _hidden(math.prod(self.inputs), spec)
         self.layers = nn.Sequential(*layers, nn.Linear(size, math.prod(self.outputs)))
-        self._plain = norm != "batch" and not norm_input
-        self.activation = activation
-        self._activate = ACTIVATIONS[activation].in_place
-        self._linear = tuple(layer for layer in self.layers if isinstance(layer, nn.Linear))
+        self.plain = spec.norm != "batch" and not spec.norm_input
+        self.activation = spec.activation
+        self._activate = ACTIVATIONS[spec.activation].in_place
+        self.linears = tuple(layer for layer in self.layers if isinstance(layer, nn.Linear))
         norms = [layer for layer in self.layers if isinstance(layer, nn.LayerNorm)]
-        self._norms = tuple(norms) if norms else (None,) * len(hidden)
-        self._squash = squashed(output, self.outputs)
+        self.norms = tuple(norms) if norms else (None,) * len(spec.hidden)
+        self._squash = squashed(spec.output, self.outputs)
 
     def layers_replaced(self) -> None:
-        """Run the layers' own forwards from now on: some are others than at first (see rlgan.nets.spectral)."""
-        self._plain, self._linear, self._norms = False, (), ()
+        """Call the layers from now on, for some were replaced by modules of another kind (see rlgan.nets.spectral)."""
+        self.plain, self.linears, self.norms = False, (), ()
+
+    def lipschitz_bound(self, frequencies: int = 0) -> float | None:
+        """An upper bound of the Lipschitz constant, the product over the layers; see rlgan.nets.bounds."""
+        return lipschitz_bound(self.layers, frequencies)
 
     def forward(self, x: Tensor) -> Tensor:
         if len(self.inputs) > 1:
             x = x.flatten(-len(self.inputs))
-        y = self._stack(x) if self._plain else self.layers(x)
+        y = self._stack(x) if self.plain else self.layers(x)
         if not self.outputs:
             y = y.squeeze(-1)
         elif len(self.outputs) > 1:
@@ -85,8 +86,8 @@ class MLP(nn.Module):
     def _stack(self, x: Tensor) -> Tensor:
         # Half of a small network's forward pass is calling modules and fetching fresh memory: so linear maps and norms
         # are called as functions, and activations in place. Hooks of the inner layers are not run.
-        *hidden, last = self._linear
-        for layer, norm in zip(hidden, self._norms, strict=True):
+        *hidden, last = self.linears
+        for layer, norm in zip(hidden, self.norms, strict=True):
             own = layer._parameters
             x = linear(x, own["weight"], own["bias"])  # type: ignore[arg-type]
             if norm is not None:
@@ -104,17 +105,9 @@ class Actor(nn.Module):
     Scaling to an environment's bounds is the environment's affair: so noise has the same unit in every dimension.
     """
 
-    def __init__(
-        self,
-        obs_dim: int,
-        action_dim: int,
-        hidden: tuple[int, ...],
-        activation: Activation,
-        norm: Norm,
-        norm_input: bool = False,
-    ) -> None:
+    def __init__(self, obs_dim: int, action_dim: int, spec: MLPSpec) -> None:
         super().__init__()
-        self.mlp = MLP((obs_dim,), (action_dim,), hidden, activation, norm, "tanh", norm_input)
+        self.mlp = MLP((obs_dim,), (action_dim,), replace(spec, output="tanh"))
 
     def forward(self, obs: Tensor) -> Tensor:
         return self.mlp.forward(obs)
@@ -127,18 +120,10 @@ class QCritic(nn.Module):
     The action enters at the first layer (Fujimoto et al. 2018); in `LateQCritic` it enters later.
     """
 
-    def __init__(
-        self,
-        obs_dim: int,
-        action_dim: int,
-        hidden: tuple[int, ...],
-        activation: Activation,
-        norm: Norm,
-        norm_input: bool = False,
-    ) -> None:
+    def __init__(self, obs_dim: int, action_dim: int, spec: MLPSpec) -> None:
         super().__init__()
-        self.mlp = MLP((obs_dim + action_dim,), (), hidden, activation, norm, "identity", norm_input)
-        self._first = (hidden[0] if hidden else 1, obs_dim + action_dim)
+        self.mlp = MLP((obs_dim + action_dim,), (), replace(spec, output="identity"))
+        self._first = (spec.hidden[0] if spec.hidden else 1, obs_dim + action_dim)
 
     def forward(self, obs: Tensor, action: Tensor) -> Tensor:
         if action.requires_grad and thin(action, self._first):
@@ -156,21 +141,14 @@ class LateQCritic(nn.Module):
     (Plappert et al. 2018). ``(..., obs_dim), (..., action_dim) -> (...)``.
     """
 
-    def __init__(
-        self,
-        obs_dim: int,
-        action_dim: int,
-        hidden: tuple[int, ...],
-        activation: Activation,
-        norm: Norm,
-        norm_input: bool,
-        action_layer: int,
-    ) -> None:
+    def __init__(self, obs_dim: int, action_dim: int, spec: MLPSpec) -> None:
         super().__init__()
-        layers, width = _hidden(obs_dim, hidden[:action_layer], activation, norm, norm_input)
+        at = spec.action_layer
+        layers, width = _hidden(obs_dim, replace(spec, hidden=spec.hidden[:at]))
         self.before = nn.Sequential(*layers)
-        after: Norm = "none" if norm == "batch" else norm
-        self.mlp = MLP((width + action_dim,), (), hidden[action_layer:], activation, after, "identity")
+        after: Norm = "none" if spec.norm == "batch" else spec.norm
+        rest = replace(spec, hidden=spec.hidden[at:], norm=after, norm_input=False, action_layer=0, output="identity")
+        self.mlp = MLP((width + action_dim,), (), rest)
 
     def forward(self, obs: Tensor, action: Tensor) -> Tensor:
         return self.mlp.forward(torch.cat((self.before(obs), action), -1))
@@ -226,22 +204,17 @@ class MLPSpec(NetworkSpec):
             )
 
     def build(self, inputs: tuple[int, ...], outputs: tuple[int, ...]) -> MLP:
-        module = MLP(inputs, outputs, tuple(self.hidden), self.activation, self.norm, self.output, self.norm_input)
-        self._initialise(module)
-        return module
+        return self._initialised(MLP(inputs, outputs, self))
 
     def actor(self, obs_dim: int, action_dim: int) -> Actor:
         """A deterministic policy in [-1, 1]^action_dim (its output is tanh, whatever `output` says)."""
-        module = Actor(obs_dim, action_dim, tuple(self.hidden), self.activation, self.norm, self.norm_input)
-        self._initialise(module)
-        return module
+        return self._initialised(Actor(obs_dim, action_dim, self))
 
     def q_critic(self, obs_dim: int, action_dim: int) -> QCritic | LateQCritic:
         """An action value ``Q(obs, action)`` of shape ``(batch,)``."""
-        shape = (obs_dim, action_dim, tuple(self.hidden), self.activation, self.norm, self.norm_input)
-        module = LateQCritic(*shape, self.action_layer) if self.action_layer else QCritic(*shape)
-        self._initialise(module)
-        return module
+        kind = LateQCritic if self.action_layer else QCritic
+        return self._initialised(kind(obs_dim, action_dim, self))
 
-    def _initialise(self, module: nn.Module) -> None:
+    def _initialised(self, module: M) -> M:
         initialise(module, self.init, gain=ACTIVATIONS[self.activation].gain, final_bound=self.final_bound)
+        return module

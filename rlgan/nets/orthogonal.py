@@ -17,7 +17,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from rlgan.nets.layers import NetworkSpec
+from rlgan.nets.layers import ComputedWeight, NetworkSpec
 
 Orthonormal = Literal["cayley", "bjorck"]
 
@@ -66,7 +66,7 @@ def group_sort(x: Tensor, group: int) -> Tensor:
 
 
 @final
-class OrthonormalLinear(nn.Module):
+class OrthonormalLinear(ComputedWeight):
     """x -> x Q^T + b with Q ``(n, m)`` of orthonormal columns or rows, a function of the free weight.
 
     Args:
@@ -89,7 +89,7 @@ class OrthonormalLinear(nn.Module):
         """Q ``(n, m)``."""
         return cayley(self.weight) if self.method == "cayley" else bjorck(self.weight, self.iterations)
 
-    def lipschitz_bound(self) -> float:
+    def lipschitz_bound(self, frequencies: int = 0) -> float:
         """1, to rounding."""
         return 1.0
 
@@ -101,23 +101,14 @@ class OrthonormalLinear(nn.Module):
 class OrthogonalMLP(nn.Module):
     """`constant` times orthonormal layers with GroupSort between them: ``(batch, *inputs) -> (batch, *outputs)``."""
 
-    def __init__(
-        self,
-        inputs: tuple[int, ...],
-        outputs: tuple[int, ...],
-        hidden: tuple[int, ...],
-        group: int,
-        method: Orthonormal,
-        iterations: int,
-        constant: float,
-    ) -> None:
+    def __init__(self, inputs: tuple[int, ...], outputs: tuple[int, ...], spec: OrthogonalSpec) -> None:
         super().__init__()
         self.inputs, self.outputs = tuple(inputs), tuple(outputs)
-        self.group, self.constant = group, constant
-        sizes = [math.prod(self.inputs), *hidden, math.prod(self.outputs)]
-        self.layers = nn.ModuleList(OrthonormalLinear(m, n, method, iterations) for m, n in pairwise(sizes))
+        self.group, self.constant = spec.group, spec.constant
+        sizes = [math.prod(self.inputs), *spec.hidden, math.prod(self.outputs)]
+        self.layers = nn.ModuleList(OrthonormalLinear(m, n, spec.method, spec.iterations) for m, n in pairwise(sizes))
 
-    def lipschitz_bound(self) -> float:
+    def lipschitz_bound(self, frequencies: int = 0) -> float:
         """`constant`, to rounding, in the Euclidean norms of inputs and outputs."""
         return self.constant
 
@@ -165,5 +156,4 @@ class OrthogonalSpec(NetworkSpec):
             raise ValueError(f"hidden = {list(self.hidden)}: widths must be multiples of group = {self.group}")
 
     def build(self, inputs: tuple[int, ...], outputs: tuple[int, ...]) -> OrthogonalMLP:
-        hidden = tuple(self.hidden)
-        return OrthogonalMLP(inputs, outputs, hidden, self.group, self.method, self.iterations, self.constant)
+        return OrthogonalMLP(inputs, outputs, self)

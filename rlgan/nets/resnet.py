@@ -10,8 +10,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from rlgan.nets.dcgan import halvings, image_norm
-from rlgan.nets.layers import ACTIVATIONS, Init, NetworkSpec, Norm, Output, initialise, squashed
+from rlgan.nets.bounds import bound_in_sequence, lipschitz_bound, product
+from rlgan.nets.dcgan import ImagePairSpec, halvings, image_norm
+from rlgan.nets.layers import Init, Norm, squashed
 
 Resample = Literal["up", "down", "none"]
 
@@ -57,22 +58,28 @@ class Residual(nn.Module):
             x = x if self.first else F.avg_pool2d(x, 2)
         return x + y
 
+    def lipschitz_bound(self, frequencies: int = 0) -> float | None:
+        """The sum over the two ways; means over 2 x 2 pixels are as steep as 1/2, doubling both sides as 2."""
+        around = lipschitz_bound(self.shortcut, frequencies)
+        through = bound_in_sequence((*self.norms, *self.convs), frequencies)
+        if around is None or through is None:
+            return None
+        return (around + through) * {"up": 2.0, "down": 0.5, "none": 1.0}[self.resample]
+
 
 @final
 class ResNetGenerator(nn.Module):
     """``(batch, latent) -> (batch, C, H, W)``: a linear layer to the smallest image, a residual block per doubling of
     its sides, norm, ReLU, a 3x3 convolution, the output activation; `width` channels throughout."""
 
-    def __init__(
-        self, latent: int, shape: tuple[int, ...], width: int, norm: Norm, smallest: int, output: Output
-    ) -> None:
+    def __init__(self, latent: int, shape: tuple[int, ...], spec: ImagePairSpec) -> None:
         super().__init__()
-        count = halvings(shape, smallest)
+        width, norm, count = spec.width, spec.norm, halvings(shape, spec.smallest)
         self.start = (width, shape[1] >> count, shape[2] >> count)
         self.project = nn.Linear(latent, math.prod(self.start))
         self.blocks = nn.Sequential(*(Residual(width, width, norm, "up") for _ in range(count)))
         self.last = nn.Sequential(*image_norm(norm, width), nn.ReLU(), nn.Conv2d(width, shape[0], 3, padding=1))
-        self._squash = squashed(output, shape)
+        self._squash = squashed(spec.output, shape)
 
     def forward(self, z: Tensor) -> Tensor:
         x: Tensor = self.last(self.blocks(self.project(z).reshape(-1, *self.start)))
@@ -85,10 +92,10 @@ class ResNetCritic(nn.Module):
     mean over all pixels, a linear layer; `width` channels throughout. From 32 x 32 two halvings, as in the paper:
     one less than the generator has doublings, but at least one."""
 
-    def __init__(self, shape: tuple[int, ...], outputs: tuple[int, ...], width: int, norm: Norm, smallest: int) -> None:
+    def __init__(self, shape: tuple[int, ...], outputs: tuple[int, ...], spec: ImagePairSpec) -> None:
         super().__init__()
-        self.outputs = outputs
-        down = max(1, halvings(shape, smallest) - 1)
+        self.outputs, width, norm = outputs, spec.width, spec.norm
+        down = max(1, halvings(shape, spec.smallest) - 1)
         blocks = [Residual(shape[0], width, norm, "down", first=True)]
         blocks += [Residual(width, width, norm, "down") for _ in range(down - 1)]
         self.pixels = (shape[1] >> down) * (shape[2] >> down)  # over which the mean is taken
@@ -99,10 +106,16 @@ class ResNetCritic(nn.Module):
         y: Tensor = self.head(F.relu(self.blocks(x)).mean((2, 3)))
         return y.reshape(-1, *self.outputs)
 
+    def lipschitz_bound(self, frequencies: int = 0) -> float | None:
+        """An upper bound of the Lipschitz constant; see rlgan.nets.bounds."""
+        blocks, head = (lipschitz_bound(part, frequencies) for part in (self.blocks, self.head))
+        # A mean of n values is as steep as 1/sqrt(n) of their Euclidean norm.
+        return product(blocks, 1 / math.sqrt(self.pixels), head)
+
 
 @final
 @dataclass(frozen=True)
-class ResNetSpec(NetworkSpec):
+class ResNetSpec(ImagePairSpec):
     """The residual pair of WGAN-GP, for images of 8 x 8 to 64 x 64: `ResNetGenerator`, `ResNetCritic`.
 
     At 32 x 32 and width 128 it is table 7 of the paper; other sizes change the number of blocks.
@@ -116,27 +129,6 @@ class ResNetSpec(NetworkSpec):
     """
 
     width: int = 128
-    norm: Norm = "batch"
-    smallest: int = 4
     init: Init = "he"
-    output: Output = "auto"
 
-    def __post_init__(self) -> None:
-        if self.width < 1:
-            raise ValueError(f"width = {self.width}: must be at least 1 channel, for example 128")
-        if self.smallest < 1:
-            raise ValueError(f"smallest = {self.smallest}: must be at least 1 pixel, for example 4")
-
-    def build(self, inputs: tuple[int, ...], outputs: tuple[int, ...]) -> ResNetGenerator | ResNetCritic:
-        module: ResNetGenerator | ResNetCritic
-        if len(inputs) == 1 and len(outputs) == 3:
-            module = ResNetGenerator(inputs[0], tuple(outputs), self.width, self.norm, self.smallest, self.output)
-        elif len(inputs) == 3 and len(outputs) <= 1:
-            module = ResNetCritic(tuple(inputs), tuple(outputs), self.width, self.norm, self.smallest)
-        else:
-            raise ValueError(
-                f"shape = {tuple(inputs)} -> {tuple(outputs)}: the residual pair maps a latent vector to an image "
-                "(C, H, W), or an image to a score; use network mlp for data that are not images"
-            )
-        initialise(module, self.init, gain=ACTIVATIONS["relu"].gain)
-        return module
+    generator, critic = ResNetGenerator, ResNetCritic

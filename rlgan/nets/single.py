@@ -30,7 +30,7 @@ class Single:
     def __init__(self, actor: Actor) -> None:
         mlp = actor.mlp
         self._activation = mlp.activation
-        self._layers = list(zip(mlp._linear, (*mlp._norms, None), strict=True))
+        self._layers = list(zip(mlp.linears, (*mlp.norms, None), strict=True))
         self._owned: list[tuple[dict[str, Any], str]] = [
             (module._parameters, name)
             for module in actor.modules()
@@ -44,7 +44,7 @@ class Single:
         """Whether `actor` is a perceptron on the CPU that numpy has all operations of: without batch norm and hooks."""
         return (
             type(actor) is Actor
-            and actor.mlp._plain
+            and actor.mlp.plain
             and not (actor._forward_hooks or actor._forward_pre_hooks)
             and all(p.device.type == "cpu" and p.dtype in (torch.float32, torch.float64) for p in actor.parameters())
         )

@@ -16,6 +16,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from rlgan.nets.layers import ComputedWeight
 from rlgan.nets.mlp import MLP
 
 EVALUATION_ITERATIONS = 16
@@ -23,7 +24,7 @@ EVALUATION_ITERATIONS = 16
 (that of an average), and nothing is in a hurry."""
 
 
-class _Spectral(nn.Module):
+class _Spectral(ComputedWeight):
     """The weight of a layer over its largest singular value, as a matrix of one row per unit."""
 
     weight: Tensor
@@ -68,7 +69,7 @@ class SpectralLinear(_Spectral):
         self.weight, self.bias = layer.weight, layer.bias
         self._begin(iterations)
 
-    def lipschitz_bound(self) -> float:
+    def lipschitz_bound(self, frequencies: int = 0) -> float:
         """An upper bound of the layer's Lipschitz constant."""
         return self._largest()
 
@@ -90,7 +91,7 @@ class SpectralConv2d(_Spectral):
         self.dilation, self.groups = layer.dilation, layer.groups
         self._begin(iterations)
 
-    def lipschitz_bound(self) -> float:
+    def lipschitz_bound(self, frequencies: int = 0) -> float:
         """An upper bound of the layer's Lipschitz constant: an input feeds at most so many of the taps."""
         taps = math.prod(math.ceil(k / s) for k, s in zip(self.weight.shape[2:], self.stride, strict=True))
         return self._largest() * math.sqrt(taps)

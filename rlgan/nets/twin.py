@@ -7,23 +7,30 @@ from typing import final
 import torch
 from torch import Tensor, nn
 
-from rlgan.nets.layers import linear, thin
+from rlgan.nets.layers import couples_samples, linear, thin
 from rlgan.nets.mlp import QCritic
 
 
-@final
-class TwinLinear(nn.Module):
-    """Two linear maps with weights of their own: ``(B, m)`` or ``(2, B, m) -> (2, B, n)``.
+class _Twin(nn.Module):
+    """Two layers of one kind and shape, their parameters stacked: ``weight`` (2, ...) and ``bias`` (2, n).
 
     Args:
-        first, second: layers of one shape, whose values are taken; the parameters are ``weight`` (2, n, m) and ``bias``
-            (2, n).
+        first, second: the layers, whose values are taken.
     """
 
-    def __init__(self, first: nn.Linear, second: nn.Linear) -> None:
+    def __init__(self, first: nn.Linear | nn.LayerNorm, second: nn.Linear | nn.LayerNorm) -> None:
         super().__init__()
         self.weight = nn.Parameter(torch.stack((first.weight.detach(), second.weight.detach())))
         self.bias = nn.Parameter(torch.stack((first.bias.detach(), second.bias.detach())))
+
+    def alone(self, x: Tensor) -> Tensor:
+        """The first layer alone: ``(B, m) -> (B, n)``."""
+        raise NotImplementedError
+
+
+@final
+class TwinLinear(_Twin):
+    """Two linear maps with weights of their own: ``(B, m)`` or ``(2, B, m) -> (2, B, n)``; ``weight`` is (2, n, m)."""
 
     def forward(self, x: Tensor) -> Tensor:
         if x.dim() == 3:
@@ -33,26 +40,22 @@ class TwinLinear(nn.Module):
         return y.unflatten(-1, self.bias.shape).transpose(0, 1)
 
     def alone(self, x: Tensor) -> Tensor:
-        """The first map alone: ``(B, m) -> (B, n)``."""
         return linear(x, self.weight[0], self.bias[0])
 
 
 @final
-class TwinLayerNorm(nn.Module):
-    """Two layer norms: ``(2, B, n) -> (2, B, n)``; the parameters are ``weight`` and ``bias``, (2, n)."""
+class TwinLayerNorm(_Twin):
+    """Two layer norms: ``(2, B, n) -> (2, B, n)``; ``weight`` is (2, n)."""
 
     def __init__(self, first: nn.LayerNorm, second: nn.LayerNorm) -> None:
-        super().__init__()
+        super().__init__(first, second)
         self.shape, self.eps = first.normalized_shape, first.eps
-        self.weight = nn.Parameter(torch.stack((first.weight.detach(), second.weight.detach())))
-        self.bias = nn.Parameter(torch.stack((first.bias.detach(), second.bias.detach())))
 
     def forward(self, x: Tensor) -> Tensor:
         normed = nn.functional.layer_norm(x, self.shape, eps=self.eps)
         return torch.addcmul(self.bias.unsqueeze(1), normed, self.weight.unsqueeze(1))
 
     def alone(self, x: Tensor) -> Tensor:
-        """The first norm alone: ``(B, n) -> (B, n)``."""
         return nn.functional.layer_norm(x, self.shape, self.weight[0], self.bias[0], self.eps)
 
 
@@ -87,7 +90,7 @@ class TwinQCritic(nn.Module):
         else:
             x = torch.cat((obs, action), -1)
         for layer in self.layers:
-            x = layer.alone(x) if first and isinstance(layer, TwinLinear | TwinLayerNorm) else layer(x)
+            x = layer.alone(x) if first and isinstance(layer, _Twin) else layer(x)
         return x.squeeze(-1)
 
 
@@ -112,8 +115,6 @@ def twin(first: nn.Module, second: nn.Module) -> nn.Module:
     Args:
         first, second: of one architecture, ``(B, obs_dim), (B, action_dim) -> (B,)``.
     """
-    if isinstance(first, QCritic) and isinstance(second, QCritic):
-        coupled = any(isinstance(module, nn.modules.batchnorm._NormBase) for module in first.modules())
-        if not coupled:
-            return TwinQCritic(first, second)
+    if isinstance(first, QCritic) and isinstance(second, QCritic) and not couples_samples(first):
+        return TwinQCritic(first, second)
     return PairedCritic(first, second)

@@ -12,10 +12,10 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure, FigureBase
 
 INK, PALE = "#333333", "#bbbbbb"
-"""Of text, and of what carries no data: frames, grids, single seeds."""
+"""Of text, and of what carries no data: frames and grids."""
 REAL, FAKE, BLUE = "#4d4d4d", "#c8102e", "#1f6f8b"
 """Grey: the truth. Red: what a network makes of it. Blue: whatever else is drawn."""
-SMALL, LARGE = 8, 10
+SMALL, LARGE = 8, 9
 """Sizes of labels and of titles, in points."""
 
 
@@ -47,4 +47,4 @@ def colour_bar(where: FigureBase, axes: Axes, filled: Any, label: str) -> None:
     bar = where.colorbar(filled, ax=axes, shrink=0.86, pad=0.02, aspect=28)
     bar.set_label(label, color=INK, fontsize=SMALL)
     bar.ax.tick_params(labelsize=SMALL - 1, colors=INK, length=2)
-    bar.outline.set_visible(False)  # type: ignore[operator]
+    bar.outline.set_visible(False)

@@ -58,7 +58,7 @@ class Steep(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         return 3 * self.pair.critic(x)
 
-    def lipschitz_bound(self) -> float:
+    def lipschitz_bound(self, frequencies: int = 0) -> float:
         return 4.0
 
 

@@ -38,11 +38,6 @@ class Data(ABC):
         """Number of samples that a finite data set is drawn from; None for a distribution."""
         return None
 
-    @property
-    def modes(self) -> Tensor | None:
-        """Means of a mixture of equal, isotropic Gaussians, ``(k, d)``; None for any other distribution."""
-        return None
-
     def measure(self, samples: Tensor) -> dict[str, float]:
         """What can be said of generated samples ``(n, *shape)`` for these data in particular, under its tags."""
         return {}
@@ -85,7 +80,7 @@ def split(n: int, held_out: float) -> tuple[Tensor, Tensor]:
 
 
 def check_held_out(held_out: float) -> None:
-    """Refuse a share that is none.
+    """Refuse a share of the data set that cannot be held out.
 
     Raises:
         ValueError: outside of [0, 1).

@@ -65,14 +65,7 @@ class Pair(Data):
         """Length of z."""
 
     def sample(self, n: int, generator: torch.Generator) -> Tensor:
-        return self.real(self._latent(n, generator))
-
-    def other(self, n: int, generator: torch.Generator) -> Tensor:
-        """`n` independent samples of nu, ``(n, *shape)``, float32, on the generator's device."""
-        return self.fake(self._latent(n, generator))
-
-    def _latent(self, n: int, generator: torch.Generator) -> Tensor:
-        return torch.randn(n, self.latent_dim, generator=generator, device=generator.device)
+        return self.real(torch.randn(n, self.latent_dim, generator=generator, device=generator.device))
 
     def generator(self) -> FixedSampler:
         return FixedSampler(self)

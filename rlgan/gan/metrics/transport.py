@@ -84,15 +84,3 @@ def wasserstein_sliced(x: Tensor, y: Tensor, seed: int, slices: int = SLICES) ->
     # Slice by slice in memory: sorting along the stride is several times slower.
     on_x, on_y = ((directions.T @ s.T).sort(1).values for s in (x, y))
     return float((on_x - on_y).abs().mean())
-
-
-def wasserstein(x: Tensor, y: Tensor, seed: int) -> dict[str, float]:
-    """The distance of two samples under the tag that says which: `wasserstein/primal` up to 2,048 samples of each,
-    `wasserstein/sliced` above.
-
-    Args:
-        x, y, seed: as for `wasserstein_sliced`.
-    """
-    if len(x) <= PRIMAL_LIMIT:
-        return {"wasserstein/primal": wasserstein_primal(x, y)}
-    return {"wasserstein/sliced": wasserstein_sliced(x, y, seed)}

@@ -11,7 +11,7 @@ import numpy as np
 
 from rlgan.runs.record.directory import write_atomically
 from rlgan.runs.record.logger import picture_name
-from rlgan.task.figure import BLUE, PALE, SMALL, figure, quiet
+from rlgan.task.figure import BLUE, REAL, SMALL, figure, quiet
 from rlgan.task.statistics import bootstrap_interval, interquartile_mean
 
 RESAMPLES = 500
@@ -45,7 +45,7 @@ def draw_seeds(path: Path, seeds: Sequence[int], tags: Sequence[str]) -> list[Pa
         drawing = figure(6.0, 3.6)
         axes = drawing.subplots()
         for curve in curves.values():
-            axes.plot(list(curve), list(curve.values()), color=PALE, lw=0.8)
+            axes.plot(list(curve), list(curve.values()), color=REAL, alpha=0.5, lw=0.8)
         steps = sorted(set.intersection(*(set(curve) for curve in curves.values())))
         if len(curves) > 1 and steps:
             values = np.array([[curve[step] for curve in curves.values()] for step in steps])

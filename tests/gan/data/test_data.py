@@ -158,7 +158,7 @@ def test_two_moons_without_noise_are_two_half_circles() -> None:
 def test_dirac_is_one_point() -> None:
     data = Dirac(dimension=3)
     assert torch.equal(data.sample(5, generator()), torch.zeros(5, 3))
-    assert data.shape == (3,) and data.size is None and data.modes is None
+    assert data.shape == (3,) and data.size is None
 
 
 @pytest.mark.parametrize(

@@ -8,15 +8,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from rlgan.gan.metrics import (
-    convolution_bound,
-    critic_lipschitz,
-    dual_scalars,
-    lipschitz_bound,
-    probe_points,
-    wasserstein_primal,
-)
+from rlgan.gan.metrics import critic_lipschitz, dual_scalars, probe_points, wasserstein_primal
 from rlgan.nets import DCGANSpec, MLPSpec, ResNetSpec
+from rlgan.nets.bounds import convolution_bound, lipschitz_bound
 
 
 def generator(seed: int = 0) -> torch.Generator:
@@ -153,7 +147,7 @@ def test_a_module_may_offer_a_bound_of_its_own_and_an_unknown_one_has_none() -> 
         def forward(self, x: Tensor) -> Tensor:
             return x / 2
 
-        def lipschitz_bound(self) -> float:
+        def lipschitz_bound(self, frequencies: int = 0) -> float:
             return 0.5
 
     class Unknown(nn.Module):
