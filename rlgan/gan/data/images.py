@@ -1,4 +1,4 @@
-"""Images of one's own: a folder, an array in a file, a data set of the `datasets` library.
+"""Your own images: a folder, an array in a file, a data set of the `datasets` library.
 
 Small sets are decoded once and drawn from in memory, on the device; larger ones are decoded by workers as they are
 drawn. Which image is drawn is decided by the run's own generator in either case, so that a run resumes exactly.
@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Literal, final
+from typing import ClassVar, Literal, final
 
 import torch
 from torch import Tensor
@@ -30,7 +30,7 @@ def scaled(levels: Tensor) -> Tensor:
 
 
 class _Rows(Dataset[Tensor]):
-    """A source as what DataLoader fetches from: a batch of indices at a time, which it gives back beside the images."""
+    """What a DataLoader fetches from: a batch of indices at a time, given back beside the images."""
 
     def __init__(self, source: sources.Source) -> None:
         self.source = source
@@ -116,6 +116,9 @@ class Images(FiniteData):
         workers: processes that decode larger ones.
     """
 
+    which: ClassVar[tuple[str, str]]
+    """The argument that says which images, and an example of it."""
+
     held_out: float = 0.2
     features: Features = "pixels"
     memory_mb: int = 1024
@@ -135,14 +138,21 @@ class Images(FiniteData):
             _ = self._in_memory  # what cannot be decoded is refused here, and not in the middle of a run
 
     @property
-    @abstractmethod
     def named(self) -> bool:
         """Whether it was said which images."""
+        return getattr(self, self.which[0]) is not None
 
-    @property
-    @abstractmethod
+    @cached_property
     def source(self) -> sources.Source:
         """The images, decoded one by one; the same object at every call."""
+        if not self.named:
+            field, example = self.which
+            raise ValueError(f"data.{field} = null: has to be given, for example data.{field}={example}")
+        return self._open()
+
+    @abstractmethod
+    def _open(self) -> sources.Source:
+        """The images that `which` names."""
 
     @cached_property
     def _in_memory(self) -> OnDevice | None:
@@ -189,13 +199,21 @@ class Images(FiniteData):
         self._decoders.close()
 
 
-def _missing(field: str, example: str) -> ValueError:
-    return ValueError(f"data.{field} = null: has to be given, for example data.{field}={example}")
+@dataclass(frozen=True)
+class _Resized(Images):
+    """Images that may be made one size."""
+
+    side: int | None = None
+
+    def __post_init__(self) -> None:
+        if self.side is not None and self.side < 1:
+            raise ValueError(f"side = {self.side}: must be at least 1 pixel, for example 32")
+        super().__post_init__()
 
 
 @final
 @dataclass(frozen=True)
-class Folder(Images):
+class Folder(_Resized):
     """The PNG and JPG files in a folder and below it.
 
     Args:
@@ -203,22 +221,12 @@ class Folder(Images):
         side: crop each to its middle square and resize it to side x side; null wants files of one size.
     """
 
+    which = ("path", "pictures")
+
     path: str | None = None
-    side: int | None = None
 
-    def __post_init__(self) -> None:
-        _check_side(self.side)
-        super().__post_init__()
-
-    @property
-    def named(self) -> bool:
-        return self.path is not None
-
-    @cached_property
-    def source(self) -> sources.Source:
-        if self.path is None:
-            raise _missing("path", "pictures")
-        return sources.folder(Path(self.path).expanduser(), self.side)
+    def _open(self) -> sources.Source:
+        return sources.shared(sources.FolderSource, Path(str(self.path)).expanduser(), self.side)
 
 
 @final
@@ -233,6 +241,8 @@ class ArrayFile(Images):
             negative, else 0 and 1.
     """
 
+    which = ("path", "images.npz")
+
     path: str | None = None
     key: str | None = None
     value_range: tuple[float, float] | None = None
@@ -242,21 +252,14 @@ class ArrayFile(Images):
             raise ValueError(f"value_range = {list(self.value_range)}: must ascend, for example [0, 255]")
         super().__post_init__()
 
-    @property
-    def named(self) -> bool:
-        return self.path is not None
-
-    @cached_property
-    def source(self) -> sources.Source:
-        if self.path is None:
-            raise _missing("path", "images.npz")
+    def _open(self) -> sources.Source:
         values = None if self.value_range is None else (float(self.value_range[0]), float(self.value_range[1]))
-        return sources.array(Path(self.path).expanduser(), self.key, values)
+        return sources.shared(sources.ArraySource, Path(str(self.path)).expanduser(), self.key, values)
 
 
 @final
 @dataclass(frozen=True)
-class HuggingFace(Images):
+class HuggingFace(_Resized):
     """A data set of the `datasets` library (the extra `images`); offline, what is in that library's cache.
 
     Args:
@@ -267,27 +270,12 @@ class HuggingFace(Images):
         side: crop each to its middle square and resize it to side x side; null wants images of one size.
     """
 
+    which = ("name", "mnist")
+
     name: str | None = None
     config: str | None = None
     split: str = "train"
     column: str | None = None
-    side: int | None = None
 
-    def __post_init__(self) -> None:
-        _check_side(self.side)
-        super().__post_init__()
-
-    @property
-    def named(self) -> bool:
-        return self.name is not None
-
-    @cached_property
-    def source(self) -> sources.Source:
-        if self.name is None:
-            raise _missing("name", "mnist")
-        return sources.hugging_face(self.name, self.config, self.split, self.column, self.side)
-
-
-def _check_side(side: int | None) -> None:
-    if side is not None and side < 1:
-        raise ValueError(f"side = {side}: must be at least 1 pixel, for example 32")
+    def _open(self) -> sources.Source:
+        return sources.shared(sources.HuggingFaceSource, self.name, self.config, self.split, self.column, self.side)

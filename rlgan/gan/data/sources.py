@@ -1,20 +1,21 @@
-"""Files of images as rows of uint8 pixels, checked: what is wrong is said with the file's name."""
+"""Images as they are found: files of a folder, an array, a data set; what is wrong is said with the file's name."""
 
 from __future__ import annotations
 
 import os
 from abc import ABC, abstractmethod
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from functools import cached_property, lru_cache
 from pathlib import Path
-from typing import Any, final
+from typing import Any, TypeVar, final
 
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, UnidentifiedImageError
 
-Pixels = NDArray[np.uint8]
+Levels = NDArray[np.uint8]
+"""Grey levels, 0 ... 255."""
 SUFFIXES = (".png", ".jpg", ".jpeg")
 # Pillow's names for 8 bits per channel; 16-bit and floating modes would be cut to 8 bits in silence.
 _MODES = {"1": 1, "L": 1, "LA": 3, "P": 3, "PA": 3, "RGB": 3, "RGBA": 3, "CMYK": 3, "YCbCr": 3}
@@ -25,17 +26,17 @@ class Source(ABC):
 
     Attributes:
         shape: (C, H, W).
-        reading: how numbers became pixels, for example "uint8 0..255 read as [-1, 1]".
+        reading: how numbers became pixels.
     """
 
     shape: tuple[int, int, int]
-    reading: str
+    reading: str = "uint8 0..255 read as [-1, 1]"
 
     @abstractmethod
     def __len__(self) -> int: ...
 
     @abstractmethod
-    def __getitem__(self, i: int) -> Pixels:
+    def __getitem__(self, i: int) -> Levels:
         """Image `i`, ``(C, H, W)``, uint8."""
 
     @property
@@ -43,17 +44,17 @@ class Source(ABC):
         """Memory that all of it takes decoded."""
         return len(self) * int(np.prod(self.shape))
 
-    def rows(self, index: Sequence[int]) -> Pixels:
+    def rows(self, index: Sequence[int]) -> Levels:
         """The images at `index`, ``(len(index), C, H, W)``, uint8."""
         return np.stack([self[i] for i in index]) if len(index) else np.zeros((0, *self.shape), np.uint8)
 
     @cached_property
-    def decoded(self) -> Pixels:
+    def decoded(self) -> Levels:
         """All images, ``(n, C, H, W)``, uint8."""
         return self.rows(range(len(self)))
 
 
-def pixels(image: Image.Image, channels: int, side: int | None) -> Pixels:
+def pixels(image: Image.Image, channels: int, side: int | None) -> Levels:
     """A picture as ``(C, H, W)``, uint8; with `side`, its middle square resized to side x side (Lanczos)."""
     converted = image.convert("L" if channels == 1 else "RGB")
     if side is not None and converted.size != (side, side):
@@ -105,8 +106,7 @@ class FolderSource(Source):
         side: crop and resize to side x side; None wants files of one size.
 
     Raises:
-        ValueError: no such folder, no images in it, files of several sizes, an unreadable first file or a header that
-            is none.
+        ValueError: no such folder, no images in it, files of several sizes, a file that is no image.
     """
 
     def __init__(self, path: Path, side: int | None) -> None:
@@ -131,12 +131,11 @@ class FolderSource(Source):
         assert first is not None
         width, height = (side, side) if side is not None else first[1]
         self.shape = (3 if colour else 1, height, width)
-        self.reading = "uint8 0..255 read as [-1, 1]"
 
     def __len__(self) -> int:
         return len(self.files)
 
-    def __getitem__(self, i: int) -> Pixels:
+    def __getitem__(self, i: int) -> Levels:
         with opened(self.files[i]) as image:
             return pixels(image, self.shape[0], self.side)
 
@@ -181,14 +180,14 @@ class ArraySource(Source):
     def __len__(self) -> int:
         return len(self._array)
 
-    def __getitem__(self, i: int) -> Pixels:
+    def __getitem__(self, i: int) -> Levels:
         return self._array[i]
 
-    def rows(self, index: Sequence[int]) -> Pixels:
+    def rows(self, index: Sequence[int]) -> Levels:
         return self._array[np.asarray(index, dtype=np.int64)]
 
     @cached_property
-    def decoded(self) -> Pixels:
+    def decoded(self) -> Levels:
         return np.ascontiguousarray(self._array)
 
 
@@ -218,7 +217,7 @@ def _load(path: Path, key: str | None) -> NDArray[Any]:
         raise ValueError(f"{name}: cannot be read as .npy or .npz ({error}); save it again with numpy.savez") from error
 
 
-def _as_uint8(array: NDArray[Any], value_range: tuple[float, float] | None, name: str) -> tuple[Pixels, str]:
+def _as_uint8(array: NDArray[Any], value_range: tuple[float, float] | None, name: str) -> tuple[Levels, str]:
     """The array as grey levels 0 ... 255, and how it was read."""
     if array.dtype.kind not in "uif":
         raise ValueError(f"{name}: dtype {array.dtype} is no image's; give uint8, or floating numbers in [0, 1]")
@@ -296,7 +295,6 @@ class HuggingFaceSource(Source):
         image = self._picture(0)
         width, height = (side, side) if side is not None else image.size
         self.shape = (channels_of(image, f"name = {name}: image 0"), height, width)
-        self.reading = "uint8 0..255 read as [-1, 1]"
 
     def __len__(self) -> int:
         return len(self._rows)
@@ -310,7 +308,7 @@ class HuggingFaceSource(Source):
             raise ValueError(f"name = {self.name}: image {i} is missing; leave it out")
         return image
 
-    def __getitem__(self, i: int) -> Pixels:
+    def __getitem__(self, i: int) -> Levels:
         image = self._picture(i)
         channels_of(image, f"name = {self.name}: image {i}")
         if self.side is None and image.size != (self.shape[2], self.shape[1]):
@@ -321,21 +319,19 @@ class HuggingFaceSource(Source):
         return pixels(image, self.shape[0], self.side)
 
 
+S = TypeVar("S", bound=Source)
+
+
 # The tasks of several seeds in one process read the same data: once, unless the files changed meanwhile.
-@lru_cache(maxsize=2)
-def _folder(path: Path, side: int | None, stamp: tuple[Any, ...]) -> FolderSource:
-    return FolderSource(path, side)
+@lru_cache(maxsize=4)
+def _opened(kind: Callable[..., S], arguments: tuple[Any, ...], stamps: tuple[Any, ...]) -> S:
+    return kind(*arguments)
 
 
-@lru_cache(maxsize=2)
-def _array(path: Path, key: str | None, value_range: tuple[float, float] | None, stamp: tuple[Any, ...]) -> ArraySource:
-    return ArraySource(path, key, value_range)
-
-
-@lru_cache(maxsize=2)
-def hugging_face(name: str, config: str | None, split: str, column: str | None, side: int | None) -> HuggingFaceSource:
-    """The one `HuggingFaceSource` of these arguments in this process."""
-    return HuggingFaceSource(name, config, split, column, side)
+def shared(kind: Callable[..., S], *arguments: Any) -> S:
+    """The one source of this kind and these arguments in this process; files that changed are read anew."""
+    stamps = tuple(_stamp(argument) for argument in arguments if isinstance(argument, Path))
+    return _opened(kind, arguments, stamps)
 
 
 def _stamp(path: Path) -> tuple[Any, ...]:
@@ -345,13 +341,3 @@ def _stamp(path: Path) -> tuple[Any, ...]:
     else:
         files = sorted(file for file in path.rglob("*") if file.is_file())
     return tuple((str(file), (status := os.stat(file)).st_mtime_ns, status.st_size) for file in files)
-
-
-def folder(path: Path, side: int | None) -> FolderSource:
-    """The one `FolderSource` of these files in this process."""
-    return _folder(path, side, _stamp(path))
-
-
-def array(path: Path, key: str | None, value_range: tuple[float, float] | None) -> ArraySource:
-    """The one `ArraySource` of this file in this process."""
-    return _array(path, key, value_range, _stamp(path))
