@@ -68,6 +68,11 @@ class Subject:
     step: int
     seed: int
 
+    @property
+    def shows_images(self) -> bool:
+        """Whether samples are grey or RGB images."""
+        return self.data.images and self.data.shape[0] in (1, 3)
+
     def draws(self) -> Generators:
         """Fresh streams, the same at every call."""
         return Generators(self.seed)
@@ -110,7 +115,7 @@ class Subject:
 
 @final
 class Reference:
-    """The real side of images, in the features of their extractor; prepared once.
+    """The real images that generated ones are compared with, in the features of their extractor; prepared once.
 
     Args:
         data: a finite data set of images.
@@ -162,10 +167,7 @@ class Reference:
 
 
 # The tasks of several seeds have equal data: one reference serves them all.
-@lru_cache(maxsize=4)
-def reference(data: FiniteData, limit: int) -> Reference:
-    """The one `Reference` of these data in this process."""
-    return Reference(data, limit)
+reference = lru_cache(maxsize=4)(Reference)
 
 
 def _named(found: Mapping[str, float], name: str, subject: Subject) -> dict[str, float]:
@@ -191,11 +193,11 @@ def quick(subject: Subject) -> dict[str, float]:
             features = subject.data.extractor(samples[:_QUICK_IMAGES])
             own |= known.frechet(features) if i else known.measure(features)
         found |= _named(own, name, subject)
-    return {**found, **critic(subject, 0)}
+    return {**found, **critic_metrics(subject, 0)}
 
 
-def critic(subject: Subject, frequencies: int = FREQUENCIES) -> dict[str, float]:
-    """What the critic says, of 1,024 fresh samples: its dual, its slope, and what these are worth as a distance.
+def critic_metrics(subject: Subject, frequencies: int = FREQUENCIES) -> dict[str, float]:
+    """The critic's dual and slope on 1,024 fresh samples, and what these are worth as a distance.
 
     `wasserstein/dual_eval`: E f(x_real) - E f(x_fake). Of a known pair also `wasserstein/true` and
     `wasserstein/dual_over_true`; of a finite data set `memorisation/membership_auc`.
@@ -207,15 +209,11 @@ def critic(subject: Subject, frequencies: int = FREQUENCIES) -> dict[str, float]
     draws = subject.draws()
     x_real = subject.real(PRIMAL_SAMPLES, draws)
     x_fake = subject.generate(PRIMAL_SAMPLES, draws)
-    epsilon = torch.rand(PRIMAL_SAMPLES, generator=draws.torch("epsilon", subject.device), device=subject.device).to(
-        subject.dtype
-    )
+    drawn = torch.rand(PRIMAL_SAMPLES, generator=draws.torch("epsilon", subject.device), device=subject.device)
     dual = float(subject.scores(x_real).double().mean() - subject.scores(x_fake).double().mean())
-    slope = critic_lipschitz(subject.critic, probe_points(x_real, x_fake, epsilon))
-    found = {
-        "wasserstein/dual_eval": dual,
-        **dual_scalars(dual, slope, lipschitz_bound(subject.critic, frequencies)),
-    }
+    slope = critic_lipschitz(subject.critic, probe_points(x_real, x_fake, drawn.to(subject.dtype)))
+    bound = lipschitz_bound(subject.critic, frequencies)
+    found = {"wasserstein/dual_eval": dual, **dual_scalars(dual, slope, bound)}
     if isinstance(subject.data, Pair):
         found |= {"wasserstein/true": subject.data.w1, "wasserstein/dual_over_true": dual / subject.data.w1}
     if isinstance(subject.data, FiniteData):
@@ -228,13 +226,10 @@ def critic(subject: Subject, frequencies: int = FREQUENCIES) -> dict[str, float]
 
 def scale(subject: Subject) -> str:
     """What the real data measure against themselves: the figures of a perfect generator."""
-    draws = subject.draws()
-    x_real = subject.data.sample(COVERAGE_SAMPLES, draws.torch("real", subject.device))
-    other = subject.data.sample(PRIMAL_SAMPLES, draws.torch("real", subject.device))
-    figures = {
-        "wasserstein/primal": wasserstein_primal(other, x_real[:PRIMAL_SAMPLES]),
-        **subject.data.measure(x_real),
-    }
+    stream = subject.draws().torch("real", subject.device)
+    x_real, other = (subject.data.sample(n, stream) for n in (COVERAGE_SAMPLES, PRIMAL_SAMPLES))
+    w1 = wasserstein_primal(other, x_real[:PRIMAL_SAMPLES])
+    figures = {"wasserstein/primal": w1, **subject.data.measure(x_real)}
     return "real samples in the generator's place: " + ", ".join(f"{k} = {v:.4g}" for k, v in figures.items())
 
 
@@ -247,7 +242,7 @@ def pictures(subject: Subject, w1: float | None = None) -> dict[str, Picture]:
         w1: exact W1 of the generator, for the caption.
     """
     draws = subject.draws()
-    if subject.data.images and subject.data.shape[0] in (1, 3):
+    if subject.shows_images:
         samples = subject.generate(100, draws)
         found: dict[str, Picture] = {"samples/generator": image_grid(samples)}
         if isinstance(subject.data, FiniteData):
@@ -274,14 +269,13 @@ def full(subject: Subject, n: int = FULL_SAMPLES) -> Examination:
     """
     if n < 2:
         raise ValueError(f"n = {n}: must be at least 2 samples, for example {FULL_SAMPLES}")
-    metrics = {**quick(subject), **critic(subject)}
+    metrics = {**quick(subject), **critic_metrics(subject)}
     arrays: dict[str, NDArray[np.float32]] = {}
     drawn: dict[str, Picture] = {}
     data = subject.data
-    # Others than those of `quick`.
-    apart = Generators(subject.draws().seed("full"))
-    x_real = data.sample(n, apart.torch("real", subject.device))
-    x_other = data.sample(n, apart.torch("real", subject.device))
+    own_seed = subject.draws().seed("full")  # samples that `quick` did not see
+    stream = Generators(own_seed).torch("real", subject.device)
+    x_real, x_other = data.sample(n, stream), data.sample(n, stream)
     m = min(n, PRIMAL_SAMPLES)
     metrics["wasserstein/primal_real"] = wasserstein_primal(x_real[:m], x_other[:m])
     if n > PRIMAL_LIMIT:
@@ -289,11 +283,10 @@ def full(subject: Subject, n: int = FULL_SAMPLES) -> Examination:
     if isinstance(data, FiniteData):
         known = reference(data, FULL_SAMPLES)
         if len(known.unseen) > 1:
-            distance = frechet_distance(known.features, data.extractor(known.unseen))
-            metrics[f"images/frechet_{known.name}_real"] = distance
+            own = known.frechet(data.extractor(known.unseen))
+            metrics |= {f"{tag}_real": distance for tag, distance in own.items()}
     for name in subject.generators:
-        own_draws = Generators(subject.draws().seed("full"))
-        samples = subject.generate(n, own_draws, name)
+        samples = subject.generate(n, Generators(own_seed), name)
         own = data.measure(samples)
         if n > PRIMAL_LIMIT:
             own["wasserstein/sliced"] = wasserstein_sliced(x_real, samples, subject.seed)
@@ -302,7 +295,7 @@ def full(subject: Subject, n: int = FULL_SAMPLES) -> Examination:
         metrics |= _named(own, name, subject)
         first = not arrays
         arrays["samples" if first else f"samples_{name}"] = samples.cpu().float().numpy()
-        if not first and data.images and data.shape[0] in (1, 3):
+        if not first and subject.shows_images:
             drawn[f"samples/generator_{name}"] = image_grid(samples[:100])
         if first and isinstance(data, Mixture):
             coverage = mode_coverage(samples, data.modes, data.sigma)
@@ -311,8 +304,8 @@ def full(subject: Subject, n: int = FULL_SAMPLES) -> Examination:
 
 
 @final
-class Path:
-    """Where two players of one parameter each have been, (theta, psi) after every step; of larger ones nothing.
+class PlayersPath:
+    """Where two players of one parameter each have been, (theta, psi) after every step; larger ones are not followed.
 
     Args:
         generator, critic: their vectors.

@@ -14,7 +14,6 @@ loss, or in the critic's layers. Adding one is a subclass of `Lipschitz` here an
     network=orthogonal 1-Lipschitz for all weights, by construction        come from here: use it with lipschitz=none
 """
 
-from abc import ABC, abstractmethod
 from dataclasses import dataclass
 from typing import ClassVar, Protocol, final
 
@@ -61,8 +60,8 @@ def interpolate(x_real: Tensor, x_fake: Tensor, epsilon: Tensor) -> Tensor:
     return (e * x_real + (1 - e) * x_fake).detach()
 
 
-class Lipschitz(ABC):
-    """A way to bound the critic's slope."""
+class Lipschitz:
+    """A way to bound the critic's slope; by itself it does nothing."""
 
     noisy: ClassVar[bool] = False
     """Whether the penalty needs noise of the shape of the samples."""
@@ -90,26 +89,23 @@ class Lipschitz(ABC):
         """
         return None
 
-    @abstractmethod
     def check(self, critic: nn.Module) -> None:
-        """Refuse a critic that this control cannot control.
+        """Refuse a critic that this control cannot control; here none.
 
         Raises:
             ValueError: with the reason and a remedy.
         """
+        return None
 
 
 @final
 @dataclass(frozen=True)
 class NoControl(Lipschitz):
-    """Nothing. Guarantees nothing: the value is unbounded in the scale of f, so a critic with momentum runs away.
+    """No control. Guarantees nothing: the value is unbounded in the scale of f, so a critic with momentum runs away.
 
     For games whose critic is bounded otherwise: by a projection of the user's choice, or by its architecture
     (``network=orthogonal``).
     """
-
-    def check(self, critic: nn.Module) -> None:
-        return None
 
 
 @final
@@ -134,9 +130,6 @@ class Clip(Lipschitz):
 
     def projection(self) -> Box:
         return Box(self.radius)
-
-    def check(self, critic: nn.Module) -> None:
-        return None
 
 
 @final
@@ -166,13 +159,13 @@ class SpectralNorm(Lipschitz):
         except ValueError as error:
             raise ValueError(f"critic.{error} (lipschitz = {self})") from None
 
-    def check(self, critic: nn.Module) -> None:
-        return None
-
 
 @dataclass(frozen=True)
 class Penalty(Lipschitz):
     """weight E phi(grad f(x_i)), one gradient PER SAMPLE, added to the critic's loss.
+
+    A subclass says where the gradient is taken and what it costs: by default between real and fake samples, and the
+    square of what |grad f| is off 1.
 
     Args:
         weight: lambda, positive.
@@ -190,13 +183,13 @@ class Penalty(Lipschitz):
         if self.every < 1:
             raise ValueError(f"every = {self.every}: steps of the critic from penalty to penalty, at least 1")
 
-    @abstractmethod
     def points(self, x_real: Tensor, x_fake: Tensor, epsilon: Tensor, noise: Tensor | None) -> Tensor:
         """Where the gradient is taken, ``(batch, *shape)``; see `penalty`."""
+        return interpolate(x_real, x_fake, epsilon)
 
-    @abstractmethod
     def phi(self, g: Tensor) -> Tensor:
         """What a gradient costs: ``(batch, *shape) -> (batch,)``."""
+        return (sample_norms(g) - 1).square()
 
     def penalty(
         self, critic: DifferentiableCritic, x_real: Tensor, x_fake: Tensor, epsilon: Tensor, noise: Tensor | None = None
@@ -224,12 +217,6 @@ class GradientPenalty(Penalty):
     two-dimensional toys.
     """
 
-    def points(self, x_real: Tensor, x_fake: Tensor, epsilon: Tensor, noise: Tensor | None) -> Tensor:
-        return interpolate(x_real, x_fake, epsilon)
-
-    def phi(self, g: Tensor) -> Tensor:
-        return (sample_norms(g) - 1).square()
-
 
 @final
 @dataclass(frozen=True)
@@ -241,9 +228,6 @@ class OneSided(Penalty):
     equilibrium the slope stays somewhat above 1, as the force is 0 at 1. Petzka, Fischer & Lukovnikov 2018
     (arXiv:1709.08894), equation (8).
     """
-
-    def points(self, x_real: Tensor, x_fake: Tensor, epsilon: Tensor, noise: Tensor | None) -> Tensor:
-        return interpolate(x_real, x_fake, epsilon)
 
     def phi(self, g: Tensor) -> Tensor:
         return (sample_norms(g) - 1).clamp(min=0).square()
@@ -274,13 +258,18 @@ class Dragan(Penalty):
         assert noise is not None and noise.shape == x_real.shape, "one perturbation per sample"
         return x_real + self.scale * noise
 
+
+@dataclass(frozen=True)
+class _ZeroCentred(Penalty):
+    """|grad f|^2 / 2."""
+
     def phi(self, g: Tensor) -> Tensor:
-        return (sample_norms(g) - 1).square()
+        return g.flatten(1).square().sum(1) / 2
 
 
 @final
 @dataclass(frozen=True)
-class R1(Penalty):
+class R1(_ZeroCentred):
     """(weight / 2) E |grad f(x_real)|^2: zero-centred, at the real samples.
 
     Makes the game converge locally where the generator has the data's distribution and the critic is flat, which a
@@ -291,13 +280,10 @@ class R1(Penalty):
     def points(self, x_real: Tensor, x_fake: Tensor, epsilon: Tensor, noise: Tensor | None) -> Tensor:
         return x_real
 
-    def phi(self, g: Tensor) -> Tensor:
-        return g.flatten(1).square().sum(1) / 2
-
 
 @final
 @dataclass(frozen=True)
-class R2(Penalty):
+class R2(_ZeroCentred):
     """(weight / 2) E |grad f(x_fake)|^2: zero-centred, at the generator's samples, which it does not move.
 
     As `R1`, in the critic's wrong places instead of the right ones. Mescheder, Geiger & Nowozin 2018
@@ -306,6 +292,3 @@ class R2(Penalty):
 
     def points(self, x_real: Tensor, x_fake: Tensor, epsilon: Tensor, noise: Tensor | None) -> Tensor:
         return x_fake.detach()
-
-    def phi(self, g: Tensor) -> Tensor:
-        return g.flatten(1).square().sum(1) / 2

@@ -17,7 +17,7 @@ from torch import Tensor, nn
 
 from rlgan.gan import evaluation
 from rlgan.gan.data import Data
-from rlgan.gan.evaluation import Path, Subject
+from rlgan.gan.evaluation import PlayersPath, Subject
 from rlgan.gan.lipschitz import DifferentiableCritic, Lipschitz
 from rlgan.gan.losses import Critic, GANLoss, Wasserstein, gap
 from rlgan.gan.metrics.meanings import EXPLAINED, GROUPS
@@ -34,14 +34,19 @@ if TYPE_CHECKING:
     from rlgan.task.task import Picture
 
 CURVATURE_SAMPLES = 1024
+"""Samples of each kind on which the loss surfaces are measured."""
 
 
 class Batch(NamedTuple):
-    """One minibatch with all the randomness of one step, and what the step of a lazy penalty is.
+    """One minibatch: real samples, and all random numbers that the losses need.
 
-    Shapes: x_real (batch, *shape), z (batch, latent_dim) ~ N(0, I), epsilon (batch,) ~ U(0, 1); noise (batch, *shape)
-    ~ N(0, I) for a control that needs it and () for the others; due (), 1 or 0: whether there is a penalty this time;
-    temperature (), by which the loss divides the scores.
+    Attributes:
+        x_real: ``(batch, *shape)``.
+        z: latent vectors ``(batch, latent_dim)``, N(0, I).
+        epsilon: where a penalty looks between real and fake, ``(batch,)``, U(0, 1).
+        noise: ``(batch, *shape)``, N(0, I), for a control that needs it; ``()`` for the others.
+        due: 1 where this step has a penalty and 0 where it has none, ``()``.
+        temperature: by which the loss divides the scores, ``()``.
     """
 
     x_real: Tensor
@@ -50,15 +55,6 @@ class Batch(NamedTuple):
     noise: Tensor = torch.zeros(())
     due: Tensor = torch.ones(())
     temperature: Tensor = torch.ones(())
-
-
-def scored_at_once(critic: nn.Module) -> bool:
-    """Whether real and fake samples go through the critic in one pass (see `WassersteinGame`).
-
-    Where layers compute their weights anew at every call (spectral norm, orthonormal layers), and no batch norm couples
-    the samples.
-    """
-    return not couples_samples(critic) and any(isinstance(m, ComputedWeight) for m in critic.modules())
 
 
 class WassersteinGame:
@@ -105,7 +101,7 @@ class WassersteinGame:
         return self.loss.generator(f_fake), {}
 
     def losses(self) -> Losses:
-        """Both, the critic first."""
+        """The losses of both players, the critic's first."""
         of = {"critic": self.critic_loss, "generator": self.generator_loss}
         if not self.loss.zero_sum:
             return Losses(of)
@@ -126,11 +122,6 @@ class WassersteinGame:
             return batch.due
         penalty = self.lipschitz.penalty(critic, batch.x_real, x_fake, batch.epsilon, batch.noise)
         return penalty if penalty is None or every == 1 else penalty * (batch.due * every)
-
-
-def _visible(number: Tensor) -> bool:
-    """Whether its value may be looked at: not while a graph is recorded, or where every seed has its own."""
-    return not (torch.compiler.is_compiling() or torch._C._functorch.is_batchedtensor(number))
 
 
 class WGAN(Stackable):
@@ -180,41 +171,22 @@ class WGAN(Stackable):
                 f"temperature = {temperature}: falls to 0; scores are divided by it, so give it an end above"
             )
         data.check_batch(batch_size)
-        latent_dim = data.latent_dim or latent_dim
-        projection = lipschitz.projection()
-        if projection is not None:
-            if critic.projection.active:
-                raise ValueError(
-                    f"critic.projection = {critic.projection}: the critic's projection slot is taken, for lipschitz = "
-                    f"{lipschitz} is a projection; set critic.projection to none, or use lipschitz=none"
-                )
-            if not critic.optimizer.feasible:
-                raise ValueError(
-                    f"critic.optimizer = {critic.optimizer}: leaves theta itself unprojected, so that lipschitz = "
-                    f"{lipschitz} would not hold; use another method, or lipschitz=gradient_penalty"
-                )
-            try:
-                critic = replace(critic, projection=projection)
-            except ValueError as error:
-                raise ValueError(f"critic.{error} (lipschitz = {lipschitz} is that projection)") from None
+        critic = _projected(critic, lipschitz)
         self.settings, self.data, self.lipschitz = settings, data, lipschitz
         self._temperature = None if isinstance(temperature or Constant(), Constant) else temperature
-        self.batch_size, self.latent_dim = batch_size, latent_dim
-        self.steps_done = 0
+        self.batch_size, self.latent_dim = batch_size, data.latent_dim or latent_dim
         self.generators = Generators(settings.seed)
         device, dtype = settings.torch_device, settings.dtype
         with self.generators.init("critic"):
-            critic_module = critic.network.build(data.shape, ()).to(device, dtype)
+            f = critic.network.build(data.shape, ()).to(device, dtype)
         with self.generators.init("generator"):
-            built = data.generator() or generator.network.build((latent_dim,), data.shape)
-            generator_module = built.to(device, dtype)
-        lipschitz.check(critic_module)
-        critic_module = lipschitz.constrain(critic_module)
-        playing = WassersteinGame(lipschitz, loss, scored_at_once(critic_module), self._temperature is not None)
+            g = (data.generator() or generator.network.build((self.latent_dim,), data.shape)).to(device, dtype)
+        lipschitz.check(f)
+        f = lipschitz.constrain(f)
         self.learner = TwoPlayers(
-            {"critic": critic_module, "generator": generator_module},
+            {"critic": f, "generator": g},
             {"critic": critic, "generator": generator},
-            playing.losses(),
+            WassersteinGame(lipschitz, loss, scored_at_once(f), self._temperature is not None).losses(),
             game,
             moves=settings.steps,
             noise=lambda name: self.generators.torch(f"noise/{name}", device),
@@ -226,7 +198,7 @@ class WGAN(Stackable):
         self.update = self.learner.update
         self._last: Mapping[str, Tensor | float] = {}
         self._primal: float | None = None
-        self._path = Path(self.generator.vector.theta, self.critic.vector.theta)
+        self._path = PlayersPath(self.generator.vector.theta, self.critic.vector.theta)
 
     def batch(self, generators: Generators, size: int | None = None, due: bool = True) -> Batch:
         """A minibatch, each kind of randomness drawn from a stream of its own; `due`: with a penalty."""
@@ -325,5 +297,39 @@ class WGAN(Stackable):
         self.generators.load_state_dict(state["generators"])
         self._last = state["last"]
         self._primal = state["primal"]
-        if "path" in state:  # what a run of an earlier version did not have yet
-            self._path.load(state["path"])
+        self._path.load(state["path"])
+
+
+def scored_at_once(critic: nn.Module) -> bool:
+    """Whether real and fake samples go through the critic in one pass (see `WassersteinGame`).
+
+    Where layers compute their weights anew at every call (spectral norm, orthonormal layers), and no batch norm couples
+    the samples.
+    """
+    return not couples_samples(critic) and any(isinstance(m, ComputedWeight) for m in critic.modules())
+
+
+def _projected(critic: PlayerSpec, lipschitz: Lipschitz) -> PlayerSpec:
+    """The critic with the projection that the control is, if it is one, in its projection slot."""
+    projection = lipschitz.projection()
+    if projection is None:
+        return critic
+    if critic.projection.active:
+        raise ValueError(
+            f"critic.projection = {critic.projection}: the critic's projection slot is taken, for lipschitz = "
+            f"{lipschitz} is a projection; set critic.projection to none, or use lipschitz=none"
+        )
+    if not critic.optimizer.feasible:
+        raise ValueError(
+            f"critic.optimizer = {critic.optimizer}: leaves theta itself unprojected, so that lipschitz = "
+            f"{lipschitz} would not hold; use another method, or lipschitz=gradient_penalty"
+        )
+    try:
+        return replace(critic, projection=projection)
+    except ValueError as error:
+        raise ValueError(f"critic.{error} (lipschitz = {lipschitz} is that projection)") from None
+
+
+def _visible(number: Tensor) -> bool:
+    """Whether its value may be looked at: not while a graph is recorded, or where every seed has its own."""
+    return not (torch.compiler.is_compiling() or torch._C._functorch.is_batchedtensor(number))

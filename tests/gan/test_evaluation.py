@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from rlgan.gan import evaluation
 from rlgan.gan.data import Cones, Data, Digits, Pair, Ring, SwissRoll
-from rlgan.gan.evaluation import Path, Subject, full, pictures, quick, scale
+from rlgan.gan.evaluation import PlayersPath, Subject, full, pictures, quick, scale
 from rlgan.gan.metrics import wasserstein_primal
 from rlgan.nets import MLPSpec
 from rlgan.task.errors import Diverged
@@ -212,16 +212,16 @@ def test_measuring_leaves_modules_as_they_are_and_precision_too() -> None:
 
 def test_the_path_of_small_players_is_kept_and_of_large_ones_not() -> None:
     theta, psi = torch.tensor([1.0]), torch.tensor([0.5])
-    path = Path(theta, psi)
+    path = PlayersPath(theta, psi)
     for _ in range(3):
         theta.mul_(0.5)
         psi.add_(1.0)
         path.record(theta, psi)
     assert path.points.tolist() == [[1.0, 0.5], [0.5, 1.5], [0.25, 2.5], [0.125, 3.5]]
-    again = Path(theta, psi)
+    again = PlayersPath(theta, psi)
     again.load(path.points)
     assert torch.equal(again.points, path.points)
     assert isinstance(path.pictures()["players/path"], Figure)
-    large = Path(torch.zeros(3), psi)
+    large = PlayersPath(torch.zeros(3), psi)
     large.record(torch.zeros(3), psi)
     assert large.points.shape == (0, 2) and large.pictures() == {}
