@@ -1,4 +1,4 @@
-"""Activations, initialisations and the vocabulary that all networks share."""
+"""What all networks share: activations, initialisations, evaluation mode."""
 
 import math
 from abc import ABC, abstractmethod
@@ -62,63 +62,18 @@ def _fans(layer: Weighted) -> tuple[int, int]:
     return layer.in_channels * taps, layer.out_channels * taps
 
 
-def _zero_bias(layer: Weighted) -> None:
-    if layer.bias is not None:
-        nn.init.zeros_(layer.bias)
+def _uniform(x: Tensor, bound: float) -> None:
+    nn.init.uniform_(x, -bound, bound)
 
 
-def _uniform(layer: Weighted, bound: float) -> None:
-    nn.init.uniform_(layer.weight, -bound, bound)
-    if layer.bias is not None:
-        nn.init.uniform_(layer.bias, -bound, bound)
+def _all_uniform(layer: Weighted, bound: float) -> None:
+    for parameter in (layer.weight, layer.bias):
+        if parameter is not None:
+            _uniform(parameter, bound)
 
 
-def _init_torch(layer: Weighted, gain: float) -> None:
-    """The layer's own default, already drawn when it was constructed."""
-
-
-def _init_fan_in(layer: Weighted, gain: float) -> None:
-    """Weights U(-1/sqrt(m), 1/sqrt(m)), m = fan-in: variance 1/(3 m); biases 0.
-
-    torch's own bound for a linear layer, with random biases there; of a transposed convolution torch takes the fan-out.
-    """
-    bound = 1.0 / math.sqrt(_fans(layer)[0])
-    nn.init.uniform_(layer.weight, -bound, bound)
-    _zero_bias(layer)
-
-
-def _init_ddpg(layer: Weighted, gain: float) -> None:
-    """Weights and biases U(-1/sqrt(m), 1/sqrt(m)), m = fan-in (Lillicrap et al. 2016, section 7)."""
-    _uniform(layer, 1.0 / math.sqrt(_fans(layer)[0]))
-
-
-def _init_orthogonal(layer: Weighted, gain: float) -> None:
-    """Orthonormal rows or columns times the activation's gain (Saxe et al. 2014); biases 0."""
-    nn.init.orthogonal_(layer.weight, gain)
-    _zero_bias(layer)
-
-
-def _init_xavier(layer: Weighted, gain: float) -> None:
-    """U(-b, b) with b = sqrt(6 / (m + n)), m and n the fans (Glorot & Bengio 2010, equation 16); biases 0."""
-    bound = math.sqrt(6.0 / sum(_fans(layer)))
-    nn.init.uniform_(layer.weight, -bound, bound)
-    _zero_bias(layer)
-
-
-def _init_he(layer: Weighted, gain: float) -> None:
-    """N(0, gain^2 / m), m = fan-in (He et al. 2015, equation 10, with the activation's gain); biases 0."""
-    nn.init.normal_(layer.weight, 0.0, gain / math.sqrt(_fans(layer)[0]))
-    _zero_bias(layer)
-
-
-def _init_normal(layer: Weighted, gain: float) -> None:
-    """N(0, 0.02^2) (Radford et al. 2016, section 4); biases 0."""
-    nn.init.normal_(layer.weight, 0.0, 0.02)
-    _zero_bias(layer)
-
-
-def _init_sparse(layer: Weighted, gain: float) -> None:
-    """N(0, 1) on exactly min(15, m) inputs of every unit, m = fan-in, and 0 on all others (Martens 2010); biases 0.
+def _sparse(layer: Weighted) -> None:
+    """N(0, 1) on exactly min(15, m) inputs of every unit, m = fan-in, and 0 on all others (Martens 2010).
 
     However wide a layer, its units neither shrink nor look alike. Per unit: ``torch.nn.init.sparse_`` zeroes a share of
     the units that an input feeds instead, so that a unit may listen to many inputs, or to none.
@@ -130,19 +85,33 @@ def _init_sparse(layer: Weighted, gain: float) -> None:
         chosen = torch.rand(n, m, device=units.device).topk(min(SPARSE_INPUTS, m)).indices
         values = torch.randn(chosen.shape, dtype=units.dtype, device=units.device)
         units.copy_(units.new_zeros(n, m).scatter_(1, chosen, values).reshape(units.shape))
-    _zero_bias(layer)
 
 
-_INITS: dict[Init, Callable[[Weighted, float], None]] = {
-    "torch": _init_torch,
-    "fan_in": _init_fan_in,
-    "ddpg": _init_ddpg,
-    "orthogonal": _init_orthogonal,
-    "xavier": _init_xavier,
-    "he": _init_he,
-    "normal": _init_normal,
-    "sparse": _init_sparse,
+_INITS: dict[Init, Callable[[Weighted, float], object]] = {
+    # The layer's own default, already drawn when it was constructed.
+    "torch": lambda layer, gain: None,
+    # Weights U(-1/sqrt(m), 1/sqrt(m)), m = fan-in: variance 1/(3 m). torch's own bound for a linear layer, with random
+    # biases there; of a transposed convolution torch takes the fan-out.
+    "fan_in": lambda layer, gain: _uniform(layer.weight, 1.0 / math.sqrt(_fans(layer)[0])),
+    # The same of weights and biases (Lillicrap et al. 2016, section 7).
+    "ddpg": lambda layer, gain: _all_uniform(layer, 1.0 / math.sqrt(_fans(layer)[0])),
+    # Orthonormal rows or columns times the activation's gain (Saxe et al. 2014).
+    "orthogonal": lambda layer, gain: nn.init.orthogonal_(layer.weight, gain),
+    # U(-b, b) with b = sqrt(6 / (m + n)), m and n the fans (Glorot & Bengio 2010, equation 16).
+    "xavier": lambda layer, gain: _uniform(layer.weight, math.sqrt(6.0 / sum(_fans(layer)))),
+    # N(0, gain^2 / m), m = fan-in (He et al. 2015, equation 10, with the activation's gain).
+    "he": lambda layer, gain: nn.init.normal_(layer.weight, 0.0, gain / math.sqrt(_fans(layer)[0])),
+    # N(0, 0.02^2) (Radford et al. 2016, section 4).
+    "normal": lambda layer, gain: nn.init.normal_(layer.weight, 0.0, 0.02),
+    "sparse": lambda layer, gain: _sparse(layer),
 }
+"""How a layer's weight is drawn; of all but ``torch`` and ``ddpg`` its biases are 0."""
+
+
+def _draw(layer: Weighted, init: Init, gain: float) -> None:
+    _INITS[init](layer, gain)
+    if layer.bias is not None and init not in ("torch", "ddpg"):
+        nn.init.zeros_(layer.bias)
 
 
 def initialise(module: nn.Module, init: Init, *, gain: float = 1.0, final_bound: float | None = None) -> None:
@@ -155,15 +124,14 @@ def initialise(module: nn.Module, init: Init, *, gain: float = 1.0, final_bound:
             except for ``ddpg``, whose paper sets 3e-3.
     """
     layers = [m for m in module.modules() if isinstance(m, nn.Linear | nn.Conv2d | nn.ConvTranspose2d)]
-    rule = _INITS[init]
     for layer in layers[:-1]:
-        rule(layer, gain)
+        _draw(layer, init, gain)
     if final_bound is None and init == "ddpg":
         final_bound = DDPG_FINAL_BOUND
     if final_bound is None:
-        rule(layers[-1], 1.0)
+        _draw(layers[-1], init, 1.0)
     else:
-        _uniform(layers[-1], final_bound)
+        _all_uniform(layers[-1], final_bound)
 
 
 def squashed(output: Output, outputs: tuple[int, ...]) -> bool:
@@ -211,7 +179,10 @@ class NetworkSpec(ABC):
 
 @contextmanager
 def in_evaluation_mode(*networks: nn.Module) -> Iterator[None]:
-    """Batch norm and the like as in evaluation; every module's own mode is restored."""
+    """Networks in evaluation mode inside the block: in training mode a look at them moves batch norm's averages.
+
+    Every module's own mode is restored.
+    """
     modes = [(module, module.training) for network in networks for module in network.modules()]
     for module, _ in modes:
         module.training = False
