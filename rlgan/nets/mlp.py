@@ -154,13 +154,6 @@ class LateQCritic(nn.Module):
         return self.mlp.forward(torch.cat((self.before(obs), action), -1))
 
 
-def _check_final_bound(final_bound: float | None) -> None:
-    if final_bound is not None and not 0 < final_bound < math.inf:
-        raise ValueError(
-            f"final_bound = {final_bound}: must be positive, for example 3e-3, or null to keep the init's own rule"
-        )
-
-
 @final
 @dataclass(frozen=True)
 class MLPSpec(NetworkSpec):
@@ -192,7 +185,10 @@ class MLPSpec(NetworkSpec):
     def __post_init__(self) -> None:
         if any(width < 1 for width in self.hidden):
             raise ValueError(f"hidden = {list(self.hidden)}: widths must be at least 1, for example [128, 128, 128]")
-        _check_final_bound(self.final_bound)
+        if self.final_bound is not None and not 0 < self.final_bound < math.inf:
+            raise ValueError(
+                f"final_bound = {self.final_bound}: must be positive, for example 3e-3, or null: the init's own rule"
+            )
         if self.norm_input and self.norm != "batch":
             raise ValueError(
                 f"norm_input = true: is a batch norm, and norm is {self.norm}; set norm=batch, or leave it out"

@@ -16,7 +16,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from rlgan.nets.layers import ComputedWeight
+from rlgan.nets.layers import ComputedWeight, in_evaluation_mode
 from rlgan.nets.mlp import MLP
 
 EVALUATION_ITERATIONS = 16
@@ -27,11 +27,11 @@ EVALUATION_ITERATIONS = 16
 class _Spectral(ComputedWeight):
     """The weight of a layer over its largest singular value, as a matrix of one row per unit."""
 
-    weight: Tensor
     v: Tensor
 
-    def _begin(self, iterations: int) -> None:
-        self.iterations = iterations
+    def __init__(self, layer: nn.Linear | nn.Conv2d, iterations: int) -> None:
+        super().__init__()
+        self.weight, self.bias, self.iterations = layer.weight, layer.bias, iterations
         # From the exact singular vector: right from the first evaluation on, before any step of training.
         with torch.no_grad():
             self.register_buffer("v", torch.linalg.svd(self.weight.flatten(1), full_matrices=False).Vh[0].clone())
@@ -51,27 +51,15 @@ class _Spectral(ComputedWeight):
         sigma = w.mv(v).square().sum().clamp(min=torch.finfo(w.dtype).tiny).sqrt()
         return self.weight / sigma
 
-    def _largest(self) -> float:
+    def lipschitz_bound(self, frequencies: int = 0) -> float:
         """The largest singular value of W / sigma as it is applied in evaluation: 1 to the iteration's accuracy."""
-        training, self.training = self.training, False
-        with torch.no_grad():
-            value = torch.linalg.matrix_norm(self.effective_weight().flatten(1), 2)
-        self.training = training
-        return float(value)
+        with torch.no_grad(), in_evaluation_mode(self):
+            return float(torch.linalg.matrix_norm(self.effective_weight().flatten(1), 2))
 
 
 @final
 class SpectralLinear(_Spectral):
     """A linear layer of spectral norm 1, made of `layer`'s own parameters."""
-
-    def __init__(self, layer: nn.Linear, iterations: int) -> None:
-        super().__init__()
-        self.weight, self.bias = layer.weight, layer.bias
-        self._begin(iterations)
-
-    def lipschitz_bound(self, frequencies: int = 0) -> float:
-        """An upper bound of the layer's Lipschitz constant."""
-        return self._largest()
 
     def forward(self, x: Tensor) -> Tensor:
         return F.linear(x, self.effective_weight(), self.bias)
@@ -85,16 +73,14 @@ class SpectralConv2d(_Spectral):
     """
 
     def __init__(self, layer: nn.Conv2d, iterations: int) -> None:
-        super().__init__()
-        self.weight, self.bias = layer.weight, layer.bias
+        super().__init__(layer, iterations)
         self.stride, self.padding = layer.stride, layer.padding
         self.dilation, self.groups = layer.dilation, layer.groups
-        self._begin(iterations)
 
     def lipschitz_bound(self, frequencies: int = 0) -> float:
         """An upper bound of the layer's Lipschitz constant: an input feeds at most so many of the taps."""
         taps = math.prod(math.ceil(k / s) for k, s in zip(self.weight.shape[2:], self.stride, strict=True))
-        return self._largest() * math.sqrt(taps)
+        return super().lipschitz_bound() * math.sqrt(taps)
 
     def forward(self, x: Tensor) -> Tensor:
         weight = self.effective_weight()

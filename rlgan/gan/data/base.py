@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from abc import ABC, abstractmethod
 from collections.abc import Callable
 from typing import TYPE_CHECKING
@@ -72,6 +73,26 @@ class Data(ABC):
             )
 
 
+def check_positive(data: Data, *names: str) -> None:
+    """Refuse arguments of a dataclass that are not positive and finite; the message has the default for an example."""
+    for name in names:
+        if not 0 < (value := getattr(data, name)) < math.inf:
+            raise ValueError(f"{name} = {value}: must be positive, for example {getattr(type(data), name)}")
+
+
+def check_not_negative(data: Data, *names: str) -> None:
+    """Refuse arguments of a dataclass that are negative or not finite."""
+    for name in names:
+        if not 0 <= (value := getattr(data, name)) < math.inf:
+            raise ValueError(f"{name} = {value}: must not be negative, for example {getattr(type(data), name)}")
+
+
+def check_count(data: Data, name: str, least: int = 1) -> None:
+    """Refuse an argument of a dataclass that is less than `least`."""
+    if (value := getattr(data, name)) < least:
+        raise ValueError(f"{name} = {value}: must be at least {least}, for example {getattr(type(data), name)}")
+
+
 def split(n: int, held_out: float) -> tuple[Tensor, Tensor]:
     """Indices ``(n - h,)`` to train on and ``(h,)`` to hold out, h = round(held_out n), ascending; always the same."""
     order = torch.randperm(n, generator=torch.Generator().manual_seed(SPLIT_SEED))
@@ -138,16 +159,12 @@ class FiniteData(Data):
         order = torch.randperm(len(part), generator=torch.Generator().manual_seed(SPLIT_SEED))
         return part[order[:n].sort().values]
 
-    @property
-    def _kept(self) -> dict[torch.device, Tensor]:
-        """Indices of the training part by device."""
-        kept: dict[torch.device, Tensor] = self.__dict__.setdefault("_indices", {})
-        return kept
-
     def _index(self, device: torch.device) -> Tensor:
-        if device not in self._kept:
-            self._kept[device] = split(self.total, self.held_out)[0].to(device)
-        return self._kept[device]
+        """Numbers of the training samples, on a device."""
+        kept: dict[torch.device, Tensor] = self.__dict__.setdefault("_indices", {})
+        if device not in kept:
+            kept[device] = split(self.total, self.held_out)[0].to(device)
+        return kept[device]
 
 
 class OnDevice:

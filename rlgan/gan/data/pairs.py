@@ -20,7 +20,7 @@ from typing import final
 import torch
 from torch import Tensor, nn
 
-from rlgan.gan.data.base import Data
+from rlgan.gan.data.base import Data, check_count, check_not_negative, check_positive
 
 
 class FixedSampler(nn.Module):
@@ -102,15 +102,10 @@ class Cones(Pair):
     spacing: float = 4.0
 
     def __post_init__(self) -> None:
-        if self.centres < 1:
-            raise ValueError(f"centres = {self.centres}: must be at least 1, for example 3")
-        least = 1 if self.centres == 1 else 2
-        if self.dimension < least:
-            raise ValueError(f"dimension = {self.dimension}: must be at least {least}, for example 2")
-        if not 0 < self.distance < math.inf:
-            raise ValueError(f"distance = {self.distance}: must be positive, for example 1.0")
-        if not 0 <= self.width < math.inf:
-            raise ValueError(f"width = {self.width}: must not be negative, for example 1.0")
+        check_count(self, "centres")
+        check_count(self, "dimension", least=1 if self.centres == 1 else 2)
+        check_positive(self, "distance")
+        check_not_negative(self, "width")
         if self.centres > 1 and not 2 * (self.distance + self.width) <= self.spacing < math.inf:
             raise ValueError(
                 f"spacing = {self.spacing}: the rings of two cones would meet, and W1 be unknown; use at least "
@@ -176,12 +171,8 @@ class Gaussians(Pair):
     sigma: float = 1.0
 
     def __post_init__(self) -> None:
-        if self.dimension < 1:
-            raise ValueError(f"dimension = {self.dimension}: must be at least 1, for example 2")
-        for field in ("distance", "sigma"):
-            value = getattr(self, field)
-            if not 0 < value < math.inf:
-                raise ValueError(f"{field} = {value}: must be positive, for example 1.0")
+        check_count(self, "dimension")
+        check_positive(self, "distance", "sigma")
 
     @property
     def shape(self) -> tuple[int, ...]:
@@ -219,6 +210,8 @@ class Atoms(Pair):
         square: pixels along an edge of the square in its middle; W1.
     """
 
+    latent_dim = 1
+
     side: int = 64
     square: int = 35
 
@@ -235,10 +228,6 @@ class Atoms(Pair):
     @property
     def w1(self) -> float:
         return float(self.square)
-
-    @property
-    def latent_dim(self) -> int:
-        return 1
 
     @cached_property
     def image(self) -> Tensor:

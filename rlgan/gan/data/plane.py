@@ -9,7 +9,7 @@ from typing import final
 import torch
 from torch import Tensor
 
-from rlgan.gan.data.base import Data
+from rlgan.gan.data.base import Data, check_count, check_not_negative, check_positive
 from rlgan.gan.metrics.modes import mode_coverage
 
 
@@ -36,10 +36,6 @@ class Mixture(Data):
     def measure(self, samples: Tensor) -> dict[str, float]:
         return mode_coverage(samples, self.modes, self.sigma).scalars()
 
-    def _check_sigma(self) -> None:
-        if not 0 < self.sigma < math.inf:
-            raise ValueError(f"sigma = {self.sigma}: must be positive, for example 0.02")
-
 
 @final
 @dataclass(frozen=True)
@@ -57,11 +53,8 @@ class Ring(Mixture):
     sigma: float = 0.02
 
     def __post_init__(self) -> None:
-        if self.components < 1:
-            raise ValueError(f"components = {self.components}: must be at least 1, for example 8")
-        if not 0 < self.radius < math.inf:
-            raise ValueError(f"radius = {self.radius}: must be positive, for example 1.0")
-        self._check_sigma()
+        check_count(self, "components")
+        check_positive(self, "radius", "sigma")
 
     @cached_property
     def modes(self) -> Tensor:
@@ -85,11 +78,8 @@ class Grid(Mixture):
     sigma: float = 0.05
 
     def __post_init__(self) -> None:
-        if self.side < 1:
-            raise ValueError(f"side = {self.side}: must be at least 1, for example 5")
-        if not 0 < self.spacing < math.inf:
-            raise ValueError(f"spacing = {self.spacing}: must be positive, for example 2.0")
-        self._check_sigma()
+        check_count(self, "side")
+        check_positive(self, "spacing", "sigma")
 
     @cached_property
     def modes(self) -> Tensor:
@@ -110,18 +100,14 @@ class SwissRoll(Data):
         scale: divides the spiral and its noise.
     """
 
+    shape = (2,)
+
     noise: float = 0.25
     scale: float = 7.5
 
     def __post_init__(self) -> None:
-        if not 0 <= self.noise < math.inf:
-            raise ValueError(f"noise = {self.noise}: must not be negative, for example 0.25")
-        if not 0 < self.scale < math.inf:
-            raise ValueError(f"scale = {self.scale}: must be positive, for example 7.5")
-
-    @property
-    def shape(self) -> tuple[int, ...]:
-        return (2,)
+        check_not_negative(self, "noise")
+        check_positive(self, "scale")
 
     def sample(self, n: int, generator: torch.Generator) -> Tensor:
         device = generator.device
@@ -142,15 +128,12 @@ class TwoMoons(Data):
         noise: standard deviation per dimension.
     """
 
+    shape = (2,)
+
     noise: float = 0.05
 
     def __post_init__(self) -> None:
-        if not 0 <= self.noise < math.inf:
-            raise ValueError(f"noise = {self.noise}: must not be negative, for example 0.05")
-
-    @property
-    def shape(self) -> tuple[int, ...]:
-        return (2,)
+        check_not_negative(self, "noise")
 
     def sample(self, n: int, generator: torch.Generator) -> Tensor:
         device = generator.device
@@ -177,8 +160,7 @@ class Dirac(Data):
     dimension: int = 1
 
     def __post_init__(self) -> None:
-        if self.dimension < 1:
-            raise ValueError(f"dimension = {self.dimension}: must be at least 1, for example 1")
+        check_count(self, "dimension")
 
     @property
     def shape(self) -> tuple[int, ...]:

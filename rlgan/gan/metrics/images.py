@@ -1,6 +1,6 @@
 """How near generated images are to real ones, in the features of a named extractor: as Gaussians, and as manifolds."""
 
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import final
 
 import torch
@@ -55,8 +55,7 @@ class Manifolds:
 
     def scalars(self, extractor: str) -> dict[str, float]:
         """`images/precision_<extractor>` and so on."""
-        names = ("precision", "recall", "density", "coverage")
-        return {f"images/{name}_{extractor}": float(getattr(self, name)) for name in names}
+        return {f"images/{name}_{extractor}": value for name, value in asdict(self).items()}
 
 
 def _radii(x: Tensor, k: int) -> Tensor:

@@ -9,8 +9,7 @@ n training samples, h held-out ones, m generated ones, in d features; Euclidean 
 """
 
 import math
-from dataclasses import dataclass
-from functools import cached_property
+from dataclasses import asdict, dataclass
 from typing import final
 
 import numpy as np
@@ -55,7 +54,7 @@ def mann_whitney_z(x: Points, y: Points) -> float:
 
 @final
 class Memorisation:
-    """What generated samples have to do with those that were trained on. The real side is prepared once.
+    """Measures of copying, for samples of any generator; what concerns the real samples is prepared once.
 
     Args:
         training: features of training samples ``(n, d)``, n >= 2.
@@ -75,29 +74,15 @@ class Memorisation:
             )
         self._cells = min(cells, len(self.training))
         self._index = NearestNeighbors(n_neighbors=1).fit(self.training)
+        self._unseen_distances, _ = self._to_training(self.unseen)
+        self._spacing = _nearest_other(self.training)  # of every training sample from its nearest other one
+        self._kmeans = KMeans(self._cells, n_init=1, random_state=0).fit(self.training)
+        self._unseen_cells = self._kmeans.predict(self.unseen)
 
     def _to_training(self, x: Points) -> tuple[Points, NDArray[np.int64]]:
         """Distance to, and number of, the nearest training sample of each row."""
         distances, index = self._index.kneighbors(x)
         return distances[:, 0], index[:, 0]
-
-    @cached_property
-    def _unseen_distances(self) -> Points:
-        return self._to_training(self.unseen)[0]
-
-    @cached_property
-    def _spacing(self) -> Points:
-        """Of every training sample the distance to its nearest other one."""
-        return _nearest_other(self.training)
-
-    @cached_property
-    def _kmeans(self) -> KMeans:
-        return KMeans(self._cells, n_init=1, random_state=0).fit(self.training)
-
-    @cached_property
-    def _unseen_cells(self) -> NDArray[np.int32]:
-        cells: NDArray[np.int32] = self._kmeans.predict(self.unseen)
-        return cells
 
     def __call__(self, generated: Tensor | Points) -> "Copying":
         """Every measure of a generated sample ``(m, d)``, m >= 2."""
@@ -107,15 +92,12 @@ class Memorisation:
         distances, nearest = self._to_training(g)
         between = _nearest_other(g)
         return Copying(
-            ratio=self._ratio(distances),
+            ratio=float(distances.mean() / max(self._unseen_distances.mean(), np.finfo(np.float64).tiny)),
             c_t=self._c_t(g, distances),
             two_sample=self._two_sample(g),
             authenticity=float((distances >= self._spacing[nearest]).mean()),
             duplicates=float((between < DUPLICATE * np.median(self._spacing)).mean()),
         )
-
-    def _ratio(self, distances: Points) -> float:
-        return float(distances.mean() / max(self._unseen_distances.mean(), np.finfo(np.float64).tiny))
 
     def _c_t(self, g: Points, distances: Points) -> float:
         cells = self._kmeans.predict(g)
@@ -139,7 +121,7 @@ class Memorisation:
 @final
 @dataclass(frozen=True)
 class Copying:
-    """What was measured of one generated sample.
+    """How much one generated sample copies the training data.
 
     Attributes:
         ratio: mean distance generated to nearest training over mean distance held-out to nearest training: 1 of a fresh
@@ -164,8 +146,7 @@ class Copying:
 
     def scalars(self, extractor: str) -> dict[str, float]:
         """`memorisation/ratio_<extractor>` and so on."""
-        names = ("ratio", "c_t", "two_sample", "authenticity", "duplicates")
-        return {f"memorisation/{name}_{extractor}": float(getattr(self, name)) for name in names}
+        return {f"memorisation/{name}_{extractor}": value for name, value in asdict(self).items()}
 
 
 def membership_auc(training_scores: Tensor, unseen_scores: Tensor) -> float:
