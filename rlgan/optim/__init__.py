@@ -1,4 +1,4 @@
-"""The optimizer module that both halves share: vectors, the step, the players and their games."""
+"""Optimizers for one player and for games between players: vectors, the step, the order of play."""
 
 from rlgan.optim.compiled.graph import resolve_compile
 from rlgan.optim.errors import LineSearchFailed, NonFinite

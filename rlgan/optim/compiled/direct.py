@@ -91,7 +91,7 @@ def flatten(tree: Any, leaves: list[Any]) -> bool:
     """Append the leaves of nested dictionaries, lists and tuples, before them what holds them.
 
     Returns:
-        Whether all leaves are tensors or such that name themselves; what else an object holds is not known.
+        Whether all leaves are tensors, None, booleans or strings; what another object holds is not known.
     """
     if isinstance(tree, dict):
         leaves.extend((len(tree), *tree))

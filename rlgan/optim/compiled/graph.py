@@ -118,7 +118,7 @@ def one_graph(function: Callable[..., T], device: torch.device) -> Callable[...,
 
 
 def _worth_saying(record: logging.LogRecord) -> bool:
-    """Not that one kernel of many (a solve, a random draw) is called by a slower way."""
+    """Whether to show a message of the compiler's; not the one that some kernel is called in a slower way."""
     return "missing a c-shim" not in record.getMessage()
 
 

@@ -40,7 +40,7 @@ class Products(CustomGraphPass):
 
 
 def take_bias_out(graph: fx.Graph, node: fx.Node) -> None:
-    """b + A B as a product and a sum: the sum is made in the loop that follows, with its activation.
+    """Write b + A B as a product and a sum: the sum is made in the loop that follows, with its activation.
 
     BLAS adds to what its output holds, so the bias would first be copied into every row of it.
     """
@@ -52,7 +52,7 @@ def take_bias_out(graph: fx.Graph, node: fx.Node) -> None:
 
 
 def turn(graph: fx.Graph, node: fx.Node) -> None:
-    """A product with 2 to 15 columns as the transpose of its transpose, A B = (B^T A^T)^T.
+    """Write a product with 2 to 15 columns as the transpose of its transpose, A B = (B^T A^T)^T.
 
     BLAS takes up to ten times as long for x^T g with 4 columns as for g^T x with 4 rows: the weight gradient of a first
     layer, and the gradient by an action. Stacked over seeds these two cost as much as four square products at 2x64.

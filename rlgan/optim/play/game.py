@@ -135,7 +135,9 @@ class Alternating(Game):
 
 @dataclass(frozen=True)
 class Extragradient(OneStepEach):
-    """z+ = step(z, v(z')), z' = step(z, v(z)): the gradient from a step ahead (Korpelevich 1976; Gidel et al. 2019).
+    """A step with the gradient from a step ahead (Korpelevich 1976; Gidel et al. 2019).
+
+        z+ = step(z, v(z')),    z' = step(z, v(z))
 
     Over Adam this is ExtraAdam with the moments changed once a move, by v(z'); the step to z' uses v(z) in moments that
     are then dropped. Both steps are projected; only the second has noise.
@@ -158,7 +160,9 @@ class Extragradient(OneStepEach):
 
 @dataclass(frozen=True)
 class PastExtrapolation(OneStepEach):
-    """z+ = step(z, v(z')), z' = step(z, v'), v' the gradient v(z') of the last move: one gradient a move (Popov 1980).
+    """Extragradient with one gradient a move: the step ahead is taken with the last move's (Popov 1980).
+
+        z+ = step(z, v(z')),    z' = step(z, v'),    v' the gradient v(z') of the last move
 
     Gidel et al. 2019, "extrapolation from the past"; v' = 0 before the first move.
     """
@@ -177,7 +181,9 @@ class PastExtrapolation(OneStepEach):
 
 @dataclass(frozen=True)
 class Optimistic(OneStepEach):
-    """z+ = step(z, 2 v(z) - v(z-)), z- the point of the last move (Daskalakis et al. 2018; v(z-) = v(z) at the first).
+    """A step with the gradient and its change since the last move (Daskalakis et al. 2018).
+
+        z+ = step(z, 2 v(z) - v(z-)),    z- the point of the last move; v(z-) = v(z) at the first
 
     For gradient descent without projection this is extrapolation from the past seen at the points z'.
     """
@@ -259,7 +265,7 @@ class Lookahead(Game):
 
 
 class WithJacobian(OneStepEach):
-    """A game that uses the Jacobian of the field, which is taken at theta, and so must be the gradients."""
+    """A game that uses the Jacobian of the gradients, which is taken at theta; so must be the gradients themselves."""
 
     def check(self, players: Mapping[str, Player]) -> None:
         for name, player in players.items():
@@ -273,7 +279,7 @@ class WithJacobian(OneStepEach):
 
 @dataclass(frozen=True)
 class Consensus(WithJacobian):
-    """z+ = step(z, v + gamma J^T v): also down the gradient of |v|^2 / 2 (Mescheder et al. 2017).
+    """A step that also lowers |v|^2 / 2: z+ = step(z, v + gamma J^T v) (Mescheder et al. 2017).
 
     Args:
         gamma: weight of J^T v, at least 0; too large a one is drawn to any critical point, minimum or not.
@@ -297,7 +303,7 @@ class Consensus(WithJacobian):
 
 @dataclass(frozen=True)
 class Symplectic(WithJacobian):
-    """z+ = step(z, v + lambda A^T v), A = (J - J^T) / 2: symplectic gradient adjustment (Balduzzi et al. 2018).
+    """Symplectic gradient adjustment: z+ = step(z, v + lambda A^T v), A = (J - J^T) / 2 (Balduzzi et al. 2018).
 
     With `align` lambda takes the sign of <v, J^T v> <A^T v, J^T v> (their Algorithm 1, with epsilon = 0.1).
 

@@ -28,7 +28,7 @@ class Before(NamedTuple):
 
 
 def before(player: Player) -> Before:
-    """What `introspect` compares with."""
+    """What has to be kept of a player for `introspect` to compare with after the move."""
     method, t = player.spec.optimizer, player.steps
     h = method.diagonal(player.state["slots"], player.scalars(t)) if t else None
     return Before(player.vector.theta.clone(), None if h is None else h.clone(), t)
@@ -69,7 +69,7 @@ def introspect(player: Player, earlier: Before, xi: Tensor | None) -> dict[str, 
 
 
 def _momentum(player: Player, earlier: Before, beta: float, in_metric: bool, h: Tensor | None) -> Tensor | float | None:
-    """None after a step at learning rate 0, whose displacement says nothing of the momentum."""
+    """The effective momentum; None after a step at learning rate 0, whose displacement says nothing of the momentum."""
     if not in_metric or beta == 0 or player.steps == 1:
         return beta
     t = player.steps

@@ -22,7 +22,7 @@ PointKind: TypeAlias = Literal["minimum", "maximum", "strict_saddle", "inconclus
 
 
 def hessian(loss: Scalar, theta: Tensor) -> Linear:
-    """v -> H v at `theta`, the gradient differentiated once and for all: each product is one more backward pass.
+    """The Hessian of a loss at `theta` (d,) as a function v -> H v; each product is one more backward pass.
 
     As the pull-back of the gradient, v^T H, for H is symmetric. A push-forward (``jvp``) of the gradient raises for
     some losses, crashes when compiled, and through batch norm in training mode it is wrong without a word, as is
@@ -38,7 +38,7 @@ def hessian(loss: Scalar, theta: Tensor) -> Linear:
 
 
 def hvp(loss: Scalar, theta: Tensor, v: Tensor) -> Tensor:
-    """H v, (d,): the Hessian of `loss` at `theta` (d,) times `v` (d,). Works under ``torch.func.vmap``."""
+    """A Hessian-vector product H v (d,) of `loss` at `theta` (d,). Works under ``torch.func.vmap``."""
     return hessian(loss, theta)(v)
 
 
@@ -275,7 +275,7 @@ def strict_saddle(
 def gradient_mapping(
     theta: Tensor, gradient: Tensor, project: Linear, h: Tensor | float | None = None, lam: float = 1.0
 ) -> Tensor:
-    """G_lambda(x) = H^(1/2)/lambda (x - P^H_K(x - lambda H^-1 grad f(x))), (d,): how far x is from stationary in K.
+    """How far x is from stationary in K: G_lambda(x) = H^(1/2)/lambda (x - P^H_K(x - lambda H^-1 grad f(x))), (d,).
 
     Without a projection it is H^(-1/2) grad f. On K it is 0 exactly where x is stationary, that is where
     -grad f(x) points out of K (into the normal cone), be the gradient as large as it may: the right measure of a
@@ -306,7 +306,7 @@ class Sharpness(NamedTuple):
 
 
 def keskar_sharpness(loss: Scalar, theta: Tensor, eps: float = 1e-3, *, steps: int = 20, seed: int = 0) -> Sharpness:
-    """100 (max_z f(x + z) - f(x)) / (1 + f(x)) over the box |z_i| <= eps (|x_i| + 1).
+    """Sharpness of a minimum: 100 (max_z f(x + z) - f(x)) / (1 + f(x)) over the box |z_i| <= eps (|x_i| + 1).
 
     Metric 2.1, equation (4), of Keskar et al. 2017 with A = I; eps = 1e-3 and 5e-4 there. The maximum is searched by
     projected ascent along the gradient's sign with steps 0.8^k of the box, from x and from a random point of the box
@@ -344,7 +344,7 @@ def keskar_sharpness(loss: Scalar, theta: Tensor, eps: float = 1e-3, *, steps: i
 
 
 def optimal_step(loss: Scalar, theta: Tensor) -> float:
-    """g'g / (g'Hg): the step along -g that minimises the quadratic model f - lr g'g + lr^2 g'Hg / 2.
+    """The step along -g that minimises the quadratic model f - lr g'g + lr^2 g'Hg / 2, which is g'g / (g'Hg).
 
     inf where g'Hg <= 0, for the model then falls without end; 0 where g = 0. (Cauchy 1847; Nocedal
     & Wright 2006, equation 3.26.) On a quadratic it lowers f by (g'g)^2 / (2 g'Hg).

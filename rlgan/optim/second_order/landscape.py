@@ -26,6 +26,10 @@ from rlgan.optim.step.vector import Vector
 
 CHUNK = 16
 """Points of a slice that are evaluated at once."""
+STEPS = 60
+"""Hessian-vector products for the eigenvalues, at most; they stop at a relative error of 1e-7."""
+ZERO = 1e-3
+"""Gradient norms, and sizes of eigenvalues, that count as 0 in the classification."""
 
 
 def filter_normalised(vector: Vector, theta: Tensor, generator: torch.Generator) -> Tensor:
@@ -66,7 +70,7 @@ class Slice(NamedTuple):
 def slice_1d(
     loss: Scalar, theta: Tensor, direction: Tensor, *, span: float = 1.0, points: int = 51, chunk: int = CHUNK
 ) -> Slice:
-    """f(theta + a d) for `points` values of a in [-span, span].
+    """The loss along one direction: f(theta + a d) for `points` values of a in [-span, span].
 
     Args:
         loss, theta: the function and the point (d,).
@@ -92,7 +96,7 @@ def slice_2d(
     points: int = 31,
     chunk: int = CHUNK,
 ) -> Slice:
-    """f(theta + a d_1 + b d_2) on a square grid of a and b in [-span, span]; losses[i, j] is at (a_i, b_j).
+    """The loss in a plane: f(theta + a d_1 + b d_2) on a grid of a, b in [-span, span]; losses[i, j] is at (a_i, b_j).
 
     Args and Raises as of `slice_1d`.
     """
@@ -175,13 +179,10 @@ def survey(
     samples: int,
     *,
     notes: tuple[str, ...] = (),
-    tolerance: float = 1e-3,
-    steps: int = 60,
-    seed: int = 0,
     line_points: int = 51,
     plane_points: int = 31,
 ) -> Landscape:
-    """All that this room knows of one player at its present vector, the other players and the batch held fixed.
+    """Loss, curvature and slices of one player at its present vector, the other players and the batch held fixed.
 
     Nothing of any player, and no generator of training, is moved.
 
@@ -191,15 +192,12 @@ def survey(
         batch: what its loss takes; the larger, the closer to the loss in expectation.
         samples: in the batch, for the record.
         notes: what has to be known of the batch, for the record.
-        tolerance: gradient norms, and sizes of eigenvalues, that count as 0 in the classification.
-        steps: Hessian-vector products for the eigenvalues, at most; they stop at a relative error of 1e-7.
-        seed: of Lanczos's start, of the directions and of the search for the sharpness.
         line_points, plane_points: of the slices, per direction.
     """
     player, loss = field.players[name], player_loss(field, name, batch)
     vector, theta = player.vector, player.state["theta"].clone()
-    ends = extremes(loss, theta, steps, seed=seed, tolerance=1e-7)
-    point = classify(loss, theta, tolerance, flat=tolerance, known=ends)
+    ends = extremes(loss, theta, STEPS, tolerance=1e-7)
+    point = classify(loss, theta, ZERO, flat=ZERO, known=ends)
     numbers = {"samples": samples, "loss": loss(theta).item(), "gradient/norm": point.gradient_norm}
     if player.projection.active:
         gradient: Tensor = torch.func.grad(loss)(theta)
@@ -208,10 +206,10 @@ def survey(
         numbers["gradient/unprojected"] = (gradient if h is None else gradient / h.sqrt()).norm().item()
     for end, pair in (("largest", ends.largest), ("smallest", ends.smallest)):
         numbers |= {f"eigenvalue/{end}": pair.value, f"eigenvalue/{end}_error": pair.error}
-    sharp = keskar_sharpness(loss, theta, seed=seed)
+    sharp = keskar_sharpness(loss, theta)
     numbers |= {"step/optimal": optimal_step(loss, theta), "sharpness/rise": sharp.rise}
     numbers["sharpness/keskar"] = sharp.sharpness
-    generator = torch.Generator().manual_seed(seed)
+    generator = torch.Generator().manual_seed(0)
     first, second = (filter_normalised(vector, theta, generator) for _ in range(2))
     steepest = max(ends.largest, ends.smallest, key=lambda end: abs(end.value)).vector * first.norm()
     return Landscape(

@@ -214,7 +214,7 @@ def wolfe_step(oracle: Oracle, at: Point, direction: Tensor, first: float, c1: f
 
 
 def model_step(oracle: Oracle, at: Point, direction: Tensor) -> float:
-    """-g'd / d'Hd, the minimiser of the quadratic model along `direction`; a step of length 1 where it has none."""
+    """The minimiser of the quadratic model along `direction`, -g'd / d'Hd; a step of length 1 where it has none."""
     bend = torch.dot(direction, oracle.times_hessian(at.theta, direction)).item()
     step = -torch.dot(at.g, direction).item() / bend if bend > 0 else math.inf
     return step if 0.0 < step < math.inf else 1.0 / direction.norm().item()

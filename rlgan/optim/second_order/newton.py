@@ -141,10 +141,7 @@ class SteepestDescent(FullBatch):
     """
 
     def _path(self, oracle: Oracle, at: Point) -> Iterator[Point]:
-        while True:
-            new = wolfe_step(oracle, at, -at.g, model_step(oracle, at, -at.g), 1e-4, 0.1)
-            if new is None:
-                return
+        while (new := wolfe_step(oracle, at, -at.g, model_step(oracle, at, -at.g), 1e-4, 0.1)) is not None:
             yield new
             at = new
 
@@ -162,16 +159,13 @@ class ConjugateGradient(FullBatch):
 
     def _path(self, oracle: Oracle, at: Point) -> Iterator[Point]:
         d = -at.g
-        while True:
-            if not _descent(at.g, d):
-                d = -at.g
-            new = wolfe_step(oracle, at, d, model_step(oracle, at, d), 1e-4, 0.1)
-            if new is None:
-                return
+        while (new := wolfe_step(oracle, at, d, model_step(oracle, at, d), 1e-4, 0.1)) is not None:
             yield new
             beta = torch.dot(new.g, new.g - at.g) / torch.dot(at.g, at.g)
             d = -new.g + beta.clamp(min=0.0) * d
             at = new
+            if not _descent(at.g, d):
+                d = -at.g
 
 
 @dataclass(frozen=True)

@@ -34,7 +34,7 @@ class Average(ABC):
 
 @dataclass(frozen=True)
 class EMA(Average):
-    """w_t = tau: the exponential moving average, starting at theta_0 (Lillicrap et al. 2016, target networks).
+    """The exponential moving average from theta_0 on: w_t = tau (Lillicrap et al. 2016, target networks).
 
     Args:
         tau: weight of the new point, in (0, 1].
@@ -55,7 +55,7 @@ class EMA(Average):
 
 @dataclass(frozen=True)
 class RunEMA(Average):
-    """w_t = max(1 / (fraction * horizon), 1 / t): an EMA whose memory is a fraction of the run's length.
+    """An exponential moving average over a fraction of the run: w_t = max(1 / (fraction * horizon), 1 / t).
 
     A fixed tau of 0.001 is useless in a run of 2,000 steps and needlessly short in one of a million; here the memory
     grows with the run, and while t is small the average is the plain mean, so the initial point is forgotten at once.
@@ -79,7 +79,7 @@ class RunEMA(Average):
 
 @dataclass(frozen=True)
 class UniformAverage(Average):
-    """w_t = 1 / (t - start): the mean of theta_{start+1}, ..., theta_t; up to `start` the point itself.
+    """The mean of theta_{start+1}, ..., theta_t, up to `start` the point itself: w_t = 1 / (t - start).
 
     Ruppert 1988, Polyak & Juditsky 1992: with steps larger than 1/k the mean of the iterates has the best asymptotic
     variance. It is meant for convex problems; in others the mean of points in two basins may lie in neither.
@@ -103,7 +103,7 @@ class UniformAverage(Average):
 
 @dataclass(frozen=True)
 class WeightedAverage(Average):
-    """w_t = a_{t-1} / sum_{k<t} a_k with a_k = max(1, (k + 1) / 4): the output of AcceleGrad (Levy et al. 2018).
+    """The mean that AcceleGrad gives: w_t = a_{t-1} / sum_{k<t} a_k, a_k = max(1, (k + 1) / 4) (Levy et al. 2018).
 
     theta_bar_t = sum_{k<t} a_k theta_{k+1} / sum_{k<t} a_k: the later a point, the more it counts.
     The sum is t for t <= 4 and 3/2 + t (t + 1) / 8 from there on.
@@ -117,7 +117,7 @@ class WeightedAverage(Average):
 
 @dataclass(frozen=True)
 class Periodic(Average):
-    """w_t = 1 if t is a multiple of `every`, else 0: a copy that is taken anew each `every` steps.
+    """A copy that is taken anew each `every` steps: w_t = 1 if t is a multiple of `every`, else 0.
 
     The hard update of a target network (Mnih et al. 2015, DQN). The first copy is theta_0.
 
@@ -196,7 +196,7 @@ class Kept(NamedTuple):
 
     @staticmethod
     def of(averaging: Average) -> dict[str, Kept]:
-        """By name; an average that is none is not kept."""
+        """What is kept for `averaging`, by the average's name; of `NoAverage` nothing is."""
         found = {}
         for i, (name, average) in enumerate(averaging.parts.items()):
             if average.active:

@@ -35,7 +35,7 @@ def sum_of_squares(g: Tensor) -> Tensor:
 
 
 class Metric(ABC):
-    """H, as state and as an operation."""
+    """What a gradient is divided by: the metric H, as a state and as an operation."""
 
     kind: ClassVar[Kind] = "diagonal"
 
@@ -63,7 +63,7 @@ class Metric(ABC):
 
 @dataclass(frozen=True)
 class Identity(Metric):
-    """H = I."""
+    """No metric: H = I."""
 
     kind = "scalar"
 
@@ -74,8 +74,30 @@ class Identity(Metric):
         return None
 
 
+class _SquaredGradients(Metric):
+    """A diagonal made of the root of accumulated squared gradients, with Adam's bias correction or without."""
+
+    decay: float
+    eps: float
+    bias_correction: bool
+    root_of: ClassVar[str] = "mean_square"
+
+    def __post_init__(self) -> None:
+        weight_of_the_past("decay", self.decay)
+        positive("eps", self.eps, KEEPS_FINITE)
+
+    def scalars(self, t: int) -> dict[str, float]:
+        return {"metric_bias": (1 - self.decay**t) ** 0.5} if self.bias_correction else {}
+
+    def diagonal(self, state: Slots, s: Scalars) -> Tensor:
+        root = state[self.root_of].sqrt()
+        if self.bias_correction:
+            root = root / s["metric_bias"]
+        return root + self.eps
+
+
 @dataclass(frozen=True)
-class RMS(Metric):
+class RMS(_SquaredGradients):
     """The root of an average of squared gradients: H = eps + sqrt(r / c_t), r <- decay r + (1 - decay) g*g.
 
     c_t = 1 - decay^t corrects the bias of starting at r = 0 (Adam, Kingma & Ba 2015), or c_t = 1 (RMSProp, Tieleman &
@@ -94,32 +116,19 @@ class RMS(Metric):
     eps: float
     bias_correction: bool
 
-    def __post_init__(self) -> None:
-        weight_of_the_past("decay", self.decay)
-        positive("eps", self.eps, KEEPS_FINITE)
-
     def init(self, theta: Tensor) -> Slots:
         return {"mean_square": torch.zeros_like(theta)}
-
-    def scalars(self, t: int) -> dict[str, float]:
-        return {"metric_bias": (1 - self.decay**t) ** 0.5} if self.bias_correction else {}
 
     def update(self, theta: Tensor, g: Tensor, state: Slots) -> Slots:
         r = state["mean_square"]
         return {"mean_square": r * self.decay + (g * g) * (1 - self.decay)}
 
-    def diagonal(self, state: Slots, s: Scalars) -> Tensor:
-        root = state["mean_square"].sqrt()
-        if self.bias_correction:
-            root = root / s["metric_bias"]
-        return root + self.eps
-
 
 @dataclass(frozen=True)
-class AMS(Metric):
-    """The largest average of squared gradients so far: H = eps + sqrt(v^ / c_t), v <- decay v + (1 - decay) g*g,
+class AMS(_SquaredGradients):
+    """The root of the largest average of squared gradients so far.
 
-        v^ <- max(v^, v).
+        H = eps + sqrt(v^ / c_t),    v <- decay v + (1 - decay) g*g,    v^ <- max(v^, v)
 
     Reddi et al. 2018, Algorithm 2, has c_t = 1, and here v^_0 = `initial` > 0: then H never shrinks. torch.optim
     corrects the bias after the maximum (c_t = 1 - decay^t, v^_0 = 0), so that its H can shrink.
@@ -138,6 +147,7 @@ class AMS(Metric):
     eps: float
     initial: float
     bias_correction: bool
+    root_of = "largest"
 
     def __post_init__(self) -> None:
         weight_of_the_past("decay", self.decay)
@@ -149,18 +159,9 @@ class AMS(Metric):
     def init(self, theta: Tensor) -> Slots:
         return {"mean_square": torch.zeros_like(theta), "largest": torch.full_like(theta, self.initial)}
 
-    def scalars(self, t: int) -> dict[str, float]:
-        return {"metric_bias": (1 - self.decay**t) ** 0.5} if self.bias_correction else {}
-
     def update(self, theta: Tensor, g: Tensor, state: Slots) -> Slots:
         v = state["mean_square"] * self.decay + (g * g) * (1 - self.decay)
         return {"mean_square": v, "largest": torch.maximum(state["largest"], v)}
-
-    def diagonal(self, state: Slots, s: Scalars) -> Tensor:
-        root = state["largest"].sqrt()
-        if self.bias_correction:
-            root = root / s["metric_bias"]
-        return root + self.eps
 
 
 @dataclass(frozen=True)

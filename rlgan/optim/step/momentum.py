@@ -34,7 +34,7 @@ class Frame(NamedTuple):
 
 
 class Momentum(ABC):
-    """m = momentum(g), and the displacement that it leads to."""
+    """What is made of the gradient before the metric, m = momentum(g), and of the displacement after it."""
 
     looks_ahead: bool = False
     """Whether the gradient is taken at another point than theta."""
@@ -66,7 +66,7 @@ class Momentum(ABC):
 
 @dataclass(frozen=True)
 class NoMomentum(Momentum):
-    """m = g."""
+    """No momentum: m = g."""
 
     def before(self, g: Tensor, state: Slots, s: Scalars) -> tuple[Tensor, Slots]:
         return g, {}
@@ -80,7 +80,7 @@ class NoMomentum(Momentum):
 
 @dataclass(frozen=True)
 class Velocity(Momentum):
-    """v <- rho v + u, theta + v: the heavy ball (Polyak 1964), with u = -lr H^-1 g.
+    """The heavy ball: v <- rho v + u, theta + v with u = -lr H^-1 g (Polyak 1964).
 
     With `nesterov` the gradient is taken at the look-ahead point theta + rho v (Nesterov 1983; Sutskever et al. 2013).
     theta and not the look-ahead point is what is stored and played (torch.optim.SGD stores the latter).
@@ -130,7 +130,7 @@ class Velocity(Momentum):
 
 @dataclass(frozen=True)
 class GradientEMA(Momentum):
-    """m <- beta m + (1 - beta) g, handed on as m / (1 - beta^t) (Kingma & Ba 2015, t = 1, 2, ...).
+    """Adam's mean of gradients: m <- beta m + (1 - beta) g, handed on as m / (1 - beta^t) (Kingma & Ba 2015).
 
     Under a schedule beta_t the correction is 1 - beta_1 ... beta_t, what m weighs the gradients with in all.
 

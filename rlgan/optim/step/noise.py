@@ -27,9 +27,9 @@ class Noise(ABC):
         """The state of a process with memory; carried by the checkpoint."""
         return {}
 
-    @abstractmethod
     def draw(self, theta: Tensor, generator: torch.Generator, state: Slots) -> Tensor:
-        """The next draw, of the shape, dtype and device of `theta` (d,); writes to `state`."""
+        """The next draw, N(0, I) here, of the shape, dtype and device of `theta` (d,); may write to `state`."""
+        return torch.randn(theta.shape, generator=generator, dtype=theta.dtype, device=theta.device)
 
     @abstractmethod
     def scale(self, lr: float, factor: float) -> float:
@@ -38,7 +38,7 @@ class Noise(ABC):
 
 @dataclass(frozen=True)
 class NoNoise(Noise):
-    """xi = 0."""
+    """No noise: xi = 0."""
 
     active = False
 
@@ -51,7 +51,7 @@ class NoNoise(Noise):
 
 @dataclass(frozen=True)
 class GaussianNoise(Noise):
-    """sigma xi with xi ~ N(0, I).
+    """Gaussian noise of one size: sigma xi with xi ~ N(0, I).
 
     Args:
         sigma: standard deviation in units of the parameters, positive.
@@ -65,16 +65,13 @@ class GaussianNoise(Noise):
     def __post_init__(self) -> None:
         positive("sigma", self.sigma, "for example 1e-3; noise=none for no noise")
 
-    def draw(self, theta: Tensor, generator: torch.Generator, state: Slots) -> Tensor:
-        return _normal(theta, generator)
-
     def scale(self, lr: float, factor: float) -> float:
         return self.sigma * factor
 
 
 @dataclass(frozen=True)
 class Sphere(Noise):
-    """lr sigma xi with xi uniform on the unit sphere of R^d, d over ALL parameters: it goes with the gradient.
+    """Noise in a uniform direction, on the gradient: lr sigma xi, xi on the unit sphere of R^d, d over ALL parameters.
 
     theta - lr (g + sigma xi) is perturbed SGD (Ge et al. 2015); xi enters with a plus, for the sphere is
     symmetric. After the metric, if the method has one.
@@ -92,7 +89,7 @@ class Sphere(Noise):
         positive("sigma", self.sigma, "for example 1.0; noise=none for no noise")
 
     def draw(self, theta: Tensor, generator: torch.Generator, state: Slots) -> Tensor:
-        xi = _normal(theta, generator)
+        xi = super().draw(theta, generator, state)
         return xi / xi.norm()
 
     def scale(self, lr: float, factor: float) -> float:
@@ -101,7 +98,9 @@ class Sphere(Noise):
 
 @dataclass(frozen=True)
 class Langevin(Noise):
-    """sqrt(2 lr T) xi with xi ~ N(0, I): with sgd, samples of exp(-f/T) as lr -> 0 (Welling & Teh 2011).
+    """The noise of Langevin dynamics, sqrt(2 lr T) xi with xi ~ N(0, I) (Welling & Teh 2011).
+
+    With sgd the iterates are samples of exp(-f/T) as lr -> 0.
 
     On f = lambda x^2 / 2 the stationary variance is T / (lambda (1 - lr lambda / 2)).
 
@@ -117,16 +116,13 @@ class Langevin(Noise):
     def __post_init__(self) -> None:
         positive("temperature", self.temperature)
 
-    def draw(self, theta: Tensor, generator: torch.Generator, state: Slots) -> Tensor:
-        return _normal(theta, generator)
-
     def scale(self, lr: float, factor: float) -> float:
         return math.sqrt(2 * lr * self.temperature) * factor
 
 
 @dataclass(frozen=True)
 class OrnsteinUhlenbeckNoise(Noise):
-    """xi <- xi - rate xi dt + sigma sqrt(dt) N(0, I), from xi = 0: noise that remembers (Uhlenbeck & Ornstein 1930).
+    """Noise that remembers: xi <- xi - rate xi dt + sigma sqrt(dt) N(0, I), xi_0 = 0 (Uhlenbeck & Ornstein 1930).
 
     Stationary variance sigma^2 / (rate (2 - rate dt)), correlation 1 - rate dt from step to step.
 
@@ -155,13 +151,9 @@ class OrnsteinUhlenbeckNoise(Noise):
         return {"xi": torch.zeros_like(theta)}
 
     def draw(self, theta: Tensor, generator: torch.Generator, state: Slots) -> Tensor:
-        xi = state["xi"]
-        xi.mul_(1 - self.rate * self.dt).add_(_normal(theta, generator), alpha=self.sigma * math.sqrt(self.dt))
+        xi, normal = state["xi"], super().draw(theta, generator, state)
+        xi.mul_(1 - self.rate * self.dt).add_(normal, alpha=self.sigma * math.sqrt(self.dt))
         return xi.clone()
 
     def scale(self, lr: float, factor: float) -> float:
         return factor
-
-
-def _normal(theta: Tensor, generator: torch.Generator) -> Tensor:
-    return torch.randn(theta.shape, generator=generator, dtype=theta.dtype, device=theta.device)

@@ -20,7 +20,7 @@ ProjectIn: TypeAlias = Literal["own", "euclidean"]
 
 
 def sgd(lr: float = 1e-2, weight_decay: float = 0.0) -> Descent:
-    """theta - lr g: minibatch gradient descent (Robbins & Monro 1951)."""
+    """Minibatch gradient descent: theta - lr g (Robbins & Monro 1951)."""
     return Descent(lr, weight_decay=weight_decay)
 
 
@@ -146,7 +146,7 @@ def sgld(lr: float = 1e-3, temperature: float = 1.0, weight_decay: float = 0.0) 
 def variable_metric(
     metric: Metric, lr: float = 1e-2, rho: float = 0.0, weight_decay: float = 0.0, project_in: ProjectIn = "own"
 ) -> Descent:
-    """theta + lr d, d = -H^-1 g, with any metric, also one of your own (a subclass of `Metric`), and heavy ball."""
+    """Descent in any metric, also one of your own (a subclass of `Metric`), with heavy ball: d = -H^-1 g."""
     return Descent(lr, momentum=Velocity(rho), metric=metric, weight_decay=weight_decay, project_in=project_in)
 
 

@@ -59,7 +59,7 @@ class Projection(ABC):
 
 @dataclass(frozen=True)
 class NoProjection(Projection):
-    """K is the whole space."""
+    """No constraint: K is the whole space."""
 
     active = False
     metrics = frozenset({"scalar", "diagonal", "full"})
@@ -75,9 +75,21 @@ class NoProjection(Projection):
         return x.new_zeros(())
 
 
+class _Radius(Projection):
+    """A set whose size is a radius, which a schedule multiplies."""
+
+    radius: float
+
+    def __post_init__(self) -> None:
+        positive("radius", self.radius, UNBOUNDED)
+
+    def scalars(self, factor: float) -> dict[str, float]:
+        return {"radius": self.radius * factor}
+
+
 @dataclass(frozen=True)
-class Box(Projection):
-    """K = [-radius, radius]^d: clips every coordinate; feasible to the last bit, idempotent.
+class Box(_Radius):
+    """Clips every coordinate to K = [-radius, radius]^d; feasible to the last bit, idempotent.
 
     The same in every diagonal metric, for the coordinates separate. (Arjovsky et al. 2017, Algorithm 1, line 7.)
 
@@ -92,12 +104,6 @@ class Box(Projection):
 
     radius: float = 0.01
 
-    def __post_init__(self) -> None:
-        positive("radius", self.radius, "for example 0.01")
-
-    def scalars(self, factor: float) -> dict[str, float]:
-        return {"radius": self.radius * factor}
-
     def __call__(self, x: Tensor, s: Scalars, h: Tensor | None = None) -> Tensor:
         radius = s["radius"]
         if isinstance(radius, Tensor):
@@ -111,8 +117,8 @@ class Box(Projection):
 
 
 @dataclass(frozen=True)
-class Ball(Projection):
-    """K = {x: |x| <= radius}, the L2 ball over ALL parameters of the player; feasible to rounding.
+class Ball(_Radius):
+    """Bounds the L2 norm over ALL parameters of the player: K = {x: |x| <= radius}; feasible to rounding.
 
     In the plain metric x = y radius / |y|. In H = diag(s), from the multiplier mu of the constraint,
 
@@ -132,12 +138,6 @@ class Ball(Projection):
     """
 
     radius: float = 1.0
-
-    def __post_init__(self) -> None:
-        positive("radius", self.radius, UNBOUNDED)
-
-    def scalars(self, factor: float) -> dict[str, float]:
-        return {"radius": self.radius * factor}
 
     def __call__(self, x: Tensor, s: Scalars, h: Tensor | None = None) -> Tensor:
         radius = _size(x, s)
@@ -177,7 +177,7 @@ def _shrink(unit: Tensor, s: Tensor, p: Tensor) -> Tensor:
 
 @dataclass(frozen=True)
 class Simplex(Projection):
-    """K = {x: x >= 0, sum x = total}: probabilities, mixtures; x >= 0 to the last bit, the sum to rounding.
+    """Probabilities or mixtures: K = {x: x >= 0, sum x = total}; x >= 0 to the last bit, the sum to rounding.
 
     In H = diag(s), from the multiplier nu of the sum,
 
@@ -217,8 +217,10 @@ class Simplex(Projection):
 
 
 @dataclass(frozen=True)
-class SpectralBall(Projection):
-    """K = {every weight matrix W has |W|_2 <= radius}: W = U diag(sigma) V^T -> U diag(min(sigma, radius)) V^T.
+class SpectralBall(_Radius):
+    """Bounds the largest singular value of every weight matrix W by `radius`.
+
+        W = U diag(sigma) V^T  ->  U diag(min(sigma, radius)) V^T
 
     The nearest point in the Frobenius norm, so in the plain metric (Lefkimmiatis et al. 2013, proposition 1): a network
     of 1-Lipschitz activations is then radius^depth-Lipschitz in its input. A kernel of a convolution counts as a matrix
@@ -241,16 +243,10 @@ class SpectralBall(Projection):
     radius: float = 1.0
     shapes: tuple[torch.Size, ...] = field(default=(), init=False, repr=False)
 
-    def __post_init__(self) -> None:
-        positive("radius", self.radius, UNBOUNDED)
-
     def fit(self, shapes: Sequence[torch.Size]) -> SpectralBall:
         bound = copy.copy(self)
         object.__setattr__(bound, "shapes", tuple(shapes))
         return bound
-
-    def scalars(self, factor: float) -> dict[str, float]:
-        return {"radius": self.radius * factor}
 
     def __call__(self, x: Tensor, s: Scalars, h: Tensor | None = None) -> Tensor:
         if h is not None and h.ndim:

@@ -58,22 +58,33 @@ def _check_length(name: str, steps: int | None) -> None:
         raise ValueError(f"{name} = {steps}: at least 1, or null for the length of the run")
 
 
-def _check_end(end: float) -> None:
-    if not 0 <= end < math.inf:
-        raise ValueError(f"end = {end}: a factor of the base value, at least 0; for example 0.01")
-
-
 @dataclass(frozen=True)
 class Constant(Schedule):
-    """factor = 1."""
+    """No schedule: factor = 1."""
 
     def __call__(self, step: int, horizon: int = 0) -> float:
         return 1.0
 
 
+class _Decay(Schedule):
+    """A way from 1 to `end` that takes `end_step` steps, or the length of the run."""
+
+    end: float
+    end_step: int | None
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.end < math.inf:
+            raise ValueError(f"end = {self.end}: a factor of the base value, at least 0; for example 0.01")
+        _check_length("end_step", self.end_step)
+
+    def _done(self, step: int, horizon: int) -> float:
+        """The share of the way that is behind at `step`."""
+        return min(step / _length("end_step", self.end_step, horizon), 1.0)
+
+
 @dataclass(frozen=True)
-class Linear(Schedule):
-    """factor = 1 + (end - 1) min(step / end_step, 1): a straight line from 1 to `end`, then constant.
+class Linear(_Decay):
+    """A straight line from 1 to `end`, then constant: factor = 1 + (end - 1) min(step / end_step, 1).
 
     lr_k = (1 - k/tau) lr_0 + (k/tau) lr_tau, constant from k = tau on (Goodfellow et al. 2016, equation 8.14, who take
     lr_tau of about 1 % of lr_0).
@@ -89,17 +100,13 @@ class Linear(Schedule):
     end: float = 0.01
     end_step: int | None = None
 
-    def __post_init__(self) -> None:
-        _check_end(self.end)
-        _check_length("end_step", self.end_step)
-
     def __call__(self, step: int, horizon: int = 0) -> float:
-        return 1.0 + (self.end - 1.0) * min(step / _length("end_step", self.end_step, horizon), 1.0)
+        return 1.0 + (self.end - 1.0) * self._done(step, horizon)
 
 
 @dataclass(frozen=True)
-class Cosine(Schedule):
-    """factor = end + (1 - end) (1 + cos(pi min(step / end_step, 1))) / 2: half a cosine from 1 to `end`, then constant.
+class Cosine(_Decay):
+    """Half a cosine from 1 to `end`, then constant: factor = end + (1 - end) (1 + cos(pi min(step / end_step, 1))) / 2.
 
     Loshchilov & Hutter 2017 (SGDR), equation 5, without restarts.
 
@@ -114,18 +121,15 @@ class Cosine(Schedule):
     end: float = 0.0
     end_step: int | None = None
 
-    def __post_init__(self) -> None:
-        _check_end(self.end)
-        _check_length("end_step", self.end_step)
-
     def __call__(self, step: int, horizon: int = 0) -> float:
-        done = min(step / _length("end_step", self.end_step, horizon), 1.0)
-        return self.end + (1.0 - self.end) * (1.0 + math.cos(math.pi * done)) / 2.0
+        return self.end + (1.0 - self.end) * (1.0 + math.cos(math.pi * self._done(step, horizon))) / 2.0
 
 
 @dataclass(frozen=True)
 class Power(Schedule):
-    """factor = (offset / (offset + step))^kappa: lr_k = c / k^kappa with k = offset + step and c = lr_0 offset^kappa.
+    """A power of 1/k: factor = (offset / (offset + step))^kappa.
+
+    lr_k = c / k^kappa with k = offset + step and c = lr_0 offset^kappa.
 
     sum lr_k is infinite for kappa <= 1 and sum lr_k^2 finite for kappa > 1/2; both, the conditions of Robbins & Monro
     1951, for 1/2 < kappa <= 1. With kappa = 1 the objective falls as O(1/k) near a minimum with a positive definite
@@ -152,7 +156,7 @@ class Power(Schedule):
 
 @dataclass(frozen=True)
 class InverseSqrtHorizon(Schedule):
-    """factor = 1 / sqrt(N), the same at every step of a run of N: lr = lr_0 / sqrt(N).
+    """A constant that is smaller in longer runs: factor = 1 / sqrt(N) at every step of a run of N.
 
     lr = 1 / (L sqrt(N)) gives a smallest squared gradient norm of order 1 / sqrt(N) (Ghadimi & Lan 2013).
 
@@ -174,7 +178,7 @@ class InverseSqrtHorizon(Schedule):
 
 @dataclass(frozen=True)
 class CoolDown(Schedule):
-    """factor = min(1, cut / step): constant up to the cut-off, then 1/k, continuous there.
+    """Constant up to a cut-off, then 1/k, continuous there: factor = min(1, cut / step).
 
     Far from a minimiser a constant rate travels fastest, near it only a vanishing one
     converges. After the cut-off sum lr_k is infinite and sum lr_k^2 finite, as for `Power` with kappa = 1.
@@ -208,7 +212,7 @@ class CoolDown(Schedule):
 
 @dataclass(frozen=True)
 class Piecewise(Schedule):
-    """factor = factors[i] for boundaries[i-1] <= step < boundaries[i]: constant pieces.
+    """Constant pieces: factor = factors[i] for boundaries[i-1] <= step < boundaries[i].
 
     Args:
         boundaries: the steps at which the next factor begins, positive and increasing.
@@ -236,7 +240,9 @@ class Piecewise(Schedule):
 
 @dataclass(frozen=True)
 class Warmup(Schedule):
-    """factor = after(0) (step + 1) / (steps + 1) for step < steps, from then on after(step - steps).
+    """A straight rise, then another schedule.
+
+    factor = after(0) (step + 1) / (steps + 1) for step < steps, from then on after(step - steps).
 
     A straight line that would be 0 one step before the first and meets `after`, which begins when it ends and has what
     is left of the run (Goyal et al. 2017, section 2.2; for Adam see Ma & Yarats 2021).
@@ -266,7 +272,7 @@ class Warmup(Schedule):
 
 @dataclass(frozen=True)
 class Product(Schedule):
-    """factor = the product of all schedules' factors at the same step.
+    """Several schedules at once: factor = the product of all their factors at the same step.
 
     Args:
         schedules: at least one.

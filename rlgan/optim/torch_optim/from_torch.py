@@ -65,7 +65,7 @@ def from_torch(optimizer: str, options: Mapping[str, Any] | None = None) -> Torc
 
 
 def _class(name: str) -> type[torch.optim.Optimizer]:
-    """The class that `name` names."""
+    """The optimizer class of this name, in torch.optim or by its dotted path."""
     module, _, leaf = name.rpartition(".")
     try:
         found = importlib.import_module(module or "torch.optim")
@@ -139,7 +139,7 @@ class TorchMethod(Method):
     def step(
         self, theta: Tensor, g: Tensor, state: Slots, s: Scalars, drift: Tensor | None, project: Project
     ) -> tuple[Tensor, Slots]:
-        """Not there.
+        """A torch optimizer has no pure step.
 
         Raises:
             ValueError: always; `engine` is what steps.
@@ -150,7 +150,8 @@ class TorchMethod(Method):
         return None
 
     def engine(self, vector: Vector, state: Slots, momentum: Factor) -> Engine:
-        """
+        """The torch optimizer that takes the steps.
+
         Raises:
             ValueError: if the momentum is scheduled.
         """

@@ -297,55 +297,55 @@ def _number(value: Any) -> Any:
 
 
 class SGD(MethodOptimizer):
-    """theta - lr g."""
+    """Gradient descent: theta - lr g."""
 
     preset = staticmethod(presets.sgd)
 
 
 class HeavyBall(MethodOptimizer):
-    """v <- rho v - lr g, theta + v. torch.optim.SGD(momentum=rho) while lr is constant."""
+    """The heavy ball: v <- rho v - lr g, theta + v. torch.optim.SGD(momentum=rho) while lr is constant."""
 
     preset = staticmethod(presets.heavy_ball)
 
 
 class Nesterov(MethodOptimizer):
-    """g at theta + rho v, v <- rho v - lr g, theta + v. ``stores="lookahead"``: torch.optim.SGD(nesterov=True)."""
+    """Nesterov's momentum; with ``stores="lookahead"`` torch.optim.SGD(nesterov=True) while lr is constant."""
 
     preset = staticmethod(presets.nesterov)
 
 
 class AdaGrad(MethodOptimizer):
-    """r <- r + g*g, theta - lr g / (eps + sqrt r)."""
+    """AdaGrad: r <- r + g*g, theta - lr g / (eps + sqrt r)."""
 
     preset = staticmethod(presets.adagrad)
 
 
 class AdaGradNorm(MethodOptimizer):
-    """Q <- Q + |g|^2, theta - lr g / sqrt Q: one norm for a group, Q in the state of its first parameter."""
+    """AdaGrad with one step size: Q <- Q + |g|^2, theta - lr g / sqrt Q, one Q for a group."""
 
     preset = staticmethod(presets.adagrad_norm)
 
 
 class AdaGradFull(MethodOptimizer):
-    """G <- G + g g^T, theta - lr (eps I + G^(1/2))^-1 g, G (d, d) in the state of a group's first parameter."""
+    """AdaGrad with the full matrix, which is kept in the state of a group's first parameter."""
 
     preset = staticmethod(presets.adagrad_full)
 
 
 class RMSProp(MethodOptimizer):
-    """r <- decay r + (1 - decay) g*g, theta - lr g / (eps + sqrt r)."""
+    """RMSProp: r <- decay r + (1 - decay) g*g, theta - lr g / (eps + sqrt r)."""
 
     preset = staticmethod(presets.rmsprop)
 
 
 class RMSPropNesterov(MethodOptimizer):
-    """g at theta + rho v, r <- decay r + (1 - decay) g*g, v <- rho v - lr g / (eps + sqrt r), theta + v."""
+    """RMSProp with Nesterov's momentum, the velocity after the metric."""
 
     preset = staticmethod(presets.rmsprop_nesterov)
 
 
 class Adam(MethodOptimizer):
-    """theta - lr m^ / (eps + sqrt v^), bias-corrected; by torch's fused kernel on the parameters as they lie."""
+    """Adam: theta - lr m^ / (eps + sqrt v^), bias-corrected; by torch's fused kernel on the parameters as they lie."""
 
     preset = staticmethod(presets.adam)
     _kernel = staticmethod(torch._fused_adam_)
@@ -359,7 +359,7 @@ class AdamW(MethodOptimizer):
 
 
 class AMSGrad(MethodOptimizer):
-    """v^ <- max(v^, v), theta - lr m / sqrt v^, in that metric; ``bias_correction=True``: Adam(amsgrad=True)."""
+    """AMSGrad, projected in its own metric; with ``bias_correction=True`` it is torch.optim.Adam(amsgrad=True)."""
 
     preset = staticmethod(presets.amsgrad)
 
@@ -369,21 +369,21 @@ def _accelegrad(lr: float = 1.0, diameter: float = 1.0, gradient_bound: float = 
 
 
 class AcceleGrad(MethodOptimizer):
-    """x = z / a + (1 - 1/a) y, g at x, z+ = P_K(z - a eta g), y+ = x - eta g; theta is y.
+    """AcceleGrad (Levy et al. 2018): one norm for a group.
 
-    See `rlgan.optim.AcceleGrad`; its rates are those of the mean of the y with weights a. One norm for a group.
+    See `rlgan.optim.AcceleGrad`; its rates are those of the mean of the y with weights a.
     """
 
     preset = staticmethod(_accelegrad)
 
 
 class PerturbedSGD(MethodOptimizer):
-    """theta - lr (g + sigma xi), xi uniform on the unit sphere of a group's R^d."""
+    """Perturbed SGD: theta - lr (g + sigma xi), xi uniform on the unit sphere of a group's R^d."""
 
     preset = staticmethod(presets.perturbed_sgd)
 
 
 class SGLD(MethodOptimizer):
-    """theta - lr g + sqrt(2 lr T) xi, xi ~ N(0, I): samples of exp(-f/T) as lr -> 0."""
+    """Langevin dynamics: theta - lr g + sqrt(2 lr T) xi, xi ~ N(0, I)."""
 
     preset = staticmethod(presets.sgld)
