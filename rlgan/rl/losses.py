@@ -61,7 +61,7 @@ def deterministic_policy_loss(q: Tensor) -> Tensor:
 
         -E [ grad_theta mu_theta(s)  grad_a Q(s, a) |_{a = mu(s)} ],
 
-    the deterministic policy gradient (Silver et al. 2014, equation 16; deck 000, "Deterministic Policy Gradient").
+    the deterministic policy gradient (Silver et al. 2014, equation 16).
 
     Args:
         q: Q(s, mu(s)), (batch,).
