@@ -46,7 +46,7 @@ _BLOCK = 1024
 @final
 @dataclass(frozen=True)
 class Subject:
-    """What is measured.
+    """The networks and data that are measured.
 
     Args:
         data: the real samples.
@@ -74,7 +74,7 @@ class Subject:
         return self.data.images and self.data.shape[0] in (1, 3)
 
     def draws(self) -> Generators:
-        """Fresh streams, the same at every call."""
+        """Fresh random streams, the same at every call."""
         return Generators(self.seed)
 
     def latent(self, n: int, draws: Generators) -> Tensor:
@@ -107,7 +107,7 @@ class Subject:
 
     @torch.no_grad()
     def scores(self, x: Tensor) -> Tensor:
-        """f(x), ``(n,)``, in evaluation mode."""
+        """The critic's scores f(x), ``(n,)``, in evaluation mode."""
         with in_evaluation_mode(self.critic):
             blocks = [self.critic(block.to(self.device, self.dtype)) for block in x.split(_BLOCK)]
         return torch.cat(blocks)
@@ -136,12 +136,12 @@ class Reference:
 
     @cached_property
     def features(self) -> Tensor:
-        """Of the training samples, ``(n, d)``."""
+        """Features of the training samples, ``(n, d)``."""
         return self.data.extractor(self.training)
 
     @cached_property
     def memorisation(self) -> Memorisation | None:
-        """None where nothing is held out."""
+        """The measures of copying; None where nothing is held out."""
         if len(self.unseen) < 2:
             return None
         return Memorisation(self.features, self.data.extractor(self.unseen))
@@ -151,7 +151,7 @@ class Reference:
         return {f"images/frechet_{self.name}": frechet_distance(self.features, features)}
 
     def measure(self, features: Tensor) -> dict[str, float]:
-        """Everything there is, of generated features ``(m, d)``; precision and so on against as many training ones."""
+        """Every measure of generated features ``(m, d)``; precision and so on against as many training ones."""
         found = self.frechet(features)
         real = self.features[: len(features)]
         if min(len(real), len(features)) > NEIGHBOURS:
@@ -317,13 +317,13 @@ class PlayersPath:
         self.record(generator, critic)
 
     def record(self, generator: Tensor, critic: Tensor) -> None:
-        """One more point."""
+        """Add where they are now."""
         if self._follows:
             self._points.append((float(generator), float(critic)))
 
     @property
     def points(self) -> Tensor:
-        """All so far, ``(steps + 1, 2)``; ``(0, 2)`` of larger players."""
+        """All points so far, ``(steps + 1, 2)``; ``(0, 2)`` of larger players."""
         return torch.tensor(self._points, dtype=torch.float64).reshape(-1, 2)
 
     def load(self, points: Tensor) -> None:
@@ -331,5 +331,5 @@ class PlayersPath:
         self._points = [(float(theta), float(psi)) for theta, psi in points]
 
     def pictures(self) -> dict[str, Picture]:
-        """The way so far, of players that are followed."""
+        """The path so far, of players that are followed."""
         return {"players/path": trajectory(self.points)} if self._follows else {}

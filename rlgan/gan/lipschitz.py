@@ -162,7 +162,7 @@ class SpectralNorm(Lipschitz):
 
 @dataclass(frozen=True)
 class Penalty(Lipschitz):
-    """weight E phi(grad f(x_i)), one gradient PER SAMPLE, added to the critic's loss.
+    """A penalty on the critic's slope: weight E phi(grad f(x_i)), one gradient PER SAMPLE, added to its loss.
 
     A subclass says where the gradient is taken and what it costs: by default between real and fake samples, and the
     square of what |grad f| is off 1.
@@ -208,7 +208,7 @@ class Penalty(Lipschitz):
 @final
 @dataclass(frozen=True)
 class GradientPenalty(Penalty):
-    """weight E (|grad f(x_hat)| - 1)^2 at x_hat = e x_real + (1 - e) x_fake: two-sided.
+    """The penalty of WGAN-GP, two-sided: weight E (|grad f(x_hat)| - 1)^2 at x_hat = e x_real + (1 - e) x_fake.
 
     Guarantees nothing off the segments between the samples that were drawn, and only softly on them: the dual may over-
     or underestimate W1 (read it together with ``critic/lipschitz``). An optimal 1-Lipschitz critic has |grad f| = 1 on
@@ -221,7 +221,7 @@ class GradientPenalty(Penalty):
 @final
 @dataclass(frozen=True)
 class OneSided(Penalty):
-    """weight E max(0, |grad f(x_hat)| - 1)^2 at x_hat = e x_real + (1 - e) x_fake: WGAN-LP.
+    """The penalty of WGAN-LP, one-sided: weight E max(0, |grad f(x_hat)| - 1)^2 at x_hat = e x_real + (1 - e) x_fake.
 
     A 1-Lipschitz critic need not have slope 1 between ARBITRARY pairs of samples, only between those that an optimal
     coupling joins: so only slopes above 1 cost. Softly, and on the segments that were drawn, as `GradientPenalty`; in
@@ -236,7 +236,7 @@ class OneSided(Penalty):
 @final
 @dataclass(frozen=True)
 class Dragan(Penalty):
-    """weight E (|grad f(x_real + scale n)| - 1)^2 with n ~ N(0, I): the slope around the real samples alone.
+    """A penalty around the real samples alone: weight E (|grad f(x_real + scale n)| - 1)^2 with n ~ N(0, I).
 
     Says nothing about the slope where the generator's samples are, if these are far away: no bound, and no distance.
     Kodali et al. 2017 (arXiv:1705.07215), section 2.3, where lambda is 10.
@@ -261,7 +261,7 @@ class Dragan(Penalty):
 
 @dataclass(frozen=True)
 class _ZeroCentred(Penalty):
-    """|grad f|^2 / 2."""
+    """Half the squared slope."""
 
     def phi(self, g: Tensor) -> Tensor:
         return g.flatten(1).square().sum(1) / 2
@@ -270,7 +270,7 @@ class _ZeroCentred(Penalty):
 @final
 @dataclass(frozen=True)
 class R1(_ZeroCentred):
-    """(weight / 2) E |grad f(x_real)|^2: zero-centred, at the real samples.
+    """A penalty on every slope at the real samples: (weight / 2) E |grad f(x_real)|^2, zero-centred.
 
     Makes the game converge locally where the generator has the data's distribution and the critic is flat, which a
     slope of 1 cannot. Bounds the slope nowhere, and with the Wasserstein loss the dual is no distance: it is meant for
@@ -284,7 +284,7 @@ class R1(_ZeroCentred):
 @final
 @dataclass(frozen=True)
 class R2(_ZeroCentred):
-    """(weight / 2) E |grad f(x_fake)|^2: zero-centred, at the generator's samples, which it does not move.
+    """The same at the generator's samples, which it does not move: (weight / 2) E |grad f(x_fake)|^2.
 
     As `R1`, in the critic's wrong places instead of the right ones. Mescheder, Geiger & Nowozin 2018
     (arXiv:1801.04406), equation (10).

@@ -50,8 +50,9 @@ class GANLoss(ABC):
 @final
 @dataclass(frozen=True)
 class Wasserstein(GANLoss):
-    """critic: -(E f(x_real) - E f(x_fake)); generator: -E f(x_fake), which has the gradient of the critic's value.
+    """The Wasserstein loss: the critic widens the gap of mean scores, the generator closes it.
 
+    critic: -(E f(x_real) - E f(x_fake)); generator: -E f(x_fake), which has the gradient of the critic's value.
     Zero-sum. Arjovsky, Chintala & Bottou 2017 (arXiv:1701.07875), Algorithm 1. A critic that nothing controls has no
     optimum: the loss is linear in the scale of f.
     """
@@ -69,11 +70,12 @@ class Wasserstein(GANLoss):
 @final
 @dataclass(frozen=True)
 class Hinge(GANLoss):
-    """critic: E max(0, 1 - f(x_real)) + E max(0, 1 + f(x_fake)); generator: -E f(x_fake).
+    """The hinge loss: real samples are to score above 1, generated ones below -1.
 
-    Scores beyond the margins exert no force, so that the critic has no reason to grow where it is right already. Not
-    zero-sum: the generator descends on through scores that the critic no longer looks at. Lim & Ye 2017
-    (arXiv:1705.02894), equation (3); Miyato et al. 2018 (arXiv:1802.05957), equations (16), (17).
+    critic: E max(0, 1 - f(x_real)) + E max(0, 1 + f(x_fake)); generator: -E f(x_fake). Scores beyond the margins exert
+    no force, so that the critic has no reason to grow where it is right already. Not zero-sum: the generator descends
+    on through scores that the critic no longer looks at. Lim & Ye 2017 (arXiv:1705.02894), equation (3); Miyato et al.
+    2018 (arXiv:1802.05957), equations (16), (17).
     """
 
     def critic(self, f_real: Tensor, f_fake: Tensor) -> Tensor:
@@ -86,12 +88,12 @@ class Hinge(GANLoss):
 @final
 @dataclass(frozen=True)
 class NonSaturating(GANLoss):
-    """critic: E log(1 + exp(-f(x_real))) + E log(1 + exp(f(x_fake))); generator: E log(1 + exp(-f(x_fake))).
+    """The logistic loss of the first GAN, with the generator's loss that does not saturate.
 
-    The logistic loss: f is the log-odds of "real". The generator raises the odds of its samples instead of lowering
-    their log-probability of being fake, which has the same fixed point and a gradient where the critic is sure. Not
-    zero-sum. Goodfellow et al. 2014 (arXiv:1406.2661), section 3; with ``lipschitz=r1`` it is the setting of Mescheder
-    et al. 2018 (arXiv:1801.04406).
+    critic: E log(1 + exp(-f(x_real))) + E log(1 + exp(f(x_fake))); generator: E log(1 + exp(-f(x_fake))). f is the
+    log-odds of "real". The generator raises the odds of its samples instead of lowering their log-probability of being
+    fake, which has the same fixed point and a gradient where the critic is sure. Not zero-sum. Goodfellow et al. 2014
+    (arXiv:1406.2661), section 3; with ``lipschitz=r1`` it is the setting of Mescheder et al. 2018 (arXiv:1801.04406).
     """
 
     def critic(self, f_real: Tensor, f_fake: Tensor) -> Tensor:
@@ -104,9 +106,10 @@ class NonSaturating(GANLoss):
 @final
 @dataclass(frozen=True)
 class LeastSquares(GANLoss):
-    """critic: E (f(x_real) - real)^2 / 2 + E (f(x_fake) - fake)^2 / 2; generator: E (f(x_fake) - wanted)^2 / 2.
+    """The least-squares loss: scores are to meet labels of real and fake.
 
-    Mao et al. 2017 (arXiv:1611.04076), equation (2), with the labels of its equation (9). Not zero-sum.
+    critic: E (f(x_real) - real)^2 / 2 + E (f(x_fake) - fake)^2 / 2; generator: E (f(x_fake) - wanted)^2 / 2. Mao et al.
+    2017 (arXiv:1611.04076), equation (2), with the labels of its equation (9). Not zero-sum.
 
     Args:
         real, fake: what the critic is to score; different from each other.

@@ -201,7 +201,7 @@ class WGAN(Stackable):
         self._path = PlayersPath(self.generator.vector.theta, self.critic.vector.theta)
 
     def batch(self, generators: Generators, size: int | None = None, due: bool = True) -> Batch:
-        """A minibatch, each kind of randomness drawn from a stream of its own; `due`: with a penalty."""
+        """Draw a minibatch, each kind of randomness from a stream of its own; `due`: with a penalty."""
         n, device, dtype = size or self.batch_size, self.settings.torch_device, self.settings.dtype
         x_real = self.data.sample(n, generators.torch("real", device)).to(dtype)
         z = self.latent(n, generators)
@@ -215,7 +215,7 @@ class WGAN(Stackable):
 
     @property
     def temperature(self) -> float:
-        """T of the coming move."""
+        """T, by which the loss of the coming move divides the scores."""
         return 1.0 if self._temperature is None else self._temperature(self.steps_done, self.settings.steps)
 
     def batches(self) -> list[Batch]:
@@ -331,5 +331,5 @@ def _projected(critic: PlayerSpec, lipschitz: Lipschitz) -> PlayerSpec:
 
 
 def _visible(number: Tensor) -> bool:
-    """Whether its value may be looked at: not while a graph is recorded, or where every seed has its own."""
+    """Whether the number's value may be looked at: not while a graph is recorded, or where every seed has its own."""
     return not (torch.compiler.is_compiling() or torch._C._functorch.is_batchedtensor(number))

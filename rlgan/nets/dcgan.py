@@ -106,7 +106,7 @@ class DCGANGenerator(nn.Module):
 
 @final
 class DCGANCritic(nn.Module):
-    """``(batch, C, H, W) -> (batch, *outputs)``: the generator's mirror image.
+    """The generator's mirror image, ``(batch, C, H, W) -> (batch, *outputs)``.
 
     A 3x3 convolution to `width` channels, convolutions (kernel 4, stride 2) that halve the sides and double the
     channels, one linear layer. Leaky ReLU of slope 0.2; the first layer has no norm (Radford et al. 2016).

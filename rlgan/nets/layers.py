@@ -157,7 +157,7 @@ def linear(x: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
 
 
 class ComputedWeight(nn.Module):
-    """A layer that computes its weight from its parameters anew at every call, which is costly: fewer calls pay."""
+    """A layer that computes its weight anew at every call, which is costly: one call on a larger batch is cheaper."""
 
 
 def couples_samples(network: nn.Module) -> bool:

@@ -14,7 +14,7 @@ from rlgan.nets.layers import NetworkSpec
 
 @final
 class LinearMap(nn.Module):
-    """f(x) = W x without a bias, ``(batch, *inputs) -> (batch, *outputs)``, every weight `start` at first."""
+    """A linear map f(x) = W x, ``(batch, *inputs) -> (batch, *outputs)``, every weight `start` at first; no bias."""
 
     def __init__(self, inputs: tuple[int, ...], outputs: tuple[int, ...], start: float) -> None:
         super().__init__()
@@ -32,7 +32,7 @@ class LinearMap(nn.Module):
 
 @final
 class ConstantPoint(nn.Module):
-    """G(z) = theta whatever z: ``(batch, *inputs) -> (batch, *outputs)``, every coordinate `start` at first."""
+    """One point whatever z, ``(batch, *inputs) -> (batch, *outputs)``; every coordinate is `start` at first."""
 
     def __init__(self, outputs: tuple[int, ...], start: float) -> None:
         super().__init__()
@@ -45,7 +45,7 @@ class ConstantPoint(nn.Module):
 @final
 @dataclass(frozen=True)
 class LinearSpec(NetworkSpec):
-    """f(x) = psi . x: the critic of the Dirac-GAN (Mescheder et al. 2018, arXiv:1801.04406, section 2).
+    """A linear critic f(x) = psi . x: that of the Dirac-GAN (Mescheder et al. 2018, arXiv:1801.04406, section 2).
 
     Args:
         start: every weight at first.
@@ -60,7 +60,7 @@ class LinearSpec(NetworkSpec):
 @final
 @dataclass(frozen=True)
 class PointSpec(NetworkSpec):
-    """G(z) = theta: the generator of the Dirac-GAN, one point that does not see its noise.
+    """One point that does not see its noise, G(z) = theta: the generator of the Dirac-GAN.
 
     Args:
         start: every coordinate at first.

@@ -67,7 +67,7 @@ def group_sort(x: Tensor, group: int) -> Tensor:
 
 @final
 class OrthonormalLinear(ComputedWeight):
-    """x -> x Q^T + b with Q ``(n, m)`` of orthonormal columns or rows, a function of the free weight.
+    """A linear layer x -> x Q^T + b with Q ``(n, m)`` of orthonormal columns or rows, a function of the free weight.
 
     Args:
         m, n: inputs and outputs.
@@ -86,7 +86,7 @@ class OrthonormalLinear(ComputedWeight):
             nn.init.orthogonal_(self.weight)
 
     def effective_weight(self) -> Tensor:
-        """Q ``(n, m)``."""
+        """The orthonormal weight Q ``(n, m)``."""
         return cayley(self.weight) if self.method == "cayley" else bjorck(self.weight, self.iterations)
 
     def lipschitz_bound(self, frequencies: int = 0) -> float:

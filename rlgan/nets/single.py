@@ -17,11 +17,11 @@ THREADED = 9_216
 
 
 class Single:
-    """mu(s) for one s, on the actor's own memory: what is done to its parameters is seen.
+    """The actor's action for one observation, computed by numpy on the actor's own memory.
 
-    To dispatch the eight operators of a small network takes torch 70 us, and four times as much between two updates,
-    which leave nothing of that code in the caches; numpy takes a part of it. The last bits are not torch's. Hooks that
-    are registered on the actor later are not run.
+    What is done to the parameters is seen. To dispatch the eight operators of a small network takes torch 70 us, and
+    four times as much between two updates, which leave nothing of that code in the caches; numpy takes a part of it.
+    The last bits are not torch's. Hooks that are registered on the actor later are not run.
 
     Args:
         actor: for which `possible` holds.

@@ -23,7 +23,7 @@ class Data(ABC):
     @property
     @abstractmethod
     def shape(self) -> tuple[int, ...]:
-        """Shape of one sample: (d,) for a point, (C, H, W) with values in [-1, 1] for an image."""
+        """The shape of one sample: (d,) for a point, (C, H, W) with values in [-1, 1] for an image."""
 
     @abstractmethod
     def sample(self, n: int, generator: torch.Generator) -> Tensor:
@@ -141,7 +141,7 @@ class FiniteData(Data):
         return self._gather(drawn, generator)
 
     def _gather(self, drawn: Tensor, generator: torch.Generator) -> Tensor:
-        """The training samples that `generator` has just drawn the numbers of."""
+        """The training samples of the numbers `drawn`, which `generator` has just drawn."""
         return self.read(self._index(drawn.device)[drawn])
 
     def training(self, n: int | None = None) -> Tensor:

@@ -77,12 +77,13 @@ class Pair(Data):
 @final
 @dataclass(frozen=True)
 class Cones(Pair):
-    """Mass that slides up cones: f(x) = -min_j |x - c_j|, moved by `distance` towards the nearest of `centres` points.
+    """Points in rings about `centres` tips, and the same points pushed by `distance` towards them.
 
-    f is 1-Lipschitz as a maximum of such functions. nu lies in rings about the centres, |x - c_j| uniform between
-    `distance` and `distance + width`, its direction uniform and j too. A ring is nearer to its own centre than to any
-    other (2 (distance + width) <= spacing), and a step towards the centre keeps it so: f grows by `distance` along it.
-    So mu, the law of |x - c_j| uniform in [0, width], has W1(mu, nu) = `distance`, to the last digit.
+    The critic is f(x) = -min_j |x - c_j|, 1-Lipschitz as a maximum of such functions. nu lies in rings about the
+    centres, |x - c_j| uniform between `distance` and `distance + width`, its direction uniform and j too. A ring is
+    nearer to its own centre than to any other (2 (distance + width) <= spacing), and a step towards the centre keeps it
+    so: f grows by `distance` along it. So mu, the law of |x - c_j| uniform in [0, width], has W1(mu, nu) = `distance`,
+    to the last digit.
 
     Three centres in the plane are the three cones of the literature. One centre in 128 dimensions is the
     high-dimensional cone, and with a width of 0 a point against the sphere about it.

@@ -67,7 +67,7 @@ def pixels(image: Image.Image, channels: int, side: int | None) -> Levels:
 
 
 def channels_of(image: Image.Image, name: str) -> int:
-    """1 for grey and 3 for colour.
+    """The number of channels of a picture: 1 for grey and 3 for colour.
 
     Raises:
         ValueError: more than 8 bits per channel, or a mode that is neither; naming the file.
@@ -218,7 +218,7 @@ def _load(path: Path, key: str | None) -> NDArray[Any]:
 
 
 def _as_uint8(array: NDArray[Any], value_range: tuple[float, float] | None, name: str) -> tuple[Levels, str]:
-    """The array as grey levels 0 ... 255, and how it was read."""
+    """The array's numbers as grey levels 0 ... 255, and how it was read."""
     if array.dtype.kind not in "uif":
         raise ValueError(f"{name}: dtype {array.dtype} is no image's; give uint8, or floating numbers in [0, 1]")
     low, high = float(array.min()), float(array.max())
@@ -335,7 +335,7 @@ def shared(kind: Callable[..., S], *arguments: Any) -> S:
 
 
 def _stamp(path: Path) -> tuple[Any, ...]:
-    """Changes when the file, or the folder or a file in it, does."""
+    """What changes when a file does, or a folder or a file in it."""
     if path.is_file():
         files = [path]
     else:

@@ -17,39 +17,48 @@ COVERAGE_SAMPLES = 2500
 """Samples that mode counts are taken from, as in the published ring and grid tables."""
 
 
-@final
 @dataclass(frozen=True)
-class ModeCoverage:
-    """Which modes of a mixture a sample covers. A sample is of high quality within 3 sigma of its nearest mode.
+class Coverage:
+    """How many good samples each of k modes or classes got.
 
     Attributes:
-        counts: ``(k,)``, high-quality samples nearest to each mode.
+        counts: ``(k,)``, good samples of each.
         total: number of samples, good and bad.
+    """
+
+    counts: Tensor
+    total: int
+
+    @property
+    def covered(self) -> int:
+        """Modes or classes with at least one good sample."""
+        return int((self.counts > 0).sum())
+
+    @property
+    def high_quality(self) -> float:
+        """Share of good samples. Of a true mixture 1 - exp(-9/2) = 98.89 % in two dimensions: a figure clearly above is
+        a sampler that shrinks its modes."""
+        return float(self.counts.sum()) / self.total
+
+    @cached_property
+    def shares(self) -> Tensor:
+        """Each mode's or class's share of the good samples, ``(k,)``; zeros where there is none."""
+        return self.counts / self.counts.sum().clamp(min=1)
+
+
+@final
+@dataclass(frozen=True)
+class ModeCoverage(Coverage):
+    """Which modes of a mixture a sample covers. A sample is good, of high quality, within 3 sigma of its nearest mode.
+
+    Attributes:
         nearest: ``(k,)``, samples nearest to each mode, good and bad; of finite ones.
         spreads: ``(k,)``, standard deviation per dimension of the high-quality samples about their own mean, in units
             of what the true mixture has there; 0 of a mode with fewer than two.
     """
 
-    counts: Tensor
-    total: int
     nearest: Tensor
     spreads: Tensor
-
-    @property
-    def covered(self) -> int:
-        """Modes with at least one high-quality sample."""
-        return int((self.counts > 0).sum())
-
-    @property
-    def high_quality(self) -> float:
-        """Share of high-quality samples. Of the true mixture 1 - exp(-9/2) = 98.89 % in two dimensions: a figure
-        clearly above is a sampler that shrinks its modes."""
-        return float(self.counts.sum()) / self.total
-
-    @cached_property
-    def shares(self) -> Tensor:
-        """Each mode's share of the high-quality samples, ``(k,)``; zeros where there is none."""
-        return self.counts / self.counts.sum().clamp(min=1)
 
     @property
     def reverse_kl(self) -> float:
@@ -105,48 +114,28 @@ def mode_coverage(samples: Tensor, modes: Tensor, sigma: float) -> ModeCoverage:
 
 @final
 @dataclass(frozen=True)
-class ClassCoverage:
-    """How a classifier of the real data sees a sample. An image is confident when its largest probability is above 0.8.
-
-    Attributes:
-        counts: ``(k,)``, confident samples of each class.
-        total: number of samples.
-    """
-
-    counts: Tensor
-    total: int
-
-    @property
-    def confident(self) -> float:
-        return float(self.counts.sum()) / self.total
-
-    @property
-    def classes(self) -> int:
-        """Classes with at least one confident sample."""
-        return int((self.counts > 0).sum())
-
-    @cached_property
-    def shares(self) -> Tensor:
-        """Each class's share of the confident samples, ``(k,)``; zeros where there is none."""
-        return self.counts / self.counts.sum().clamp(min=1)
+class ClassCoverage(Coverage):
+    """How a classifier of the real data sees a sample. An image is good, confident, when its largest probability is
+    above 0.8."""
 
     def scalars(self) -> dict[str, float]:
         """`digits/confident`: share of all samples. `digits/classes`: a count. `digits/smallest_share`: the rarest
         digit's share OF THE CONFIDENT SAMPLES."""
         return {
-            "digits/confident": self.confident,
-            "digits/classes": float(self.classes),
+            "digits/confident": self.high_quality,
+            "digits/classes": float(self.covered),
             "digits/smallest_share": float(self.shares.min()),
         }
 
 
 @final
 class DigitsJudge:
-    """A logistic regression fitted once on the real, labelled images (multinomial, L2, scikit-learn's lbfgs).
+    """Says which digit an image shows, and how surely: a logistic regression on the real, labelled scans.
 
-    It knows nothing but digits and cannot say "none of them". On scikit-learn's digits at 0.8 it is confident on 94 %
-    of the real scans, 25 % of uniform noise, 36 % of a Gaussian with the right mean and covariance: read a figure
-    between these. A high one is necessary, not sufficient; look at the pictures, and at W1 beside it.
+    Multinomial, L2, scikit-learn's lbfgs, fitted once. It knows nothing but digits and cannot say "none of them". On
+    scikit-learn's digits at 0.8 it is confident on 94 % of the real scans, 25 % of uniform noise, 36 % of a Gaussian
+    with the right mean and covariance: read a figure between these. A high one is necessary, not sufficient; look at
+    the pictures, and at W1 beside it.
 
     Args:
         images: real images ``(n, *shape)``.
@@ -160,7 +149,7 @@ class DigitsJudge:
         self.classifier.fit(images.flatten(1).double().numpy(), labels.numpy())
 
     def probabilities(self, samples: Tensor) -> Tensor:
-        """``(n, *shape) -> (n, k)``, float64, on the CPU."""
+        """Of every image the probability of each class: ``(n, *shape) -> (n, k)``, float64, on the CPU."""
         x = samples.detach().to("cpu", torch.float64).flatten(1)
         return torch.from_numpy(self.classifier.predict_proba(x.numpy()))
 

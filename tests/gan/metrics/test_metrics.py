@@ -191,8 +191,8 @@ def test_digits_judge_knows_digits_it_has_not_seen() -> None:
     held_out, labels = data.points[1200:], data.labels[1200:]
     assert (judge.probabilities(held_out).argmax(1) == labels).double().mean() > 0.88
     seen = judge(held_out)
-    assert seen.confident > 0.8
-    assert seen.classes == 10
+    assert seen.high_quality > 0.8
+    assert seen.covered == 10
     assert seen.shares.sum() == pytest.approx(1.0)
 
 
