@@ -2,76 +2,17 @@
 
 from __future__ import annotations
 
-import json
 import os
 import signal
 import subprocess
 import sys
-from collections.abc import Iterator
 from pathlib import Path
 from typing import NamedTuple
 
 import pytest
 
+from tests.runs.conftest import Server
 from tests.small import COMPILED, QUIET, TASKS, checkpoint, differences, metrics, status, summary
-
-# A process that imports torch once and runs every command it is sent in a child of its own, which may be told to die,
-# as by kill -9, before the move after a given step.
-SERVER = """
-import json, os, signal, sys
-import gymnasium.envs.classic_control, hydra._internal.hydra, rlgan.runs.session
-from rlgan.runs.cli import main
-from rlgan.gan.wgan import WGAN
-from rlgan.rl.trainer import Trainer
-
-def dying(play, at):
-    def move(self):
-        if self.steps_done >= at:
-            os.kill(os.getpid(), signal.SIGKILL)
-        yield from play(self)
-    return move
-
-for line in sys.stdin:
-    order = json.loads(line)
-    child = os.fork()
-    if not child:
-        log = os.open(order["log"], os.O_WRONLY | os.O_CREAT | os.O_TRUNC)
-        os.dup2(log, 1), os.dup2(log, 2)
-        os.chdir(order["folder"])
-        for task in (WGAN, Trainer):
-            task.pictures = lambda self: {}  # a second each
-            if order["kill"] is not None:
-                task.play = dying(task.play, order["kill"])
-        main(order["words"])
-    print(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]), flush=True)
-"""
-
-
-class Server:
-    """Runs `rlgan ...`, each time in a new process."""
-
-    def __init__(self) -> None:
-        self.process = subprocess.Popen(
-            [sys.executable, "-c", SERVER], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
-        )
-
-    def __call__(self, *words: str, kill: int | None = None) -> tuple[int, str]:
-        """Exit code, and what was printed."""
-        assert self.process.stdin is not None and self.process.stdout is not None
-        log = Path("log").resolve()
-        order = {"words": words, "kill": kill, "folder": str(log.parent), "log": str(log)}
-        self.process.stdin.write(json.dumps(order) + "\n")
-        self.process.stdin.flush()
-        code = int(self.process.stdout.readline())
-        return code, log.read_text()
-
-
-@pytest.fixture(scope="module")
-def server() -> Iterator[Server]:
-    server = Server()
-    yield server
-    server.process.communicate()
-
 
 class Case(NamedTuple):
     """A run that is killed at a step, and goes on from the checkpoint of the step before."""
@@ -131,9 +72,9 @@ CASES: dict[str, Case] = {
     ),
     "ddpg, in the warm-up": Case(60, 95, (*DDPG, "checkpoint_every=60", "learning_starts=100", "steps=130")),
     "ddpg, at an episode's end, next step": Case(200, 230, (*PENDULUM, "exploration=ornstein_uhlenbeck")),
-    "ddpg, at an episode's end, same step": Case(200, 230, (*PENDULUM, "env.autoreset=same_step", "game.k=3")),
+    "ddpg, at an episode's end, k=3": Case(200, 230, (*PENDULUM, "game.k=3")),
     "ddpg, at an episode's end, disabled": Case(
-        200, 230, (*PENDULUM, "env.autoreset=disabled", "game=simultaneous", "updates_per_step=0.7")
+        200, 230, (*PENDULUM, "game=simultaneous", "updates_per_step=0.7")
     ),
     "ddpg, compiled": Case(200, 230, (*PENDULUM, "compile=true", *COMPILED["ddpg"])),
     "ddpg, Hopper by parameter noise": Case(
@@ -181,11 +122,15 @@ CASES: dict[str, Case] = {
     ),
 }
 
-#: These go on in a fresh interpreter as well, with other hash seeds and addresses.
+#: These are killed indeed, and go on in a fresh interpreter with other hash seeds and addresses.
 FRESH = ("wgan", "ddpg, in mid-episode")
+#: The compiled run of DDPG guards what both have in common.
+SLOW = ("wgan, compiled",)
 
 
-@pytest.mark.parametrize("name", CASES)
+@pytest.mark.parametrize(
+    "name", [pytest.param(name, marks=[pytest.mark.slow] if name in SLOW else []) for name in CASES]
+)
 def test_killed_and_resumed_in_new_processes_is_the_run_that_was_not(
     name: str, server: Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -194,10 +139,13 @@ def test_killed_and_resumed_in_new_processes_is_the_run_that_was_not(
         if environment in name:
             pytest.importorskip(package, reason=f"{environment} comes with the extra [{package.lower()}]")
     monkeypatch.chdir(tmp_path)
-    code, printed = server(*case.words, "run_dir=whole")
+    if name in FRESH:
+        code, printed = server(*case.words, "run_dir=killed", kill=case.killed)
+        assert code == -signal.SIGKILL, printed
+        code, printed = server(*case.words, "run_dir=whole")
+    else:
+        code, printed = server(*case.words, "run_dir=whole", copy=case.killed)
     assert code == 0, printed
-    code, printed = server(*case.words, "run_dir=killed", kill=case.killed)
-    assert code == -signal.SIGKILL, printed
     folders = [f"seed={seed}" for seed in case.seeds] or [""]
     for folder in folders:
         killed = Path("killed") / folder
