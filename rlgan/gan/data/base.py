@@ -100,16 +100,6 @@ def split(n: int, held_out: float) -> tuple[Tensor, Tensor]:
     return order[h:].sort().values, order[:h].sort().values
 
 
-def check_held_out(held_out: float) -> None:
-    """Refuse a share of the data set that cannot be held out.
-
-    Raises:
-        ValueError: outside of [0, 1).
-    """
-    if not 0 <= held_out < 1:
-        raise ValueError(f"held_out = {held_out}: must be a share of the data set, 0 <= held_out < 1, for example 0.2")
-
-
 class FiniteData(Data):
     """A data set: drawn from WITH replacement, less the share `held_out`, which is only ever measured against.
 
@@ -117,6 +107,10 @@ class FiniteData(Data):
     """
 
     held_out: float
+
+    def __post_init__(self) -> None:
+        if not 0 <= (h := self.held_out) < 1:
+            raise ValueError(f"held_out = {h}: must be a share of the data set, 0 <= held_out < 1, for example 0.2")
 
     @abstractmethod
     def read(self, index: Tensor) -> Tensor:

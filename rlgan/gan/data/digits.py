@@ -8,7 +8,7 @@ import torch
 from sklearn.datasets import load_digits
 from torch import Tensor
 
-from rlgan.gan.data.base import FiniteData, OnDevice, check_held_out
+from rlgan.gan.data.base import FiniteData, OnDevice
 from rlgan.gan.metrics.features import DigitsClassifier
 from rlgan.gan.metrics.modes import DigitsJudge
 
@@ -25,9 +25,6 @@ class Digits(FiniteData):
     """
 
     held_out: float = 0.2
-
-    def __post_init__(self) -> None:
-        check_held_out(self.held_out)
 
     @cached_property
     def _scans(self) -> tuple[OnDevice, Tensor]:

@@ -18,7 +18,7 @@ from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
 from rlgan.gan.data import sources
-from rlgan.gan.data.base import FiniteData, OnDevice, check_held_out
+from rlgan.gan.data.base import FiniteData, OnDevice
 from rlgan.gan.metrics.features import Extractor, Inception, Pixels
 
 Features = Literal["pixels", "inception"]
@@ -125,7 +125,7 @@ class Images(FiniteData):
     workers: int = 2
 
     def __post_init__(self) -> None:
-        check_held_out(self.held_out)
+        super().__post_init__()
         if self.memory_mb < 0:
             raise ValueError(f"memory_mb = {self.memory_mb}: must not be negative, for example 1024; 0 always decodes")
         if self.workers < 0:
