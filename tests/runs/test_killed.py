@@ -14,6 +14,7 @@ import pytest
 from tests.runs.conftest import Server
 from tests.small import COMPILED, QUIET, TASKS, checkpoint, differences, metrics, status, summary
 
+
 class Case(NamedTuple):
     """A run that is killed at a step, and goes on from the checkpoint of the step before."""
 
@@ -73,9 +74,7 @@ CASES: dict[str, Case] = {
     "ddpg, in the warm-up": Case(60, 95, (*DDPG, "checkpoint_every=60", "learning_starts=100", "steps=130")),
     "ddpg, at an episode's end, next step": Case(200, 230, (*PENDULUM, "exploration=ornstein_uhlenbeck")),
     "ddpg, at an episode's end, k=3": Case(200, 230, (*PENDULUM, "game.k=3")),
-    "ddpg, at an episode's end, disabled": Case(
-        200, 230, (*PENDULUM, "game=simultaneous", "updates_per_step=0.7")
-    ),
+    "ddpg, at an episode's end, disabled": Case(200, 230, (*PENDULUM, "game=simultaneous", "updates_per_step=0.7")),
     "ddpg, compiled": Case(200, 230, (*PENDULUM, "compile=true", *COMPILED["ddpg"])),
     "ddpg, Hopper by parameter noise": Case(
         180,

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import shutil
 import signal
 import subprocess
@@ -14,6 +13,8 @@ from typing import Any
 
 import pytest
 import torch
+
+from tests.runs.conftest import Server
 
 Command = Callable[..., tuple[int, str, str]]
 Metrics = Callable[[Path], list[dict[str, Any]]]
@@ -35,13 +36,15 @@ def weights(run: Path) -> dict[str, Any]:
 # Before the first checkpoint, right at one, between two, between a log and a checkpoint, and after the last but one.
 @pytest.mark.parametrize("step", [5, 10, 33, 50])
 def test_kill_and_resume_in_new_processes_reproduce_metrics_and_weights(
-    process: Command, whole: Path, outside: Path, metrics: Metrics, step: int
+    process: Command, server: Server, whole: Path, outside: Path, metrics: Metrics, step: int
 ) -> None:
-    code, _, _ = process("task=quadratic", "run_dir=killed", "seed=4", f"task.events={{{step}: kill}}")
+    """One of them in a fresh interpreter, the others in children of one."""
+    run = process if step == 33 else server
+    code = run("task=quadratic", "run_dir=killed", "seed=4", f"task.events={{{step}: kill}}")[0]
     assert code == -signal.SIGKILL
     assert json.loads((outside / "killed/status.json").read_text())["state"] == "running"
-    code, _, err = process("resume=killed", "task.events=null")
-    assert code == 0, err
+    code, *printed = run("resume=killed", "task.events=null")
+    assert code == 0, printed
     assert metrics(outside / "killed") == metrics(whole)
     assert torch.equal(weights(outside / "killed")["theta"], weights(whole)["theta"])
     ours, theirs = ({**json.loads((run / "summary.json").read_text())} for run in (outside / "killed", whole))
@@ -182,7 +185,7 @@ def test_a_bug_in_a_task_shows_its_traceback_and_fails_the_run(rlgan: Command, o
     assert json.loads((outside / "bug/status.json").read_text())["error"] == "RuntimeError"
 
 
-def test_two_processes_cannot_share_a_directory(outside: Path) -> None:
+def test_two_processes_cannot_share_a_directory(rlgan: Command) -> None:
     script = (
         "import sys; from pathlib import Path; from rlgan.runs.record.directory import RunDirectory\n"
         "run = RunDirectory.open(Path('shared')); print('held', flush=True); sys.stdin.read()"
@@ -190,17 +193,11 @@ def test_two_processes_cannot_share_a_directory(outside: Path) -> None:
     holder = subprocess.Popen([sys.executable, "-c", script], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
     try:
         assert holder.stdout is not None and holder.stdout.readline() == "held\n"
-        second = subprocess.run(
-            [sys.executable, "-m", "rlgan", "task=quadratic", "run_dir=shared"],
-            env=dict(os.environ),
-            capture_output=True,
-            text=True,
-        )
-        assert second.returncode == 2
-        assert f"process {holder.pid} on" in second.stderr and len(second.stderr.splitlines()) == 1
+        code, _, err = rlgan("task=quadratic", "run_dir=shared")
+        assert code == 2
+        assert f"process {holder.pid} on" in err and len(err.splitlines()) == 1
     finally:
         holder.kill()
         holder.wait()
     # The lock died with its process.
-    third = subprocess.run([sys.executable, "-m", "rlgan", "task=quadratic", "run_dir=shared"], capture_output=True)
-    assert third.returncode == 0
+    assert rlgan("task=quadratic", "run_dir=shared")[0] == 0

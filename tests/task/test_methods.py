@@ -31,19 +31,17 @@ def _round_trip(task: str, *overrides: str, steps: int) -> None:
     """A task that is saved half-way and restored into a new one ends where the uninterrupted one does."""
     arguments = (*TASKS[task], *overrides, *(("lipschitz=gradient_penalty",) if task == "wgan" else ()))
     make = builder(*arguments)
-    whole, first = make(), make()
+    whole, second = make(), make()
     for _ in range(steps):
         whole.advance()
-        first.advance()
-    second = make()
-    second.load_state_dict(copy.deepcopy(first.state_dict()))
     start = copy.deepcopy(whole.state_dict())
+    second.load_state_dict(copy.deepcopy(start))
     for _ in range(steps):
         whole.advance()
         second.advance()
     assert differences(whole.state_dict(), second.state_dict()) == []
     assert any("theta" in where for where in differences(start, whole.state_dict()))
-    for run in (whole, first, second):
+    for run in (whole, second):
         run.close()
 
 

@@ -44,6 +44,8 @@ SEEDS = 2
 #: Compiled as well; the others are parts of these, or compiled in test_tasks. The first two repeat the step that is
 #: compiled there, so that the graph of their Python is enough; only the third differentiates otherwise.
 COMPILED = {Extragradient: "eager", Lookahead: "eager", Symplectic: "aot_eager"}
+#: Compiled each time; the derivative of a derivative takes longest and is compiled with the slow ones.
+QUICK = (Extragradient, Lookahead)
 
 
 @pytest.fixture(autouse=True)
@@ -69,8 +71,23 @@ def largest_difference(a: Any, b: Any) -> float:
     return max((largest_difference(a[key], b[key]) for key in a), default=0.0)
 
 
-@pytest.mark.parametrize("game", GAMES, ids=lambda g: type(g).__name__)
-def test_a_move_of_every_game_compiles_and_stacks(game: Game) -> None:
+@pytest.mark.parametrize(
+    ("game", "backend"),
+    [
+        *(pytest.param(game, None, id=type(game).__name__) for game in GAMES if type(game) not in QUICK),
+        *(
+            pytest.param(
+                game,
+                backend,
+                id=f"{type(game).__name__} compiled",
+                marks=[] if type(game) in QUICK else pytest.mark.slow,
+            )
+            for game in GAMES
+            if (backend := COMPILED.get(type(game)))
+        ),
+    ],
+)
+def test_a_move_of_every_game_compiles_and_stacks(game: Game, backend: str | None) -> None:
     """Two seeds under vmap, in one graph (fullgraph, static), against each seed alone and uncompiled, three moves."""
     updates = [make(game, adam(0.01), torch.float64, norm=game == Simultaneous(), noise=False) for _ in range(SEEDS)]
     for update in updates[1:]:
@@ -87,8 +104,8 @@ def test_a_move_of_every_game_compiles_and_stacks(game: Game) -> None:
         return field.position.players
 
     many = torch.func.vmap(move, in_dims=(0, 0, None, None))
-    if type(game) in COMPILED:
-        many = torch.compile(many, backend=COMPILED[type(game)], fullgraph=True, dynamic=False)
+    if backend is not None:
+        many = torch.compile(many, backend=backend, fullgraph=True, dynamic=False)
     singles = [{name: p.state for name, p in update.players.items()} for update in updates]
     together = stacked(singles)
     data = [batches(shape, torch.float64, 3), batches(shape, torch.float64, 6)[3:]]
@@ -113,9 +130,16 @@ def test_a_move_of_every_game_compiles_and_stacks(game: Game) -> None:
     assert largest_difference(singles[0]["critic"]["theta"], singles[1]["critic"]["theta"]) > 1e-3
 
 
-@pytest.mark.parametrize("dtype", [torch.float64, torch.float32], ids=["float64", "float32"])
-def test_the_step_of_every_method_compiles_and_stacks(dtype: torch.dtype) -> None:
-    """All of them in one graph (in float64 uncompiled, which is quicker).
+@pytest.mark.parametrize(
+    ("dtype", "compiled"),
+    [
+        pytest.param(torch.float64, False, id="float64"),
+        pytest.param(torch.float32, False, id="float32"),
+        pytest.param(torch.float32, True, id="float32 compiled", marks=pytest.mark.slow),
+    ],
+)
+def test_the_step_of_every_method_compiles_and_stacks(dtype: torch.dtype, compiled: bool) -> None:
+    """All of them in one graph, or uncompiled, where vmap refuses what a graph would: a branch on a tensor's value.
 
     Numbers come in as 0-d float64 tensors, and nothing is promoted by them.
     """
@@ -132,7 +156,7 @@ def test_the_step_of_every_method_compiles_and_stacks(dtype: torch.dtype) -> Non
         return {n: p.step(states[n], g, numbers[n], xi if p.spec.xi.active else None) for n, p in players.items()}
 
     many = torch.func.vmap(step, in_dims=(0, 0, None, 0))
-    if dtype == torch.float32:
+    if compiled:
         many = torch.compile(many, backend="aot_eager", fullgraph=True, dynamic=False)
     singles = [{n: p.state for n, p in players.items()} for _ in range(SEEDS)]
     together = stacked(singles)

@@ -41,7 +41,40 @@ def cases() -> list[tuple[str, str, str]]:
     ]
 
 
-@pytest.mark.parametrize(("task", "place", "option"), cases())
+#: Options that neither mount a further group nor set anything outside their own section: they do not touch each other.
+APART = ("averaging", "env", "noise", "optimizer", "projection", "schedule")
+
+
+def rows() -> list[tuple[str, tuple[str, ...]]]:
+    """Compositions that together hold every option of `APART` in every place, one option of each group at a time."""
+    found = []
+    for task in own_options()["task"]:
+        places = sorted(composed(f"task={task}")[1])
+        groups = {place.partition("@")[0] for place in places} & set(APART)
+        choices = {group: own_options()[group] for group in groups}
+        for i in range(max(len(names) for names in choices.values())):
+            row = [f"{p}={names[i % len(names)]}" for p in places if (names := choices.get(p.partition("@")[0]))]
+            found.append((task, tuple(row)))
+    return found
+
+
+@pytest.mark.parametrize(("task", "row"), rows())
+def test_options_that_stand_apart_compose_and_build_together(task: str, row: tuple[str, ...]) -> None:
+    config, choices = composed(f"task={task}", *row)
+    build_settings(config)
+    for item in row:
+        place, _, option = item.partition("=")
+        assert choices[place] == option
+        node: Any = config
+        for key in (place.partition("@")[2] or place).split("."):
+            node = node[key]
+        build(node, place.partition("@")[2] or place)
+
+
+@pytest.mark.parametrize(
+    ("task", "place", "option"),
+    [pytest.param(*case, marks=pytest.mark.slow if case[1].partition("@")[0] in APART else []) for case in cases()],
+)
 def test_every_option_composes_and_builds(task: str, place: str, option: str) -> None:
     # One composition for all places of a group: they are many, and each has a node of its own.
     group = place.partition("@")[0]

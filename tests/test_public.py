@@ -1,0 +1,76 @@
+"""The public names, in full: what conf/, other people's YAMLs and other people's code import."""
+
+from __future__ import annotations
+
+import ast
+import importlib
+import re
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[1]
+
+#: A name that goes away or changes here breaks somebody's import. Add new ones on purpose.
+PUBLIC: dict[str, str] = {
+    "rlgan.optim": """
+        AMS AcceleGrad AdaGrad AdaGradFull AdaGradNorm Alternating Average BFGS Ball Box ConjugateGradient Consensus
+        Constant CoolDown Cosine Descent EMA EagerField Extragradient FullBatch Game GaussianNoise GradientEMA
+        GradientField Identity InverseSqrtHorizon LBFGS Langevin LineSearchFailed Linear Lookahead Losses Method
+        Metric Metrics MinimisationTrace Momentum Nets Newton NoAverage NoMomentum NoNoise NoProjection Noise
+        NonFinite Optimistic OrnsteinUhlenbeckNoise PastExtrapolation Periodic Piecewise Player PlayerSpec Position
+        Power Product Projection PureField RMS Report RunEMA Schedule Several Simplex Simultaneous SpectralBall
+        Sphere Stack SteepestDescent Symplectic TorchMethod TwoPlayers UniformAverage Update VariableMetric Vector
+        Velocity Warmup WeightedAverage adagrad adagrad_full adagrad_norm adam adamw amsgrad from_torch heavy_ball
+        nesterov perturbed_sgd resolve_compile rmsprop rmsprop_nesterov sgd sgld variable_metric
+    """,
+    "rlgan.optim.torch_optim": """
+        AMSGrad AcceleGrad AdaGrad AdaGradFull AdaGradNorm Adam AdamW HeavyBall MethodOptimizer Nesterov
+        PerturbedSGD RMSProp RMSPropNesterov SGD SGLD TorchMethod from_torch
+    """,
+    "rlgan.gan": """
+        ArrayFile Atoms Clip Cones Data Digits Dirac Dragan FiniteData Folder GANLoss Gaussians GradientPenalty Grid
+        Hinge HuggingFace LeastSquares Lipschitz Mixture NoControl NonSaturating OneSided Pair Penalty R1 R2 Ring
+        SpectralNorm SwissRoll TwoMoons WGAN Wasserstein
+    """,
+    "rlgan.rl": """
+        Agent DDPG DPG Environment Exploration Explorer GaussianActionNoise Layout MixedNoise NoExploration
+        OrnsteinUhlenbeckActionNoise ParameterNoise PrioritisedReplay ReplaySpec Rollout TD3 Trainer Transition
+        UniformReplay deterministic_policy_loss smoothed sparse td_loss td_target
+    """,
+    "rlgan.nets": """
+        Activation Actor DCGANCritic DCGANGenerator DCGANSpec DDPG_FINAL_BOUND Init LateQCritic LinearSpec MLP
+        MLPSpec NetworkSpec Norm OrthogonalMLP OrthogonalSpec Output PairedCritic PointSpec QCritic ResNetCritic
+        ResNetGenerator ResNetSpec Single TwinQCritic initialise spectrally_normalised twin
+    """,
+    "rlgan.task": """
+        CheckpointError ConfigError Diverged Examination Picture Play Request RunError Settings Stackable
+        StackedUpdate Task Video drive
+    """,
+}
+
+
+def exported(face: str) -> set[str]:
+    """The names that the package's __init__.py imports."""
+    path = ROOT / face.replace(".", "/") / "__init__.py"
+    imports = [node for node in ast.walk(ast.parse(path.read_text())) if isinstance(node, ast.ImportFrom)]
+    return {a.asname or a.name for node in imports if node.module != "__future__" for a in node.names}
+
+
+@pytest.mark.parametrize("face", PUBLIC)
+def test_a_face_has_the_names_that_are_listed(face: str) -> None:
+    listed, found = set(PUBLIC[face].split()), exported(face)
+    assert (sorted(listed - found), sorted(found - listed)) == ([], []), "(gone, not listed)"
+    module = importlib.import_module(face)
+    assert all(hasattr(module, name) for name in listed)
+
+
+YAML = sorted([*(ROOT / "conf").rglob("*.yaml"), *(ROOT / "tests").rglob("*.yaml")])
+
+
+@pytest.mark.parametrize("path", YAML, ids=lambda path: str(path.relative_to(ROOT)))
+def test_a_target_is_a_public_name(path: Path) -> None:
+    for target in re.findall(r"_target_: *([\w.]+)", path.read_text()):
+        face, _, name = target.rpartition(".")
+        if face.partition(".")[0] == "rlgan":
+            assert name in PUBLIC.get(face, "").split(), f"{target} is not among the public names"
