@@ -12,5 +12,5 @@ from rlgan.rl.exploration.mixed import MixedNoise
 from rlgan.rl.exploration.parameter_noise import ParameterNoise
 from rlgan.rl.losses import deterministic_policy_loss, smoothed, td_loss, td_target
 from rlgan.rl.replay.prioritised import PrioritisedReplay
-from rlgan.rl.replay.uniform import ReplaySpec, Transition, UniformReplay
+from rlgan.rl.replay.uniform import Layout, ReplaySpec, Transition, UniformReplay
 from rlgan.rl.trainer import Trainer

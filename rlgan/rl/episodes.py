@@ -1,8 +1,8 @@
-"""Deterministic evaluation of an actor on environments of its own, and the statistics of its returns."""
+"""Episodes without exploration: play them, measure their returns, keep one with what the critic promised."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from typing import cast
+from typing import NamedTuple, cast
 
 import numpy as np
 import torch
@@ -55,37 +55,100 @@ class EpisodeStatistics:
     lengths: np.ndarray
     q_bias: float | None = None
 
-    @property
-    def mean(self) -> float:
-        """Mean return."""
-        return float(self.returns.mean())
-
-    @property
-    def std(self) -> float:
-        """Standard deviation of the returns over episodes, with n - 1; 0 for one episode."""
-        return float(self.returns.std(ddof=1)) if len(self.returns) > 1 else 0.0
-
-    @property
-    def iqm(self) -> float:
-        """Interquartile mean: the mean of the middle half (Agarwal et al. 2021)."""
-        return interquartile_mean(self.returns)
-
-    def interval(self, level: float = 0.95) -> tuple[float, float]:
-        """Bootstrap interval of the mean return at `level`."""
-        return bootstrap_interval(self.returns, level)
-
     def metrics(self) -> dict[str, float]:
-        """`return/eval` (the mean) and its companions, under their tags."""
-        low, high = self.interval()
+        """`return/eval`, the mean, and its companions, under their tags.
+
+        `_std` is the standard deviation with n - 1 (0 for one episode), `_iqm` the interquartile mean (Agarwal et al.
+        2021), `_low` and `_high` a 95 % bootstrap interval of the mean.
+        """
+        low, high = bootstrap_interval(self.returns)
         return {
-            "return/eval": self.mean,
-            "return/eval_std": self.std,
-            "return/eval_iqm": self.iqm,
+            "return/eval": float(self.returns.mean()),
+            "return/eval_std": float(self.returns.std(ddof=1)) if len(self.returns) > 1 else 0.0,
+            "return/eval_iqm": interquartile_mean(self.returns),
             "return/eval_low": low,
             "return/eval_high": high,
             "return/eval_length": float(self.lengths.mean()),
             **({} if self.q_bias is None else {"critic/q_bias": self.q_bias}),
         }
+
+
+class Moment(NamedTuple):
+    """What n episodes that are played side by side look like at one time, t = 0, 1, ...
+
+    The arrays are overwritten when the next moment is asked for.
+
+    Args:
+        obs: s_t (n, obs_dim), of an episode that is over its last one.
+        action: mu(s_t) (n, action_dim), within [-1, 1].
+        played: the episodes that made the step from t - 1; none at t = 0.
+        reward: of that step, (n,).
+        terminated: whether that step ended the episode by termination, (n,).
+        envs: the environments, as they stand.
+    """
+
+    obs: torch.Tensor
+    action: torch.Tensor
+    played: list[int]
+    reward: np.ndarray
+    terminated: np.ndarray
+    envs: list[Guard]
+
+
+def play(actor: nn.Module, environment: Environment, episodes: int, seed: int, max_steps: int) -> Iterator[Moment]:
+    """Play episodes with a = mu(s), without noise, all at once, each in a new environment of its own.
+
+    Args:
+        actor: obs (B, obs_dim) -> action (B, action_dim) in [-1, 1], in eval mode.
+        environment: which environment; `num_envs` and `vectorization` play no part.
+        episodes: how many.
+        seed: episode i starts from `seed + i`.
+        max_steps: length at which an episode without a time limit is cut.
+
+    Raises:
+        Diverged: an action, an observation or a reward is not finite.
+        RuntimeError: an environment raised.
+    """
+    envs = [Guard(environment.make_one(), i) for i in range(episodes)]
+    try:
+        yield from _moments(actor, environment, envs, seed, max_steps)
+    except EnvironmentFailed as error:
+        episode, reason = error.index_and_reason
+        raise RuntimeError(f"evaluation episode {episode} ({environment.id}) raised {reason}") from error
+    finally:
+        for env in envs:
+            env.close()
+
+
+def _moments(
+    actor: nn.Module, environment: Environment, envs: list[Guard], seed: int, max_steps: int
+) -> Iterator[Moment]:
+    scale = ActionMap(cast(spaces.Box, envs[0].action_space))
+    parameter = next(iter(actor.parameters()))
+    obs = np.stack([environment.start(env, seed + i).reshape(-1) for i, env in enumerate(envs)]).astype(np.float32)
+    reward, terminated = np.zeros(len(envs)), np.zeros(len(envs), dtype=np.bool_)
+    lengths = np.zeros(len(envs), dtype=np.int64)
+    running, played = list(range(len(envs))), list[int]()
+    while True:
+        # All rows pass through the networks, also those that have ended: one shape, whatever the number still running.
+        seen = torch.from_numpy(obs).to(parameter)
+        with torch.no_grad():
+            chosen = actor(seen).detach()
+        yield Moment(seen, chosen.clamp(-1.0, 1.0), played, reward, terminated, envs)
+        if not running or lengths[running[0]] >= max_steps:
+            return
+        action = chosen.cpu().numpy().astype(np.float32, copy=False)
+        _check("action", action, lengths, environment.id)
+        scaled = scale(np.minimum(np.maximum(action, -1.0), 1.0))
+        played, running = running, []
+        for i in played:
+            raw, paid, terminated[i], truncated, _ = envs[i].step(scaled[i])
+            obs[i], reward[i] = np.asarray(raw).reshape(-1), float(paid)
+            lengths[i] += 1
+            if not (terminated[i] or truncated):
+                running.append(i)
+        _check("observation", obs, lengths, environment.id)
+        _check("reward", reward[:, None], lengths, environment.id)
 
 
 def evaluate(
@@ -96,15 +159,14 @@ def evaluate(
     max_steps: int = 100_000,
     judge: Judge | None = None,
 ) -> EpisodeStatistics:
-    """Play `episodes` episodes with a = mu(s), without noise, all at once, each in an environment of its own.
+    """Play `episodes` episodes (see `play`) and measure their returns.
 
     Every environment plays exactly one episode: taking the first n to end of a running set would favour short ones. The
     environments are new ones, so that training sees nothing of an evaluation and equal seeds mean equal start states.
 
     Args:
-        actor: obs (B, obs_dim) -> action (B, action_dim) in [-1, 1]; evaluated in eval mode, its own mode is left as it
-            was.
-        environment: which environment; `num_envs`, `autoreset` and `vectorization` play no part.
+        actor: as in `play`; its own mode is left as it was.
+        environment: as in `play`.
         episodes: how many.
         seed: episode i starts from `seed + i`.
         max_steps: length at which an episode without a time limit is cut.
@@ -117,63 +179,22 @@ def evaluate(
     """
     if episodes < 1:
         raise ValueError(f"episodes = {episodes}: must be at least 1, for example 20")
-    envs = [Guard(environment.make_one(), i) for i in range(episodes)]
-    try:
-        with in_evaluation_mode(actor, *(() if judge is None else (judge.critic,))):
-            return _play(actor, envs, environment, seed, max_steps, judge)
-    except EnvironmentFailed as error:
-        episode, reason = error.index_and_reason
-        raise RuntimeError(f"evaluation episode {episode} ({environment.id}) raised {reason}") from error
-    finally:
-        for env in envs:
-            env.close()
-
-
-def _play(
-    actor: nn.Module, envs: list, environment: Environment, seed: int, max_steps: int, judge: Judge | None
-) -> EpisodeStatistics:
-    id = environment.id
-    scale = ActionMap(envs[0].action_space)
-    parameter = next(iter(actor.parameters()))
-    obs = np.stack([environment.start(env, seed + i).reshape(-1) for i, env in enumerate(envs)]).astype(np.float32)
-    returns, lengths = np.zeros(len(envs)), np.zeros(len(envs), dtype=np.int64)
-    running = list(range(len(envs)))
     promised: list[np.ndarray] = []
-    rewards: list[list[float]] = [[] for _ in envs]
-    open_end = np.ones(len(envs), dtype=np.bool_)
-
-    def answer() -> np.ndarray:
-        # All rows pass through the networks, also those that have ended: one shape, whatever the number still running.
-        seen = torch.from_numpy(obs).to(parameter)
-        with torch.no_grad():
-            chosen = actor(seen).detach()
-        if judge is not None:
-            promised.append(judge.q(seen, chosen.clamp(-1.0, 1.0)))
-        actions: np.ndarray = chosen.cpu().numpy().astype(np.float32, copy=False)
-        return actions
-
-    while running and lengths[running[0]] < max_steps:
-        action = answer()
-        _check("action", action, lengths, id)
-        scaled = scale(np.minimum(np.maximum(action, -1.0), 1.0))
-        still = []
-        for i in running:
-            raw, reward, terminated, truncated, _ = envs[i].step(scaled[i])
-            obs[i] = np.asarray(raw).reshape(-1)
-            returns[i] += float(reward)
-            lengths[i] += 1
-            rewards[i].append(float(reward))
-            open_end[i] = not terminated
-            if not (terminated or truncated):
-                still.append(i)
-        running = still
-        _check("observation", obs, lengths, id)
-        _check("return", returns[:, None], lengths, id)
+    rewards: list[list[float]] = [[] for _ in range(episodes)]
+    returns, cut = np.zeros(episodes), np.ones(episodes, dtype=np.bool_)
+    with in_evaluation_mode(actor, *(() if judge is None else (judge.critic,))):
+        for moment in play(actor, environment, episodes, seed, max_steps):
+            for i in moment.played:
+                returns[i] += moment.reward[i]
+                rewards[i].append(float(moment.reward[i]))
+                cut[i] = not moment.terminated[i]
+            if judge is not None:
+                promised.append(judge.q(moment.obs, moment.action))
+    lengths = np.array([len(each) for each in rewards])
     if judge is None:
         return EpisodeStatistics(returns, lengths)
-    answer()  # for the values of the last observations
     promises = np.stack(promised, 1)
-    errors = [q_errors(promises[i], np.array(rewards[i]), judge.discount, bool(open_end[i])) for i in range(len(envs))]
+    errors = [q_errors(promises[i], np.array(rewards[i]), judge.discount, bool(cut[i])) for i in range(episodes)]
     every = np.concatenate(errors)
     return EpisodeStatistics(returns, lengths, float(every.mean()) if len(every) else None)
 
@@ -221,34 +242,13 @@ def discounted_returns(reward: np.ndarray, discount: float, tail: float = 0.0) -
 def record(
     actor: nn.Module, judge: Judge, environment: Environment, seed: int = 0, max_steps: int = 10_000
 ) -> EpisodeTrace:
-    """Play one deterministic episode in an environment of its own and keep it, with the critic's values.
-
-    Args:
-        actor: obs (B, obs_dim) -> action (B, action_dim) in [-1, 1].
-        judge: the critic.
-        environment: which environment.
-        seed: of its start state.
-        max_steps: length at which an episode without a time limit is cut.
-    """
-    env = environment.make_one()
-    scale = ActionMap(cast(spaces.Box, env.action_space))
-    parameter = next(iter(actor.parameters()))
+    """Play one episode (see `play`) and keep it, with the critic's values."""
     rewards: list[float] = []
     actions: list[np.ndarray] = []
     values: list[float] = []
-    try:
-        with in_evaluation_mode(actor, judge.critic):
-            raw, ended = environment.start(env, seed), False
-            while not ended and len(rewards) < max_steps:
-                obs = torch.from_numpy(np.asarray(raw, dtype=np.float32).reshape(1, -1)).to(parameter)
-                with torch.no_grad():
-                    chosen = actor(obs)
-                values.append(float(judge.q(obs, chosen)[0]))
-                action = np.clip(chosen.cpu().numpy().astype(np.float32), -1.0, 1.0)
-                raw, reward, terminated, truncated, _ = env.step(scale(action)[0])
-                rewards.append(float(reward))
-                actions.append(action[0])
-                ended = bool(terminated or truncated)
-    finally:
-        env.close()
-    return EpisodeTrace(np.array(rewards), np.stack(actions), np.array(values))
+    with in_evaluation_mode(actor, judge.critic):
+        for moment in play(actor, environment, 1, seed, max_steps):
+            rewards.extend(moment.reward[moment.played].tolist())
+            actions.append(moment.action[0].cpu().numpy().astype(np.float32))
+            values.append(float(judge.q(moment.obs, moment.action)[0]))
+    return EpisodeTrace(np.array(rewards), np.stack(actions[:-1]), np.array(values[:-1]))

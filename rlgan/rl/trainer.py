@@ -17,7 +17,7 @@ from rlgan.rl.envs.environment import Environment
 from rlgan.rl.exploration.explorer import Exploration, Rollout
 from rlgan.rl.normalisation import NormalisedActor, Normaliser
 from rlgan.rl.replay.n_step import NStep
-from rlgan.rl.replay.uniform import ReplaySpec, Sampler, Transition, UniformReplay
+from rlgan.rl.replay.uniform import Layout, ReplaySpec, Sampler, Transition, UniformReplay
 from rlgan.task.errors import ConfigError, Diverged
 from rlgan.task.seeding import Generators
 from rlgan.task.settings import Settings
@@ -115,7 +115,8 @@ class Trainer(Stackable):
             raise ValueError(f"learning_starts = {learning_starts}: must be at least 0, for example 1000")
         if not updates_per_step > 0:
             raise ValueError(f"updates_per_step = {updates_per_step}: must be positive, for example 1.0")
-        if not isinstance(replay or UniformReplay(), UniformReplay) and type(agent).td_error is Agent.td_error:
+        replay = replay or UniformReplay()
+        if not isinstance(replay, UniformReplay) and type(agent).td_error is Agent.td_error:
             raise ValueError(
                 f"replay = {replay}: goes by TD errors, and {type(agent).__name__} names none; give it a td_error, or "
                 "use replay=uniform"
@@ -156,9 +157,8 @@ class Trainer(Stackable):
         self.policy = agent.policy(self.actor.module)
         self._critic_steps = steps["critic"]
         self._windows = NStep(n_step, agent.discount, self.envs.num_envs, obs_dim, action_dim) if n_step != 1 else None
-        self._prioritised = not isinstance(replay or UniformReplay(), UniformReplay)
-        self.replay = (replay or UniformReplay()).make(
-            capacity, obs_dim, action_dim, dtype, device, self._windows is not None, settings.steps
+        self.replay = replay.make(
+            Layout(capacity, obs_dim, action_dim, dtype, device, self._windows is not None, settings.steps)
         )
         self._samplers = [self.replay.sampler(batch_size) for _ in range(self.update.batches)]
         self.explorer = exploration.make(
@@ -223,9 +223,8 @@ class Trainer(Stackable):
         self._last = {**self._last, **metrics}
         self._moves += 1
         self._watch &= not watch
-        if self._prioritised:
-            for sampler in self._samplers:
-                sampler.learn(self._td_error)
+        for sampler in self._samplers:
+            sampler.learn(self._td_error)
         every = self.explorer.adapt_every
         if every is not None and self._moves % every == 0:
             self.explorer.adapt(batches[-1].obs)

@@ -4,17 +4,14 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Iterator
-from typing import cast
 
 import gymnasium
 import numpy as np
-import torch
-from gymnasium import spaces
 from torch import nn
 
 from rlgan.nets.layers import in_evaluation_mode
 from rlgan.rl.envs.environment import Environment
-from rlgan.rl.envs.vector_env import ActionMap
+from rlgan.rl.episodes import play
 from rlgan.task.task import Video
 
 FRAMES_PER_SECOND = 30.0
@@ -60,21 +57,14 @@ def film(actor: nn.Module, environment: Environment, seed: int = 0, max_steps: i
 
 
 def _frames(actor: nn.Module, environment: Environment, seed: int, max_steps: int) -> Iterator[np.ndarray]:
-    env = environment.make_one()
-    scale = ActionMap(cast(spaces.Box, env.action_space))
-    parameter = next(iter(actor.parameters()))
-    try:
-        raw, ended, steps = environment.start(env, seed), False, 0
-        yield _frame(env)
-        while not ended and steps < max_steps:
-            obs = torch.from_numpy(np.asarray(raw, dtype=np.float32).reshape(1, -1)).to(parameter)
-            with in_evaluation_mode(actor), torch.no_grad():
-                action = actor(obs).cpu().numpy().astype(np.float32)
-            raw, _, terminated, truncated, _ = env.step(scale(np.clip(action, -1.0, 1.0))[0])
-            ended, steps = bool(terminated or truncated), steps + 1
-            yield _frame(env)
-    finally:
-        env.close()
+    moments = play(actor, environment, 1, seed, max_steps)
+    while True:
+        # The frames are asked for one by one, and between them the actor is left as it was.
+        with in_evaluation_mode(actor):
+            moment = next(moments, None)
+        if moment is None:
+            return
+        yield _frame(moment.envs[0])
 
 
 def _frame(env: gymnasium.Env) -> np.ndarray:

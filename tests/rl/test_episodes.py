@@ -144,9 +144,9 @@ def test_a_judged_evaluation_is_the_evaluation_and_leaves_the_critics_mode_alone
 def test_statistics_are_those_of_the_definition() -> None:
     values = np.array([100.0, 1.0, 2.0, 3.0, 4.0, 5.0, 6.0, -50.0])
     evaluation = EpisodeStatistics(values, np.full(8, 7))
-    assert evaluation.iqm == interquartile_mean(values) == pytest.approx((2 + 3 + 4 + 5) / 4)
-    assert evaluation.mean == values.mean() and evaluation.std == pytest.approx(np.std(values, ddof=1))
     metrics = evaluation.metrics()
+    assert metrics["return/eval_iqm"] == interquartile_mean(values) == pytest.approx((2 + 3 + 4 + 5) / 4)
+    assert metrics["return/eval_std"] == pytest.approx(np.std(values, ddof=1))
     assert metrics["return/eval"] == values.mean() and metrics["return/eval_length"] == 7
     assert metrics["return/eval_low"] < metrics["return/eval"] < metrics["return/eval_high"]
     assert metrics == evaluation.metrics()
@@ -169,7 +169,7 @@ def test_what_cannot_be_evaluated_is_an_error() -> None:
         evaluate(Constant(0.0), Environment(), 0)
     with pytest.raises(Diverged, match=r"^action of evaluation episode 0 \(Pendulum-v1\) is \[nan\] at its step 0"):
         evaluate(Constant(float("nan")), Environment(), 2)
-    with pytest.raises(Diverged, match=r"^return of evaluation episode 1 \(Scripted-v0\) is \[inf\] at its step 1"):
+    with pytest.raises(Diverged, match=r"^reward of evaluation episode 1 \(Scripted-v0\) is \[inf\] at its step 1"):
         evaluate(Constant(0.0), Environment("Scripted-v0", {"bad": "reward"}), 2, seed=0)
     with pytest.raises(RuntimeError, match=r"^evaluation episode 1 \(Scripted-v0\) raised ZeroDivisionError: scripted"):
         evaluate(Constant(0.0), Environment("Scripted-v0", {"bad": "raises"}), 2, seed=0)

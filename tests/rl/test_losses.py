@@ -14,7 +14,7 @@ from rlgan.optim.play.field import GradientField
 from rlgan.rl.agents.ddpg import DDPG
 from rlgan.rl.envs.vector_env import Step
 from rlgan.rl.losses import deterministic_policy_loss, td_loss, td_target
-from rlgan.rl.replay.uniform import ReplayStore, Transition
+from rlgan.rl.replay.uniform import Layout, ReplayStore, Transition
 
 OBS, ACTION, BATCH = 3, 2, 7
 
@@ -143,7 +143,7 @@ def test_only_termination_masks_the_successor(kind: str) -> None:
 
 def test_a_truncated_transition_is_bootstrapped_and_a_terminated_one_is_not() -> None:
     """From the environment's two flags, through the replay, to the target."""
-    replay = ReplayStore(4, 1, 1, torch.float64)
+    replay = ReplayStore(Layout(4, 1, 1, torch.float64))
     ones = np.ones((3, 1), np.float32)
     flags = np.array([[True, False], [False, True], [False, False]])
     replay.add(

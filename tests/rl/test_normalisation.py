@@ -163,17 +163,17 @@ def test_evaluation_record_and_judge_see_what_training_sees() -> None:
     raw, ended = env.reset(seed=seed)[0], False
     with torch.no_grad():
         while not ended:
-            seen = (raw - task.normaliser.mean) / np.sqrt(task.normaliser.variance + 1e-8)
+            seen = (raw - task.normaliser.returns.mean()) / np.sqrt(task.normaliser.variance + 1e-8)
             obs = torch.tensor(np.clip(seen, -1.5, 1.5), dtype=torch.float32)[None]
             action = task.policy(obs)
             promised.append(float(task.critic.module(obs, action)[0]))
             raw, reward, terminated, truncated, _ = env.step(2 * action[0].numpy())
             total += float(reward)
             ended = terminated or truncated
-    assert episodes.evaluate(task.deployed, ENV, 1, seed).mean == pytest.approx(total, rel=1e-5)
+    assert episodes.evaluate(task.deployed, ENV, 1, seed).returns.mean() == pytest.approx(total, rel=1e-5)
     trace = episodes.record(task.deployed, task.judge, ENV, seed)
     assert trace.reward.sum() == pytest.approx(total, rel=1e-5) and np.allclose(trace.q, promised, rtol=1e-4, atol=1e-5)
-    blind = episodes.evaluate(task.policy, ENV, 1, seed).mean
+    blind = episodes.evaluate(task.policy, ENV, 1, seed).returns.mean()
     assert abs(blind - total) > 1e-3
 
 

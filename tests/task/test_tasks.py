@@ -70,7 +70,8 @@ def batches(task: Task, moves: int) -> list[list[Any]]:
     replay, made = task.replay, []
     for _ in range(moves):
         rows = torch.randn(32, replay.width, generator=generators.torch("rows"), dtype=torch.float64)
-        rows[:, -replay.obs_dim - 1] = (rows[:, -replay.obs_dim - 1] > 1).double()
+        terminated = -task.envs.obs_dim - 1
+        rows[:, terminated] = (rows[:, terminated] > 1).double()
         made.append([replay.split(rows.to(task.settings.dtype))] * task.update.batches)
     return made
 

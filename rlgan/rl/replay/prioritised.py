@@ -13,7 +13,7 @@ from rlgan.optim import Linear
 from rlgan.optim.step.schedule import Schedule
 from rlgan.rl.envs.vector_env import Step
 from rlgan.rl.replay.n_step import Windows
-from rlgan.rl.replay.uniform import ReplaySpec, ReplayStore, Sampler, Transition
+from rlgan.rl.replay.uniform import Layout, ReplaySpec, ReplayStore, Sampler, Transition
 
 
 @dataclass(frozen=True)
@@ -48,17 +48,8 @@ class PrioritisedReplay(ReplaySpec):
         if not 0 < self.epsilon < float("inf"):
             raise ValueError(f"epsilon = {self.epsilon}: must be positive, for example 1e-6")
 
-    def make(
-        self,
-        capacity: int,
-        obs_dim: int,
-        action_dim: int,
-        dtype: torch.dtype = torch.float32,
-        device: torch.device | str = "cpu",
-        windows: bool = False,
-        horizon: int = 0,
-    ) -> ReplayStore:
-        return PrioritisedStore(self, capacity, obs_dim, action_dim, dtype, device, windows, horizon)
+    def make(self, layout: Layout) -> ReplayStore:
+        return PrioritisedStore(self, layout)
 
 
 class SumTree:
@@ -110,22 +101,12 @@ class SumTree:
 class PrioritisedStore(ReplayStore):
     """A replay whose rows are drawn in proportion to their priorities; see `PrioritisedReplay` and `ReplayStore`."""
 
-    def __init__(
-        self,
-        spec: PrioritisedReplay,
-        capacity: int,
-        obs_dim: int,
-        action_dim: int,
-        dtype: torch.dtype = torch.float32,
-        device: torch.device | str = "cpu",
-        windows: bool = False,
-        horizon: int = 0,
-    ) -> None:
-        super().__init__(capacity, obs_dim, action_dim, dtype, device, windows)
+    def __init__(self, spec: PrioritisedReplay, layout: Layout) -> None:
+        super().__init__(layout)
         self.spec = spec
         self.added = 0
-        self.tree = SumTree(capacity)
-        self._horizon = horizon
+        self.tree = SumTree(self.capacity)
+        self._horizon = layout.horizon
         self._largest = 1.0
 
     @property

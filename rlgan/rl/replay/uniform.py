@@ -35,45 +35,8 @@ class Transition(NamedTuple):
     noise: torch.Tensor = torch.zeros(())
 
 
-class ReplaySpec(ABC):
-    """A kind of replay, as configured; `make` builds it for one run."""
-
-    @abstractmethod
-    def make(
-        self,
-        capacity: int,
-        obs_dim: int,
-        action_dim: int,
-        dtype: torch.dtype = torch.float32,
-        device: torch.device | str = "cpu",
-        windows: bool = False,
-        horizon: int = 0,
-    ) -> ReplayStore:
-        """The replay of a run that is planned to store `horizon` transitions; the rest as in `ReplayStore`."""
-
-
-@dataclass(frozen=True)
-class UniformReplay(ReplaySpec):
-    """Every stored transition is as likely as any other (Lin 1992; Mnih et al. 2015)."""
-
-    def make(
-        self,
-        capacity: int,
-        obs_dim: int,
-        action_dim: int,
-        dtype: torch.dtype = torch.float32,
-        device: torch.device | str = "cpu",
-        windows: bool = False,
-        horizon: int = 0,
-    ) -> ReplayStore:
-        return ReplayStore(capacity, obs_dim, action_dim, dtype, device, windows)
-
-
-class ReplayStore:
-    """A ring of the last `capacity` transitions, each a row [obs | action | reward | terminated | next_obs | discount].
-
-    The store is one (capacity, W) tensor, so that several of them stack to (S, capacity, W) and are still sampled by
-    one gather.
+class Layout(NamedTuple):
+    """What a replay holds: how many transitions, what each consists of, and where.
 
     Args:
         capacity: transitions kept; the oldest is overwritten first.
@@ -82,25 +45,49 @@ class ReplayStore:
         dtype: of the store and of the batches.
         device: of the store and of the batches.
         windows: whether rows are windows of several steps (`rlgan.rl.replay.n_step`); only then there is a discount.
+        horizon: transitions that the run is planned to store, for schedules.
+    """
+
+    capacity: int
+    obs_dim: int
+    action_dim: int
+    dtype: torch.dtype = torch.float32
+    device: torch.device | str = "cpu"
+    windows: bool = False
+    horizon: int = 0
+
+
+class ReplaySpec(ABC):
+    """A kind of replay, as configured; `make` builds it for one run."""
+
+    @abstractmethod
+    def make(self, layout: Layout) -> ReplayStore:
+        """An empty replay."""
+
+
+@dataclass(frozen=True)
+class UniformReplay(ReplaySpec):
+    """Every stored transition is as likely as any other (Lin 1992; Mnih et al. 2015)."""
+
+    def make(self, layout: Layout) -> ReplayStore:
+        return ReplayStore(layout)
+
+
+class ReplayStore:
+    """A ring of the last `capacity` transitions, each a row [obs | action | reward | terminated | next_obs | discount].
+
+    The store is one (capacity, W) tensor, so that several of them stack to (S, capacity, W) and are still sampled by
+    one gather.
 
     Raises:
         ValueError: capacity below 1, or more than the memory holds.
     """
 
-    def __init__(
-        self,
-        capacity: int,
-        obs_dim: int,
-        action_dim: int,
-        dtype: torch.dtype = torch.float32,
-        device: torch.device | str = "cpu",
-        windows: bool = False,
-    ) -> None:
+    def __init__(self, layout: Layout) -> None:
+        capacity, obs_dim, action_dim, dtype, device, windows, _ = layout
         if capacity < 1:
             raise ValueError(f"capacity = {capacity}: must be at least 1, for example 1_000_000")
         self.capacity = capacity
-        self.obs_dim = obs_dim
-        self.action_dim = action_dim
         self._widths = (obs_dim, action_dim, 1, 1, obs_dim, *((1,) if windows else ()))
         self.width = sum(self._widths)
         try:

@@ -11,7 +11,7 @@ import torch
 
 from rlgan.rl.envs.environment import Environment
 from rlgan.rl.replay.n_step import NStep
-from rlgan.rl.replay.uniform import ReplayStore
+from rlgan.rl.replay.uniform import Layout, ReplayStore
 from tests.rl import scripted
 from tests.rl.scripted import MODES, in_mode
 from tests.rl.test_trainer import trainer, vectors
@@ -40,7 +40,7 @@ def wanted(seed: int, count: int, n: int) -> list[tuple[float, float, float, flo
 def test_windows_stop_at_every_end_and_count_on_the_true_last_observation(mode: Any, num_envs: int, n: int) -> None:
     """The script's episodes have 3, 2, 1 and 4 steps, and end by termination and truncation in turn."""
     env = in_mode(mode)("Scripted-v0", num_envs=num_envs).make(seed=6)
-    replay = ReplayStore(400, 2, 1, torch.float64, windows=True)
+    replay = ReplayStore(Layout(400, 2, 1, torch.float64, windows=True))
     windows = NStep(n, GAMMA, num_envs, 2, 1)
     taken = np.zeros(num_envs, dtype=int)
     for t in range(40):
@@ -75,7 +75,7 @@ def test_the_action_of_a_window_is_that_of_its_first_step() -> None:
 
 def test_windows_of_one_step_are_the_steps() -> None:
     env = Environment("Scripted-v0", num_envs=2).make(seed=0)
-    windows, steps = ReplayStore(100, 2, 1, windows=True), ReplayStore(100, 2, 1)
+    windows, steps = ReplayStore(Layout(100, 2, 1, windows=True)), ReplayStore(Layout(100, 2, 1))
     n_step = NStep(1, GAMMA, 2, 2, 1)
     for _ in range(30):
         step = env.step(np.zeros((2, 1), np.float32))

@@ -17,6 +17,7 @@ from rlgan.rl.agents.td3 import TD3
 from rlgan.rl.envs.environment import Environment
 from rlgan.rl.losses import td_loss
 from rlgan.rl.replay.prioritised import PrioritisedReplay, PrioritisedSampler, PrioritisedStore, SumTree
+from rlgan.rl.replay.uniform import Layout
 from rlgan.rl.trainer import Trainer
 from rlgan.runs.seeds import drive_stacked
 from rlgan.task.task import Play
@@ -48,7 +49,9 @@ def test_a_draw_finds_the_leaf_in_whose_share_it_falls(
 
 
 def replay(alpha: float = 0.6, beta: float = 0.4, capacity: int = 50, rows: int = 40, **more: Any) -> PrioritisedStore:
-    made = PrioritisedReplay(alpha, beta, schedule=more.pop("schedule", Constant())).make(capacity, 3, 2, **more)
+    made = PrioritisedReplay(alpha, beta, schedule=more.pop("schedule", Constant())).make(
+        Layout(capacity, 3, 2, **more)
+    )
     assert isinstance(made, PrioritisedStore)
     for first in range(0, rows, 4):
         made.add(steps(first, (True, True, True, True)))
@@ -111,7 +114,7 @@ def test_what_is_new_comes_in_with_the_largest_priority_and_what_is_learnt_gets_
 
 
 def test_beta_reaches_one_at_the_end_of_the_run() -> None:
-    made = PrioritisedReplay(beta=0.4).make(100, 3, 2, horizon=80)
+    made = PrioritisedReplay(beta=0.4).make(Layout(100, 3, 2, horizon=80))
     assert isinstance(made, PrioritisedStore) and made.beta == pytest.approx(0.4)
     betas = []
     for first in range(0, 80, 4):

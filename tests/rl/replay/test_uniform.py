@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from rlgan.rl.envs.vector_env import Step
-from rlgan.rl.replay.uniform import ReplayStore
+from rlgan.rl.replay.uniform import Layout, ReplayStore
 from tests.rl import scripted
 from tests.rl.scripted import in_mode
 
@@ -44,7 +44,7 @@ def stored(replay: ReplayStore) -> list[float]:
 @settings(max_examples=80, deadline=None)
 @given(st.integers(4, 9), st.lists(st.lists(st.booleans(), min_size=1, max_size=4), max_size=12))
 def test_the_ring_holds_the_latest_valid_rows(capacity: int, masks: list[list[bool]]) -> None:
-    replay, ring, first, position = ReplayStore(capacity, 3, 2), [0.0] * capacity, 0, 0
+    replay, ring, first, position = ReplayStore(Layout(capacity, 3, 2)), [0.0] * capacity, 0, 0
     for mask in masks:
         assert replay.add(steps(first, tuple(mask))) == sum(mask)
         for i in np.flatnonzero(mask):
@@ -57,7 +57,7 @@ def test_the_ring_holds_the_latest_valid_rows(capacity: int, masks: list[list[bo
 @pytest.mark.parametrize("mode", ["next_step", "same_step", "disabled"])
 def test_resets_are_not_stored_and_only_termination_masks(mode: str) -> None:
     env = in_mode(mode)("Scripted-v0").make(seed=6)
-    replay = ReplayStore(100, 2, 1)
+    replay = ReplayStore(Layout(100, 2, 1))
     for _ in range(30):
         replay.add(env.step(np.zeros((1, 1), np.float32)))
     rows = replay.split(replay.rows[: len(replay)])
@@ -69,7 +69,7 @@ def test_resets_are_not_stored_and_only_termination_masks(mode: str) -> None:
 
 
 def test_samples_are_uniform_rows_and_repeat_with_their_generator() -> None:
-    replay = ReplayStore(50, 3, 2)
+    replay = ReplayStore(Layout(50, 3, 2))
     for i in range(0, 40, 4):
         replay.add(steps(i, (True,) * 4))
     counts = torch.zeros(40)
@@ -85,7 +85,7 @@ def test_samples_are_uniform_rows_and_repeat_with_their_generator() -> None:
 
 
 def test_a_batch_is_views_of_one_gather_and_the_sampler_draws_the_same_into_its_own_memory() -> None:
-    replay = ReplayStore(50, 3, 2)
+    replay = ReplayStore(Layout(50, 3, 2))
     replay.add(steps(0, (True,) * 30))
     batch = replay.sample(8, torch.Generator().manual_seed(1))
     assert {field.untyped_storage().data_ptr() for field in batch[:5]} == {batch.obs.untyped_storage().data_ptr()}
@@ -103,7 +103,7 @@ def test_a_batch_is_views_of_one_gather_and_the_sampler_draws_the_same_into_its_
 
 
 def test_the_draw_does_not_depend_on_the_contents() -> None:
-    replay, generators = ReplayStore(50, 3, 2), [torch.Generator().manual_seed(1) for _ in range(2)]
+    replay, generators = ReplayStore(Layout(50, 3, 2)), [torch.Generator().manual_seed(1) for _ in range(2)]
     replay.add(steps(0, (True,) * 10))
     replay.sample(8, generators[0])
     replay.add(steps(10, (True,) * 30))
@@ -113,7 +113,7 @@ def test_the_draw_does_not_depend_on_the_contents() -> None:
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
 def test_state_holds_the_filled_rows_only_and_is_restored_exactly(dtype: torch.dtype) -> None:
-    replay, fresh = (ReplayStore(7, 3, 2, dtype=dtype) for _ in range(2))
+    replay, fresh = (ReplayStore(Layout(7, 3, 2, dtype=dtype)) for _ in range(2))
     for first in (0, 4):
         buffer = io.BytesIO()
         torch.save(replay.state_dict(), buffer)
@@ -128,18 +128,18 @@ def test_state_holds_the_filled_rows_only_and_is_restored_exactly(dtype: torch.d
 
 
 def test_what_cannot_be_done_is_refused_with_its_remedy() -> None:
-    replay = ReplayStore(7, 3, 2)
+    replay = ReplayStore(Layout(7, 3, 2))
     replay.add(steps(0, (True,) * 3))
     for draw in (replay.sample, lambda size, generator: replay.sampler(size)(generator)):
         with pytest.raises(ValueError, match=r"^batch_size = 4: the replay holds only 3 transitions; collect more"):
             draw(4, torch.Generator())
     with pytest.raises(ValueError, match=r"^capacity = 0: must be at least 1"):
-        ReplayStore(0, 3, 2)
+        ReplayStore(Layout(0, 3, 2))
     with pytest.raises(ValueError, match=r"^capacity = 1000000000000000: its rows need .* GiB"):
-        ReplayStore(10**15, 3, 2)
+        ReplayStore(Layout(10**15, 3, 2))
     with pytest.raises(ValueError, match=r"^capacity = 7: smaller than one step of 8 environments"):
         replay.add(steps(0, (True,) * 8))
     with pytest.raises(ValueError, match=r"^capacity = 8: the saved replay has 7"):
-        ReplayStore(8, 3, 2).load_state_dict(replay.state_dict())
+        ReplayStore(Layout(8, 3, 2)).load_state_dict(replay.state_dict())
     with pytest.raises(ValueError, match=r"^replay rows = 10 x torch.float64: saved as 10 x torch.float32"):
-        ReplayStore(7, 3, 2, dtype=torch.float64).load_state_dict(replay.state_dict())
+        ReplayStore(Layout(7, 3, 2, dtype=torch.float64)).load_state_dict(replay.state_dict())
