@@ -163,7 +163,7 @@ def test_evaluation_record_and_judge_see_what_training_sees() -> None:
     raw, ended = env.reset(seed=seed)[0], False
     with torch.no_grad():
         while not ended:
-            seen = (raw - task.normaliser.returns.mean()) / np.sqrt(task.normaliser.variance + 1e-8)
+            seen = (raw - task.normaliser.mean) / np.sqrt(task.normaliser.variance + 1e-8)
             obs = torch.tensor(np.clip(seen, -1.5, 1.5), dtype=torch.float32)[None]
             action = task.policy(obs)
             promised.append(float(task.critic.module(obs, action)[0]))
