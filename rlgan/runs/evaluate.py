@@ -18,6 +18,7 @@ from rlgan.runs.record.checkpoint import Checkpoints
 from rlgan.runs.record.directory import put, stored_config, write_atomically, write_json
 from rlgan.runs.record.landscape import draw
 from rlgan.runs.record.logger import picture_name, rasterise
+from rlgan.runs.record.progress import NO_LEGEND, Legend
 from rlgan.runs.record.video import check_installed, show, write
 from rlgan.task.errors import ConfigError
 from rlgan.task.statistics import over_seeds
@@ -32,11 +33,13 @@ class Evaluation:
         metrics: `step` and the task's evaluation.
         curvature: of each player, if it was asked for: numbers by tag, and `kind`, the classification of its point.
         notes: what a reader of these numbers has to know, one sentence each.
+        legend: what the task says of its metrics.
     """
 
     metrics: dict[str, float]
     curvature: dict[str, dict[str, float | str]] = field(default_factory=dict)
     notes: tuple[str, ...] = ()
+    legend: Legend = NO_LEGEND
 
 
 def evaluate_run(
@@ -95,6 +98,7 @@ def evaluate_run(
         {"step": step, **metrics},
         {name: {"kind": found.kind, **found.numbers} for name, found in landscapes.items()},
         tuple(dict.fromkeys(note for found in landscapes.values() for note in found.notes)),
+        Legend.of(task),
     )
     record: dict[str, Any] = {
         "checkpoint": checkpoint.manifest.file,
@@ -144,17 +148,17 @@ def evaluate_seeds(
     curvature: bool = False,
     n: int | None = None,
     video: bool = False,
-) -> dict[str, dict[str, float]]:
+) -> tuple[dict[str, dict[str, float]], Legend]:
     """`evaluate_run` of every seed of a run with `seeds=`, and RUN/evaluation.json over them.
 
     Returns:
-        `rlgan.task.statistics.over_seeds` of what was measured.
+        `over_seeds` of what was measured, and what the task says of it.
 
     Raises:
         RunError, ConfigError: as `evaluate_run`, for any of the seeds.
     """
     seeds = build_settings(stored_config(path)).every_seed
-    found = [evaluate_run(path / f"seed={seed}", which, changes, curvature, n, video).metrics for seed in seeds]
-    figures = over_seeds(found)
+    found = [evaluate_run(path / f"seed={seed}", which, changes, curvature, n, video) for seed in seeds]
+    figures = over_seeds([one.metrics for one in found])
     write_json(path / "evaluation.json", {"checkpoint": which, "seeds": seeds, "metrics": figures})
-    return figures
+    return figures, found[0].legend

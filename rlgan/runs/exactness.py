@@ -25,7 +25,6 @@ def exactness(settings: Settings, task: Task, stacked: int = 1) -> dict[str, Any
         "precision": settings.precision,
         "compiled": bool(task.compiled),
         "seeds stacked": stacked,
-        "layout": task.layout(),
     }
 
 

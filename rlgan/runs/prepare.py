@@ -1,27 +1,21 @@
-"""Making a start: a task in the state where its run stands, and what a person is told of how it ended."""
+"""Preparing a run: a task in the state where its run stands, and what a person is told of how it ended."""
 
 from __future__ import annotations
 
-import dataclasses
 import sys
 import traceback
-from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from importlib.metadata import version
 from typing import Any
 
-import gymnasium
-import numpy as np
-import torch
-
 import rlgan
-from rlgan.runs.config.build import build_settings, build_task
+from rlgan.runs.config.build import Command, RunSpec
 from rlgan.runs.exactness import inexact
 from rlgan.runs.loop import Interrupted, Start
 from rlgan.runs.record.checkpoint import Checkpoint, Checkpoints
 from rlgan.runs.record.directory import RunDirectory, shown
 from rlgan.task.errors import ConfigError, RunError
-from rlgan.task.settings import Settings
 from rlgan.task.task import Task
 
 
@@ -42,67 +36,40 @@ class Outcome:
     message: str = ""
 
 
-@dataclass(frozen=True)
-class Command:
-    """What was typed to start a run.
-
-    Args:
-        overrides: the words.
-        choices: option of every group.
-        changes: values by dotted key that replace a resumed run's.
-    """
-
-    overrides: Sequence[str]
-    choices: Mapping[str, str]
-    changes: Mapping[str, Any] = dataclasses.field(default_factory=dict)
-
-
-Built = tuple[Settings, Task]
-
-
-def construct(config: Mapping[str, Any]) -> Built:
-    """Settings and task of a configuration; torch is set up for them."""
-    settings = build_settings(config)
-    torch.set_num_threads(settings.threads)
-    return settings, build_task(config, settings)
-
-
 def prepare(
     run: RunDirectory,
-    config: Mapping[str, Any],
-    command: Command,
+    spec: RunSpec,
     checkpoint: Checkpoint | None = None,
-    built: Built | None = None,
+    task: Task | None = None,
     stacked: int = 1,
 ) -> Start:
     """A task, restored from the checkpoint if there is one; the start is recorded in the run's directory.
 
     Args:
         run: the locked directory.
-        config: of this run.
-        command: what was typed.
+        spec: of this run.
         checkpoint: what to go on from.
-        built: settings and task, if they have been built.
+        task: built from the specification, if it has been built.
         stacked: runs that are going to be moved as one.
 
     Raises:
         ConfigError, CheckpointError: nothing is recorded: the run can still go on as it was.
     """
-    if checkpoint is not None and "compile" not in command.changes:
+    if checkpoint is not None and "compile" not in spec.command.changes:
         # `auto` decided once; deciding again could change the bits.
-        config = {**config, "compile": bool(checkpoint.manifest.meta["compiled"])}
-        if built is not None and built[1].compiled != config["compile"]:
-            built[1].close()
-            built = None
-    settings, task = built or construct(config)
+        spec = spec.with_values(compile=bool(checkpoint.manifest.meta["compiled"]))
+        if task is not None and task.compiled != spec.settings.compile:
+            task.close()
+            task = None
+    task = task or spec.task()
     if checkpoint is not None:
         try:
             checkpoint.restore(task)
         except BaseException:
             task.close()
             raise
-    run.add_start(start_record(command, checkpoint.manifest.step if checkpoint else 0))
-    return Start(task, settings, run, config, checkpoint, stacked)
+    run.add_start(start_record(spec.command, checkpoint.manifest.step if checkpoint else 0))
+    return Start(task, spec.settings, run, spec.config, checkpoint, stacked)
 
 
 def start_record(command: Command, step: int) -> dict[str, Any]:
@@ -116,15 +83,13 @@ def start_record(command: Command, step: int) -> dict[str, Any]:
         "versions": {
             "rlgan": rlgan.__version__,
             "python": sys.version.split()[0],
-            "torch": str(torch.__version__),
-            "numpy": np.__version__,
-            "gymnasium": gymnasium.__version__,
+            **{package: version(package) for package in ("torch", "numpy", "gymnasium")},
         },
     }
 
 
 def tell_resumed(start: Start) -> None:
-    """Where a resumed run goes on, and what that costs it."""
+    """Say where a resumed run goes on, and whether it will have the same bits."""
     if start.checkpoint is None:
         return
     print(f"resuming at step {start.checkpoint.manifest.step}", file=sys.stderr)

@@ -14,58 +14,51 @@ from __future__ import annotations
 
 import signal
 import sys
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
+from dataclasses import replace
 from typing import Any, TypeVar
 
-from rlgan.runs.config.build import build_settings
+from rlgan.runs.config.build import RunSpec
 from rlgan.runs.loop import Interrupted, Start, Stop, life, show
-from rlgan.runs.prepare import Built, Command, Outcome, ended_badly, newest, prepare, start_record, tell_resumed
+from rlgan.runs.prepare import Outcome, ended_badly, newest, prepare, start_record, tell_resumed
 from rlgan.runs.record.curves import draw_seeds
 from rlgan.runs.record.directory import RunDirectory, State, shown, stored
-from rlgan.runs.record.progress import SeedsProgress, columns
+from rlgan.runs.record.progress import Legend, SeedsProgress, seeds_table
 from rlgan.task.errors import ConfigError, RunError
 from rlgan.task.statistics import over_seeds
-from rlgan.task.task import Play, Request, Stackable, StackedUpdate, drive
+from rlgan.task.task import Play, Request, Stackable, StackedUpdate, Task, drive
 
 T = TypeVar("T")
-_COLUMNS = {"mean": "mean", "iqm": "IQM", "iqm_low": "95 % from", "iqm_high": "to", "min": "least", "max": "largest"}
 Ends = dict[int, "dict[str, float] | Exception"]
 
 
-def seed_config(config: Mapping[str, Any], seed: int) -> dict[str, Any]:
-    """What one of the seeds is built from: its own seed, and knowing how many there are (a compilation serves all)."""
-    return {**config, "seed": seed}
-
-
-def run_seeds(run: RunDirectory, config: Mapping[str, Any], command: Command, built: Built | None = None) -> Outcome:
+def run_seeds(run: RunDirectory, spec: RunSpec, task: Task | None = None) -> Outcome:
     """Start or go on with every seed.
 
     Args:
         run: the locked directory above those of the seeds.
-        config: the configuration, with `seeds`.
-        command: what was typed.
-        built: settings and task of the first seed, if they have been built.
+        spec: of the run, with `seeds`.
+        task: of the first seed, if it has been built.
     """
-    seeds = build_settings(config).every_seed
+    seeds = spec.settings.every_seed
     stacked = len(seeds)
     # Which seeds there are is the group's own affair.
-    changes = {key: value for key, value in command.changes.items() if key not in ("seed", "seeds")}
-    own = Command(command.overrides, command.choices, changes)
+    changes = {key: value for key, value in spec.command.changes.items() if key not in ("seed", "seeds")}
+    own = replace(spec, command=replace(spec.command, changes=changes))
     runs: list[RunDirectory] = []
 
-    def make(seed: int, first: Start | None = None, built: Built | None = None) -> Start:
-        values = seed_config(config, seed)
+    def make(seed: int, first: Start | None = None, task: Task | None = None) -> Start:
         directory = RunDirectory.open(run.path / f"seed={seed}")
         runs.append(directory)
-        directory.write_config(stored({**values, "seeds": None}))  # as it would be of a run of its own
-        if first is not None:
-            values["compile"] = first.task.compiled
-        return prepare(directory, values, own, newest(directory), built, stacked)
+        directory.write_config(stored({**spec.config, "seed": seed, "seeds": None}))  # as of a run of its own
+        # It knows how many seeds there are: a compilation serves all of them.
+        mine = own.with_values(seed=seed, **({} if first is None else {"compile": first.task.compiled}))
+        return prepare(directory, mine, newest(directory), task, stacked)
 
     try:
-        first = make(seeds[0], built=built)
+        first = make(seeds[0], task=task)
         why_not = _why_not(first) if stacked > 1 else ""
-        run.add_start(start_record(command, first.task.steps_done))
+        run.add_start(start_record(spec.command, first.task.steps_done))
         print(f"run: {shown(run.path)}", file=sys.stderr)
         run.write_status("running", first.task.steps_done, seeds=seeds)
         if why_not:
@@ -184,12 +177,6 @@ def _say_failed(seed: int, start: Start, error: Exception) -> None:
         print(f"rlgan: {error}", file=sys.stderr)
 
 
-def seeds_table(figures: Mapping[str, Mapping[str, float]]) -> str:
-    """`over_seeds` for people: without what the methods did, which is for TensorBoard's curves."""
-    rows = {tag: row for tag, row in figures.items() if tag != "step" and not tag.startswith(("optim/", "time/eval"))}
-    return columns({word: {tag: row[key] for tag, row in rows.items()} for key, word in _COLUMNS.items()})
-
-
 def _conclude(run: RunDirectory, first: Start, ends: Ends) -> Outcome:
     """The group's summary, status and last words."""
     stopped = [error for error in ends.values() if isinstance(error, Interrupted)]
@@ -212,6 +199,6 @@ def _conclude(run: RunDirectory, first: Start, ends: Ends) -> Outcome:
     run.write_status("failed" if failed else "finished", first.settings.steps, message)
     print(f"{len(good)} of {len(ends)} seeds finished{'; over them:' if good else ''}")
     if good:
-        print(seeds_table(figures))
+        print(seeds_table(figures, Legend.of(first.task)))
     print(f"tensorboard --logdir {shown(run.path)}", flush=True)
     return Outcome(1 if failed else 0, "failed" if failed else "finished", str(run.path), message)

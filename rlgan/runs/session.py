@@ -2,43 +2,76 @@
 
 from __future__ import annotations
 
+import json
+import os
 import sys
+import traceback
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from rlgan.runs.config.build import build_settings
+from hydra.core.hydra_config import HydraConfig
+from omegaconf import DictConfig, OmegaConf
+
+from rlgan.runs.config.build import Command, RunSpec, plain
+from rlgan.runs.config.overrides import group_choices
 from rlgan.runs.loop import train
-from rlgan.runs.prepare import Built, Command, Outcome, construct, ended_badly, newest, prepare, tell_resumed
-from rlgan.runs.record.directory import RunDirectory, put, read_starts, run_name, shown, stored, stored_config
-from rlgan.runs.record.progress import table
-from rlgan.runs.seeds import run_seeds, seed_config
+from rlgan.runs.prepare import Outcome, ended_badly, newest, prepare, tell_resumed
+from rlgan.runs.record.directory import RunDirectory, first_choices, put, run_name, shown, stored, stored_config
+from rlgan.runs.record.progress import Legend, table
+from rlgan.runs.seeds import run_seeds
+from rlgan.runs.terminal import SWEEP, complain
 from rlgan.task.errors import ConfigError, RunError
+from rlgan.task.task import Task
 
 
-def start(config: Mapping[str, Any], overrides: Sequence[str], choices: Mapping[str, str]) -> Outcome:
+def job(config: DictConfig) -> None:
+    """One run, as Hydra (or a launcher's worker) calls it. Reports its end in a file, as no return value comes back."""
+    if os.getcwd() not in sys.path:
+        sys.path.append(os.getcwd())
+    composed = HydraConfig.get()
+    # Unresolved: `eval_every=${steps}` is an entry of this list as well, and means nothing there.
+    typed = OmegaConf.to_container(composed.overrides.task, resolve=False)
+    overrides = [str(item).lstrip("+") for item in typed] if isinstance(typed, list) else []
+    try:
+        outcome = launch(plain(config), Command(overrides, group_choices(composed.runtime.choices)))
+    except (ConfigError, RunError) as error:
+        outcome = Outcome(complain(error, str(error)), "refused", message=str(error))
+    except Exception as error:
+        traceback.print_exc()
+        outcome = Outcome(1, "failed", message=f"{type(error).__name__}: {error}")
+    report = os.environ.get(SWEEP)
+    if report is not None:
+        with open(report, "a") as file:
+            file.write(json.dumps({"job": " ".join(overrides), **vars(outcome)}) + "\n")
+    stopped = outcome.code > 128
+    if stopped:
+        raise KeyboardInterrupt if outcome.code == 130 else SystemExit(outcome.code)
+    if outcome.code and report is None:
+        raise SystemExit(outcome.code)
+
+
+def launch(config: Mapping[str, Any], command: Command) -> Outcome:
     """Start a run, or go on with it where `run_dir` already holds one of the same configuration.
 
     Args:
         config: the composed configuration, plain and resolved.
-        overrides: what was typed, for the directory's name and the record.
-        choices: option of every group.
+        command: what was typed, for the directory's name and the record.
 
     Raises:
         ConfigError, RunError: it cannot start.
     """
-    settings = build_settings(config)
+    spec = RunSpec.of(config, command)
+    settings = spec.settings
     chosen = None if settings.run_dir is None else Path(settings.run_dir)
     if chosen is not None and (chosen / "config.yaml").exists():
-        return _continue(chosen, config, Command(overrides, choices))
+        return _continue(chosen, spec)
     # Built before its directory is made: a configuration that cannot be built must not leave one behind.
-    built = construct(config if settings.seeds is None else seed_config(config, settings.every_seed[0]))
-    task = built[1]
-    command = Command(overrides, choices)
+    task = spec.with_values(seed=settings.every_seed[0]).task()
     try:
         if chosen is None:
-            parent = Path("outputs") / (choices.get("task") or type(task).__name__.lower())
-            run = RunDirectory.create(parent, run_name(overrides, settings.seeds_word, settings.name))
+            parent = Path("outputs") / (command.choices.get("task") or type(task).__name__.lower())
+            run = RunDirectory.create(parent, run_name(command.overrides, settings.seeds_word, settings.name))
         else:
             run = RunDirectory.open(chosen)
             if (run.path / "config.yaml").exists():
@@ -48,20 +81,20 @@ def start(config: Mapping[str, Any], overrides: Sequence[str], choices: Mapping[
         task.close()
         raise
     run.write_config(stored(config))
-    return _run(run, config, command, built)
+    return _run(run, spec, task)
 
 
-def _continue(path: Path, config: Mapping[str, Any], command: Command) -> Outcome:
+def _continue(path: Path, spec: RunSpec) -> Outcome:
     """The same command in the same directory goes on with the run, as a requeued job has to."""
     run = RunDirectory.open(path)
     try:
-        changed = _differences(stored_config(run.path), stored(config))
+        changed = _differences(stored_config(run.path), stored(spec.config))
         if changed:
             raise RunError(
                 f"run_dir = {path}: holds a run with other settings ({'; '.join(changed)}); "
                 "choose another run_dir, or go on with resume="
             )
-        return _run(run, config, command)
+        return _run(run, spec)
     finally:
         run.release()
 
@@ -81,23 +114,22 @@ def resume(path: Path, changes: Mapping[str, Any], overrides: Sequence[str]) -> 
     several = config.get("seeds") is not None
     for key, value in changes.items():
         put(config, key, value)
-    if several != (build_settings(config).seeds is not None) or (several and "seed" in changes):
+    spec = RunSpec.of(config, Command(overrides, first_choices(path), changes))
+    if several != (spec.settings.seeds is not None) or (several and "seed" in changes):
         what = f"seeds = {config['seeds']}" if "seeds" in changes else f"seed = {config['seed']}"
         kind = "a run of several seeds" if several else "the run of a single seed"
         raise ConfigError(f"{what}: {path} is {kind} and goes on as one; start a new run")
     run = RunDirectory.open(path)
     try:
-        starts = read_starts(path)
-        choices = starts[0]["choices"] if starts else {}
-        return _run(run, config, Command(overrides, choices, changes))
+        return _run(run, spec)
     finally:
         run.release()
 
 
-def _run(run: RunDirectory, config: Mapping[str, Any], command: Command, built: Built | None = None) -> Outcome:
-    if build_settings(config).seeds is not None:
-        return run_seeds(run, config, command, built)
-    start = prepare(run, config, command, newest(run), built)
+def _run(run: RunDirectory, spec: RunSpec, task: Task | None = None) -> Outcome:
+    if spec.settings.seeds is not None:
+        return run_seeds(run, spec, task)
+    start = prepare(run, spec, newest(run), task)
     print(f"run: {shown(run.path)}", file=sys.stderr)
     tell_resumed(start)
     try:
@@ -107,7 +139,7 @@ def _run(run: RunDirectory, config: Mapping[str, Any], command: Command, built: 
     finally:
         run.release()
     # What the methods are doing is for TensorBoard's curves and summary.json.
-    print(table({tag: value for tag, value in summary.items() if not tag.startswith("optim/")}))
+    print(table({tag: x for tag, x in summary.items() if not tag.startswith("optim/")}, Legend.of(start.task)))
     print(f"tensorboard --logdir {shown(run.path)}", flush=True)
     return Outcome(0, "finished", str(run.path))
 

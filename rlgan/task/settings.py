@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-import difflib
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
+
+from rlgan.task.suggest import closest
 
 if TYPE_CHECKING:
     import torch
@@ -92,8 +93,8 @@ class Settings:
         try:
             device = torch.device(self.device)
         except RuntimeError:
-            close = difflib.get_close_matches(self.device, ["auto", "cpu", "cuda", "mps"], n=1)
-            hint = f"did you mean {close[0]}?" if close else "use auto, cpu, cuda or cuda:1"
+            close = closest(self.device, ["auto", "cpu", "cuda", "mps"])
+            hint = f"did you mean {close}?" if close else "use auto, cpu, cuda or cuda:1"
             raise ValueError(f"device = {self.device}: torch knows no such device; {hint}") from None
         if device.type == "cuda" and (device.index or 0) >= torch.cuda.device_count():
             count = torch.cuda.device_count()

@@ -1,4 +1,4 @@
-"""What the loop knows of a wing: a task that moves, measures itself, draws itself and can be saved."""
+"""What a task is: it trains step by step, measures itself, draws itself and can be saved."""
 
 from __future__ import annotations
 
@@ -175,10 +175,6 @@ class Task(ABC):
     @abstractmethod
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         """Restore `state_dict()` of a task built from the same configuration."""
-
-    def layout(self) -> dict[str, Any]:
-        """Facts that fix the bits of a run beyond its state, such as the draw layout; recorded in every checkpoint."""
-        return {}
 
     def notes(self) -> list[str]:
         """What a user has to know about this run, one sentence each; shown once at the start."""

@@ -9,14 +9,13 @@ as the classes of torch.optim.
 
 from __future__ import annotations
 
-import difflib
 import functools
 import importlib
 import inspect
 import re
 import sys
-from collections.abc import Callable, Mapping
-from dataclasses import fields, is_dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, fields, is_dataclass, replace
 from typing import Any
 
 from omegaconf import DictConfig, OmegaConf
@@ -25,7 +24,7 @@ from omegaconf.errors import MissingMandatoryValue, OmegaConfBaseException
 from rlgan.runs.config.schema import WrongType, coerce
 from rlgan.task.errors import ConfigError
 from rlgan.task.settings import Settings
-from rlgan.task.suggest import nearest
+from rlgan.task.suggest import closest, nearest
 from rlgan.task.task import Task
 
 _FIELD = re.compile(r"^[A-Za-z_][\w.\[\]]* = ")
@@ -72,8 +71,8 @@ def locate(target: Any, path: str) -> Callable[..., Any]:
         for part in parts[cut:]:
             if not hasattr(found, part):
                 known = [known for known in vars(found) if not known.startswith("_")]
-                close = difflib.get_close_matches(part, known, n=1)
-                hint = f"did you mean {close[0]}?" if close else "check the name"
+                close = closest(part, known)
+                hint = f"did you mean {close}?" if close else "check the name"
                 raise ConfigError(f"{key} = {target}: {name} has no {part}; {hint}")
             found = getattr(found, part)
         if not callable(found):
@@ -106,6 +105,60 @@ def build(node: Any, path: str = "", implied: Callable[..., Any] | None = None, 
     if partial:
         return functools.partial(target, **arguments)
     return _call(target, arguments, path)
+
+
+@dataclass(frozen=True)
+class Command:
+    """What was typed to start a run.
+
+    Args:
+        overrides: the words.
+        choices: option of every group.
+        changes: values by dotted key that replace a resumed run's.
+    """
+
+    overrides: Sequence[str] = ()
+    choices: Mapping[str, str] = field(default_factory=dict)
+    changes: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class RunSpec:
+    """What a run is made of, its settings read once.
+
+    Args:
+        config: the composed configuration, plain and resolved.
+        settings: its part that every run has.
+        command: what was typed.
+    """
+
+    config: Mapping[str, Any]
+    settings: Settings
+    command: Command = Command()
+
+    @staticmethod
+    def of(config: Mapping[str, Any], command: Command | None = None) -> RunSpec:
+        """Read the settings of a configuration.
+
+        Raises:
+            ConfigError: an unusable value.
+        """
+        return RunSpec(config, build_settings(config), command or Command())
+
+    def with_values(self, **values: Any) -> RunSpec:
+        """The same run with other values of some settings."""
+        return replace(self, config={**self.config, **values}, settings=replace(self.settings, **values))
+
+    def task(self) -> Task:
+        """Build the task; torch is set up for it.
+
+        Raises:
+            ConfigError: see `build_task`.
+        """
+        import torch
+
+        torch.set_num_threads(self.settings.threads)
+        return build_task(self.config, self.settings)
 
 
 def build_settings(config: Mapping[str, Any]) -> Settings:

@@ -149,6 +149,24 @@ def forced(text: str, groups: Mapping[str, Any]) -> str:
     return f"++{text}"
 
 
+def refuse_setting_for_option(text: str, overrides: Sequence[str], groups: Mapping[str, Any]) -> None:
+    """Refuse `critic.optimizer=adam` and `optimizer.critic=adam`: an option is chosen as `group@place=option`.
+
+    Raises:
+        ConfigError: with the word that was meant.
+    """
+    key, value = _key(text), _value(text)
+    parts = key.split(".")
+    group = next((part for part in (parts[-1], parts[0]) if part in groups), None)
+    if len(parts) < 2 or group is None or "@" in key or value not in groups[group]:
+        return
+    places = {f"{place}" for place in _choices(overrides) if place.startswith(f"{group}@")}
+    named = sorted(place for place in places if set(parts) <= {group, *place.partition("@")[2].split(".")})
+    if named:
+        meant = " or ".join(f"{place}={value}" for place in named)
+        raise ConfigError(f"{key} = {value}: {value} is an option of the group {group}; did you mean {meant}?")
+
+
 def changes(overrides: Sequence[str], choices: Mapping[str, str]) -> dict[str, Any]:
     """Values by dotted key, from the overrides of a resumed run.
 

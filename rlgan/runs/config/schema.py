@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import collections.abc
-import difflib
 import inspect
 import math
 import types
@@ -13,6 +12,8 @@ from pathlib import Path
 from typing import Annotated, Any, Literal, TypeVar, Union, get_args, get_origin
 
 import numpy as np
+
+from rlgan.task.suggest import closest
 
 Builder = Callable[..., Any]
 
@@ -137,8 +138,8 @@ def _literal(value: Any, options: tuple[Any, ...]) -> Any:
         if value == option and type(value) is type(option):
             return option
     names = [str(option).lower() if isinstance(option, bool) else str(option) for option in options]
-    close = difflib.get_close_matches(str(value), names, n=1)
-    hint = f"; did you mean {close[0]}?" if close else ""
+    close = closest(str(value), names)
+    hint = f"; did you mean {close}?" if close else ""
     raise WrongType(f"must be {_either(names)}{hint}")
 
 

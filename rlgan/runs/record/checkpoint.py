@@ -16,13 +16,14 @@ import os
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import IO, Any, Literal, Protocol, cast
+from typing import IO, Any, Literal, cast
 
 import numpy as np
 import torch
 
 from rlgan.runs.record.directory import sync_directory, write_json
 from rlgan.task.errors import CheckpointError
+from rlgan.task.task import Task
 
 Say = Callable[[str], None]
 
@@ -47,13 +48,6 @@ class Manifest:
     meta: dict[str, Any] = field(default_factory=dict)
 
 
-class Restorable(Protocol):
-    """What `Checkpoint.restore` needs of a task."""
-
-    def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        """Put a saved state back."""
-
-
 @dataclass(frozen=True)
 class Checkpoint:
     """A checkpoint that has been read and found sound."""
@@ -61,7 +55,7 @@ class Checkpoint:
     manifest: Manifest
     state: dict[str, Any]
 
-    def restore(self, task: Restorable) -> None:
+    def restore(self, task: Task) -> None:
         """Put `task` where the checkpoint was made.
 
         Raises:

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import io
-import json
 from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
 
-from rlgan.runs.record.directory import write_atomically
+from rlgan.runs.record.directory import read_lines, write_atomically
 from rlgan.runs.record.logger import picture_name
 from rlgan.task.figure import BLUE, REAL, SMALL, figure, quiet
 from rlgan.task.statistics import bootstrap_interval, interquartile_mean
@@ -18,20 +17,9 @@ RESAMPLES = 500
 
 
 def read_curve(run: Path, tag: str) -> dict[int, float]:
-    """The values of `tag` in a run's metrics.jsonl, by step; a last line that a kill cut short is left out."""
-    curve: dict[int, float] = {}
-    try:
-        lines = (run / "metrics.jsonl").read_text().splitlines()
-    except FileNotFoundError:
-        return {}
-    for line in lines:
-        try:
-            record = json.loads(line)
-        except json.JSONDecodeError:
-            continue
-        if tag in record:
-            curve[int(record["step"])] = float(record[tag])
-    return curve
+    """The values of `tag` in a run's metrics.jsonl, by step."""
+    records = read_lines(run / "metrics.jsonl")
+    return {int(record["step"]): float(record[tag]) for record in records if tag in record}
 
 
 def draw_seeds(path: Path, seeds: Sequence[int], tags: Sequence[str]) -> list[Path]:

@@ -18,8 +18,10 @@ import json
 import os
 import re
 import socket
+import sys
 import time
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from datetime import datetime
 from pathlib import Path
 from typing import IO, Any, Literal
@@ -27,6 +29,9 @@ from typing import IO, Any, Literal
 from omegaconf import OmegaConf
 
 from rlgan.task.errors import ConfigError, RunError
+
+LATEST = "latest"
+"""In the place of a run's path: the run below outputs/ that was active last."""
 
 State = Literal["running", "finished", "interrupted", "failed"]
 
@@ -208,19 +213,28 @@ class RunDirectory:
         write_json(self.path / "summary.json", dict(values))
 
 
-def read_starts(path: Path) -> list[dict[str, Any]]:
-    """The lines of a run's overrides.jsonl; a last line that a kill cut short is left out."""
+def read_lines(file: Path) -> list[dict[str, Any]]:
+    """The records of a .jsonl file; none where there is no file, and a last line that a kill cut short is left out."""
     try:
-        lines = (path / "overrides.jsonl").read_text().splitlines()
+        lines = file.read_text().splitlines()
     except FileNotFoundError:
         return []
-    starts = []
+    records = []
     for line in lines:
-        try:
-            starts.append(json.loads(line))
-        except json.JSONDecodeError:
-            continue
-    return starts
+        with suppress(json.JSONDecodeError):
+            records.append(json.loads(line))
+    return records
+
+
+def read_starts(path: Path) -> list[dict[str, Any]]:
+    """The lines of a run's overrides.jsonl."""
+    return read_lines(path / "overrides.jsonl")
+
+
+def first_choices(path: Path) -> dict[str, str]:
+    """The option of every group that a run was started with."""
+    starts = read_starts(path)
+    return dict(starts[0]["choices"]) if starts else {}
 
 
 def read_config(path: Path) -> dict[str, Any]:
@@ -244,13 +258,40 @@ def near(path: Path) -> str:
     base = path
     while not base.is_dir() and base != base.parent:
         base = base.parent
-    found: list[Path] = []
-    for place in (base, base.parent, Path("outputs")):
-        found += [file.parent for depth in ("*", "*/*") for file in place.glob(f"{depth}/config.yaml")]
-        found += [file.parent for file in place.glob("config.yaml")]
-    unique = sorted({item.resolve(): item for item in found}.values(), key=lambda item: item.stat().st_mtime)
-    names = [str(item) for item in reversed(unique[-3:])]
+    names = [str(run) for run in _runs_in(base, base.parent, Path("outputs"))[:3]]
     return f"; runs nearby: {', '.join(names)}" if names else "; runs are made below outputs/"
+
+
+def latest_runs(count: int = 5) -> list[Path]:
+    """The runs below outputs/ that were active last, newest first; many seeds in one process are one run."""
+    return _runs_in(Path("outputs"))[:count]
+
+
+def find_run(word: str) -> Path:
+    """The run that a word of the command line names: a path, or `latest`, which is said.
+
+    Raises:
+        RunError: `latest`, and there is no run below outputs/.
+    """
+    if word != LATEST or Path(word).is_dir():
+        return Path(word)
+    newest = latest_runs(1)
+    if not newest:
+        raise RunError(f"{LATEST}: there is no run below {Path.cwd() / 'outputs'} yet; name a run's directory")
+    print(f"{LATEST}: {shown(newest[0])}", file=sys.stderr)
+    return newest[0]
+
+
+def _runs_in(*places: Path) -> list[Path]:
+    """Runs in these folders, two levels deep, by when they were last active, newest first."""
+    found = {file.parent.resolve() for place in places for depth in ("", "*/", "*/*/")
+             for file in place.glob(f"{depth}config.yaml")}  # fmt: skip
+    return sorted((run for run in found if run.parent not in found), key=_last_active, reverse=True)
+
+
+def _last_active(run: Path) -> float:
+    status = run / "status.json"
+    return (status if status.exists() else run).stat().st_mtime
 
 
 # None of them changes what is learnt, so a run may go on with other values of these.

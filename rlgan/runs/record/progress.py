@@ -4,14 +4,18 @@ from __future__ import annotations
 
 import sys
 import time
-from collections.abc import Mapping, Sequence
-from typing import Any
+from collections.abc import Iterable, Mapping, Sequence
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+if TYPE_CHECKING:
+    from rlgan.task.task import Task
 
 _SECONDS_BETWEEN_LINES = 10.0
+_OVER_SEEDS = {"mean": "mean", "iqm": "IQM", "iqm_low": "95 % from", "iqm_high": "to", "min": "least", "max": "largest"}
 
 
 class Progress:
-    """A bar with rate and key metrics on a terminal; a plain line now and then where standard error is none.
+    """A bar with rate and key metrics on a terminal; where there is no terminal a plain line every ten seconds.
 
     Args:
         name: what is being trained.
@@ -137,11 +141,76 @@ class SeedProgress(Progress):
         self._shared.leave(self._seed)
 
 
-def table(metrics: Mapping[str, float]) -> str:
-    """Tags and values in two aligned columns, tags in their order, timing last."""
-    rows = sorted(metrics.items(), key=lambda row: row[0].startswith("time/"))
-    width = max((len(tag) for tag, _ in rows), default=0)
-    return "\n".join(f"  {tag:<{width}}  {_number(value):>12}" for tag, value in rows)
+class Legend(NamedTuple):
+    """What a task says of its metrics.
+
+    Args:
+        groups: tags, or beginnings of tags, by heading.
+        explained: a plain line by tag, in the order in which tags are shown.
+    """
+
+    groups: Mapping[str, tuple[str, ...]] = {}
+    explained: Mapping[str, str] = {}
+
+    @staticmethod
+    def of(task: Task | type[Task]) -> Legend:
+        """A task's own words."""
+        return Legend(task.groups, task.explained)
+
+    def sections(self, tags: Iterable[str]) -> dict[str, list[str]]:
+        """The tags by heading, both in the legend's order: what it does not know under `other`, timing last."""
+        order = {tag: i for i, tag in enumerate(self.explained)}
+        known = sorted(tags, key=lambda tag: order.get(self._known(tag) or "", len(order)))
+        found: dict[str, list[str]] = {name: [] for name in (*self.groups, "other", "run")}
+        for tag in known:
+            found["run" if tag.startswith("time/") or (self.groups and tag == "step") else self._heading(tag)].append(
+                tag
+            )
+        return {name: members for name, members in found.items() if members}
+
+    def meaning(self, tag: str) -> str:
+        """The line that explains a tag; of `tag/average` and `tag_real` that of the tag itself, with what differs."""
+        known = self._known(tag)
+        if known is None:
+            return ""
+        rest = tag[len(known) :].strip("/_")
+        return self.explained[known] + (f" ({rest})" if rest else "")
+
+    def _known(self, tag: str) -> str | None:
+        fits = [known for known in self.explained if tag == known or tag.startswith((f"{known}/", f"{known}_"))]
+        return max(fits, key=len, default=None)
+
+    def _heading(self, tag: str) -> str:
+        fits = [(len(start), name) for name, own in self.groups.items() for start in own if tag.startswith(start)]
+        return max(fits)[1] if fits else "other"
+
+
+NO_LEGEND = Legend()
+
+
+def table(metrics: Mapping[str, float], legend: Legend = NO_LEGEND) -> str:
+    """Tags and values in aligned columns; with a legend under its headings and with its words."""
+    width = max((len(tag) for tag in metrics), default=0)
+    lines = []
+    for heading, tags in legend.sections(metrics).items():
+        lines += [heading] if legend.groups else []
+        rows = (f"  {tag:<{width}}  {_number(metrics[tag]):>12}  {legend.meaning(tag)}" for tag in tags)
+        lines += [row.rstrip() for row in rows]
+    return "\n".join(lines)
+
+
+def seeds_table(figures: Mapping[str, Mapping[str, float]], legend: Legend) -> str:
+    """`over_seeds` for people, under the legend's headings: without what the methods did, which TensorBoard shows."""
+    rows = {tag: row for tag, row in figures.items() if tag != "step" and not tag.startswith(("optim/", "time/eval"))}
+    sections = legend.sections(rows)
+    order = [(heading, tag) for heading, tags in sections.items() for tag in tags]
+    lines = columns({word: {tag: rows[tag][key] for _, tag in order} for key, word in _OVER_SEEDS.items()}).split("\n")
+    if not legend.groups:
+        return "\n".join(lines)
+    for i in range(len(order) - 1, -1, -1):
+        if i == 0 or order[i - 1][0] != order[i][0]:
+            lines.insert(i + 1, order[i][0])
+    return "\n".join(lines)
 
 
 def columns(found: Mapping[str, Mapping[str, float | str]]) -> str:

@@ -1,0 +1,112 @@
+"""What the command line says of itself: its help, and errors in one line."""
+
+from __future__ import annotations
+
+import os
+import sys
+import textwrap
+import traceback
+
+import rlgan
+from rlgan.runs.config.overrides import options
+
+OVERVIEW = """\
+rlgan {version}: train a Wasserstein GAN or a deterministic policy gradient agent (DDPG, TD3).
+
+Usage: rlgan [train] [key=value ...]        train; `rlgan train --help` says more
+       rlgan evaluate RUN [key=value ...]   measure a trained run in full; `rlgan evaluate --help` says more
+
+Nine commands worth copying:
+  rlgan                                                        a WGAN on the ring of 8 Gaussians
+  rlgan data=digits                                            real 8x8 scans of digits
+  rlgan task=ddpg                                              DDPG on Pendulum-v1
+  rlgan lipschitz=gradient_penalty optimizer@critic.optimizer=adam_wgan
+  rlgan task=ddpg game=simultaneous steps=20000 name=both
+  rlgan task=ddpg seeds=10                                     ten seeds in one process, side by side as one update
+  rlgan -m lipschitz=clip,gradient_penalty seed=1,2            every combination, one run each
+  rlgan resume=latest steps=20000                              go on with the newest run, or train it longer
+  rlgan evaluate latest checkpoint=last curvature=true         measure a checkpoint: best (the default), last or a step
+
+{settings}
+
+{groups}
+
+{switches}
+"""
+
+TRAIN = """\
+rlgan train: train a task from a configuration of small options, and keep everything of the run in one folder.
+
+Usage: rlgan train [key=value ...]          the word `train` may be left out
+
+  rlgan train data=digits seed=1            choose an option, set a value
+  rlgan train -m seed=1,2,3                 one run for every combination of values
+  rlgan train resume=RUN steps=20000        go on with a run; resume=latest takes the newest
+
+{settings}
+
+{groups}
+
+{switches}
+"""
+
+EVALUATE = """\
+rlgan evaluate: measure a checkpoint of a run in full. The run itself stays as it is.
+
+Usage: rlgan evaluate RUN [key=value ...]   RUN is the run's folder, or `latest`; of a run with seeds=, every seed
+
+  checkpoint=best    which checkpoint: best (the default), last, or a step such as 4000
+  n=10000            a WGAN: how many samples to draw; they are kept in RUN/evaluation/samples.npz
+  episodes=20        an agent: how many episodes to play
+  video=true         an agent: also a film of the first episode (needs the extra [video])
+  curvature=true     also the loss around each player: eigenvalues, sharpness, a picture
+  key=value          any value of the run to be changed for this evaluation, such as device=cpu
+
+Figures are printed and kept in RUN/evaluation.json, pictures in RUN/evaluation/.
+"""
+
+_SETTINGS = """\
+Every run has these keys (their meaning: conf/train.yaml, or --cfg job):
+  steps seed seeds device precision compile threads log_every eval_every checkpoint_every keep_last
+  run_dir resume progress tensorboard name"""
+
+_SWITCHES = """\
+  --cfg job       print the composed configuration and stop
+  -m              run every combination of comma-separated values
+  --version       print the version
+  --hydra-help    everything else that Hydra can do
+Your own configurations: a folder conf/ where you start, folders named in RLGAN_CONF, or a package's entry point in
+the group rlgan.conf."""
+
+# Set while Hydra runs: where jobs report their end, and that Hydra's HYDRA_FULL_ERROR is ours and not the user's.
+SWEEP = "RLGAN_SWEEP"
+QUIET = "RLGAN_QUIET"
+
+
+def help_text(page: str) -> str:
+    """A page of help with the version, the settings and every group's options filled in."""
+    if "{groups}" not in page:
+        return page
+    found = options()
+    width = max(map(len, found), default=0)
+    lines = [
+        textwrap.fill(
+            ", ".join(names),
+            118,
+            initial_indent=f"  {group:<{width}}  ",
+            subsequent_indent=" " * (width + 4),
+            break_on_hyphens=False,
+        )
+        for group, names in found.items()
+    ]
+    head = "Groups (choose an option with group=option, or group@place=option where a group is mounted per player):"
+    groups = "\n".join([head, *lines])
+    return page.format(version=rlgan.__version__, settings=_SETTINGS, groups=groups, switches=_SWITCHES)
+
+
+def complain(error: BaseException, message: str) -> int:
+    """Print one line on standard error, with the traceback where HYDRA_FULL_ERROR=1 asks for it; exit code 2."""
+    if os.environ.get("HYDRA_FULL_ERROR") == "1" and QUIET not in os.environ:
+        traceback.print_exception(error)
+    print(f"rlgan: {' '.join(message.split())}", file=sys.stderr)
+    return 2
