@@ -35,7 +35,7 @@ class Agent(ABC):
         return module
 
     def critic_of(self, actor: nn.Module, network: Any, obs_dim: int, action_dim: int) -> nn.Module:
-        """The critic of this actor, as it was built; only one whose features are the actor's own looks at it."""
+        """The critic to this actor; `actor` matters only to a critic that computes its features from it."""
         return self.critic(network, obs_dim, action_dim)
 
     def act(self, actor: Callable[[Tensor], Tensor], obs: Tensor) -> Tensor:
@@ -60,15 +60,15 @@ class Agent(ABC):
         """What the actor minimises, a scalar, and metrics."""
 
     def td_error(self, nets: Nets, batch: Transition) -> Tensor:
-        """|y - Q(s, a)| of every transition, (batch,): what prioritised replay goes by. Only that needs it."""
+        """|y - Q(s, a)| of every transition, (batch,): the priorities of prioritised replay, which alone needs it."""
         raise NotImplementedError(f"{type(self).__name__} has no td_error")
 
     def value(self, critic: Callable[..., Tensor], obs: Tensor, action: Tensor) -> Tensor:
-        """Q(s, a) as the actor is led by it, (batch,): for pictures and for the critic's bias."""
+        """Q(s, a) as the actor's loss uses it, (batch,): for pictures and for the critic's bias."""
         return critic(obs, action)
 
     def bootstrap(self, batch: Transition) -> float | Tensor:
-        """gamma, or of windows of several steps gamma^m, (batch,)."""
+        """The factor of the next state's value: gamma, or gamma^m for windows of m steps, (batch,)."""
         return batch.discount if batch.discount.ndim else self.discount
 
     def losses(self) -> Losses:

@@ -20,7 +20,7 @@ EPSILON = 1e-8
 
 
 class Normaliser:
-    """x -> clip((x - mean) / sqrt(variance + EPSILON), -c, c), per component.
+    """Normalises observations: x -> clip((x - mean) / sqrt(variance + EPSILON), -c, c), per component.
 
     Mean and variance (over n, not n - 1) are those of all observations shown to `observe`, each counted once, in
     float64: a batch's mean and sum of squared deviations are merged with the former ones (Chan, Golub and LeVeque

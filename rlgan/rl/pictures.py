@@ -1,4 +1,4 @@
-"""Pictures of an agent: one deterministic episode, what the critic promised and what came."""
+"""Pictures of an agent: one episode without exploration, what the critic predicted and what came."""
 
 from __future__ import annotations
 

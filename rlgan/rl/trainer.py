@@ -105,16 +105,18 @@ class Trainer(Stackable):
         normalise_obs: bool = False,
         obs_clip: float = 5.0,
     ) -> None:
-        _positive("batch_size", batch_size, 128)
-        _positive("eval_episodes", eval_episodes, 20)
+        for name, value, example in (("batch_size", batch_size, 128), ("eval_episodes", eval_episodes, 20)):
+            if value < 1:
+                raise ValueError(f"{name} = {value}: must be at least 1, for example {example}")
         if batch_size > capacity:
             raise ValueError(
                 f"batch_size = {batch_size}: larger than the replay (capacity {capacity}); make it smaller"
             )
         if learning_starts < 0:
             raise ValueError(f"learning_starts = {learning_starts}: must be at least 0, for example 1000")
-        if not updates_per_step > 0:
-            raise ValueError(f"updates_per_step = {updates_per_step}: must be positive, for example 1.0")
+        for name, bound, usual in (("updates_per_step", updates_per_step, 1.0), ("obs_clip", obs_clip, 5.0)):
+            if not bound > 0:
+                raise ValueError(f"{name} = {bound}: must be positive, for example {usual}")
         replay = replay or UniformReplay()
         if not isinstance(replay, UniformReplay) and type(agent).td_error is Agent.td_error:
             raise ValueError(
@@ -130,8 +132,6 @@ class Trainer(Stackable):
         self.steps_done = 0
         self.generators = gens = Generators(settings.seed)
         device, dtype = settings.torch_device, settings.dtype
-        if not obs_clip > 0:
-            raise ValueError(f"obs_clip = {obs_clip}: must be positive, for example 5.0")
         self.envs = env.make(gens.seed("environments") % 2**31)
         obs_dim, action_dim = self.envs.obs_dim, self.envs.action_dim
         with gens.init("actor"):
@@ -236,7 +236,7 @@ class Trainer(Stackable):
         return self._with_noise(batch, self.generators)
 
     def _with_noise(self, batch: Transition, generators: Generators) -> Transition:
-        """The batch with the draws that the losses want, in float32 whatever the precision, as everything is drawn."""
+        """The batch with the random numbers that the losses ask for, drawn in float32 whatever the precision."""
         if not self.agent.noisy:
             return batch
         device = batch.action.device
@@ -279,7 +279,7 @@ class Trainer(Stackable):
         return {"episode": video.film(self.deployed, self.env, self.generators.seed("evaluation") % 2**31)}
 
     def curvature(self) -> dict[str, Landscape]:
-        """On a batch from the replay: all of it while it holds fewer than `CURVATURE_SAMPLES` transitions."""
+        """The losses' surfaces on a batch from the replay: all of it while it holds fewer than `CURVATURE_SAMPLES` transitions."""
         if len(self.replay) == 0:
             raise ConfigError("curvature = true: the replay of this checkpoint is empty; choose a later checkpoint")
         held = min(len(self.replay), CURVATURE_SAMPLES)
@@ -316,12 +316,12 @@ class Trainer(Stackable):
         }
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        saved = state.get("normaliser")
+        saved = state["normaliser"]
         if (saved is None) != (self.normaliser is None):
             now, then = ("true", "false") if saved is None else ("false", "true")
             raise ValueError(f"normalise_obs = {now}: the saved run has {then}; resume with that")
         if self.normaliser is not None:
-            self.normaliser.load_state_dict(state["normaliser"])
+            self.normaliser.load_state_dict(saved)
         self.steps_done = state["steps_done"]
         self.update.load_state_dict(state["players"])
         self.replay.load_state_dict(state["replay"])
@@ -329,15 +329,10 @@ class Trainer(Stackable):
         if self._windows is not None:
             self._windows.load_state_dict(state["windows"], self.envs.obs)
         self.explorer.load_state_dict(state["explorer"])
-        self._credit, self._moves, self._last = state["credit"], state["moves"], state["last"]
-        self._watch = state.get("watch", False)
+        self._credit, self._moves = state["credit"], state["moves"]
+        self._watch, self._last = state["watch"], state["last"]
         self._returns = deque(state["returns"], maxlen=RECENT_EPISODES)
         self.generators.load_state_dict(state["generators"])
 
     def close(self) -> None:
         self.envs.close()
-
-
-def _positive(name: str, value: int, example: int) -> None:
-    if value < 1:
-        raise ValueError(f"{name} = {value}: must be at least 1, for example {example}")

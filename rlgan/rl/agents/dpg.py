@@ -41,7 +41,7 @@ class QuadraticCritic(nn.Module):
 
 @final
 class SteeredActor(nn.Module):
-    """mu_theta(s); with `w` (d,), a direction of theta, grad_theta mu_theta(s)^T w: both (batch, action_dim).
+    """The actor mu_theta(s), or its derivative along w (d,): grad_theta mu_theta(s)^T w; both (batch, action_dim).
 
     The product is the derivative of mu along w, by one forward pass; theta is held fixed in it.
     """
@@ -64,9 +64,9 @@ class SteeredActor(nn.Module):
 
 @final
 class CompatibleCritic(nn.Module):
-    """V(s), ``(batch, obs_dim) -> (batch,)``; with `direction` w (d,), one number for each parameter of an actor.
+    """A baseline V(s), (batch,), or the weights w (d,), `direction`, one for each parameter of the actor; w is 0 at first.
 
-    Of these is Q_w(s, a) = (a - mu_theta(s))^T grad_theta mu_theta(s)^T w + V(s) made (`DPG.q`). w is 0 at first.
+    `DPG.q` makes Q_w(s, a) = (a - mu_theta(s))^T grad_theta mu_theta(s)^T w + V(s) of both.
     """
 
     def __init__(self, actor: nn.Module, baseline: nn.Module) -> None:
@@ -84,9 +84,9 @@ class CompatibleCritic(nn.Module):
 
 @dataclass(frozen=True)
 class DPG(Agent):
-    """w descends (y - Q_w(s, a))^2, y = r + gamma (1 - terminated) Q_w(s', mu(s')) held fixed; the actor ascends Q_w.
+    """Off-policy deterministic actor-critic, without target networks (Silver et al. 2014, equations 16 to 18).
 
-    Silver et al. 2014, equations 16 to 18: the critic's target is the critic itself, so that no average is looked at.
+    w descends (y - Q_w(s, a))^2, y = r + gamma (1 - terminated) Q_w(s', mu(s')) held fixed; the actor ascends Q_w.
 
     With `compatible` features (section 4.3, COPDAC-Q) Q_w is linear in w with the features phi(s, a) = grad_theta mu(s)
     (a - mu(s)) and a baseline, so that grad_a Q_w(s, a) at a = mu(s) is grad_theta mu(s)^T w and the actor's direction
@@ -159,6 +159,6 @@ class DPG(Agent):
         return (self.target(nets, batch) - self.q(nets, batch.obs, batch.action)).abs()
 
     def value(self, critic: Callable[..., Tensor], obs: Tensor, action: Tensor) -> Tensor:
-        """Q(s, a); of compatible features at a = mu(s), where all that ask are: V(s)."""
+        """Q(s, a); for compatible features V(s), which is Q at a = mu(s), the only action that is asked for."""
         q: Tensor = critic(obs) if self.features == "compatible" else critic(obs, action)
         return q

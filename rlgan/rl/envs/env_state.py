@@ -7,7 +7,7 @@ a Box2D environment raises. Four adapters, tried in this order by `choose` on th
   from it;
 - `Attributes`: the plain attributes of every wrapper layer, with its random generators and those of its spaces;
 - `ActionReplay`: the plain attributes before the last reset, that reset and the actions since, which are played again;
-- `Remake`: the same, with a new environment for every episode.
+- `ActionReplay(make)`: the same, with a new environment for every episode.
 
 An environment that none of them reproduces cannot be resumed exactly, and the run says so (`Environment`).
 """
@@ -16,7 +16,7 @@ import importlib
 import sys
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Sequence
-from typing import Any, ClassVar
+from typing import Any
 
 import gymnasium
 import numpy as np
@@ -107,7 +107,7 @@ class Adapter(ABC):
     `save` returns plain containers and tensors only; `restore` takes an environment that has been reset.
     """
 
-    name: ClassVar[str]
+    name: str
 
     def wrap(self, env: gymnasium.Env) -> gymnasium.Env:
         """The environment with what the adapter needs around it; to be applied once, to every new environment."""
@@ -137,23 +137,22 @@ class MuJoCo(Adapter):
 
     name = "mujoco"
 
-    def save(self, env: gymnasium.Env) -> Any:
+    def _simulator(self, env: gymnasium.Env) -> tuple[Any, Any, Any, Any]:
         mujoco: Any = importlib.import_module("mujoco")
         simulator: Any = env.unwrapped
-        model, data = simulator.model, simulator.data
-        kind = mujoco.mjtState.mjSTATE_INTEGRATION
+        return mujoco, simulator.model, simulator.data, mujoco.mjtState.mjSTATE_INTEGRATION
+
+    def save(self, env: gymnasium.Env) -> Any:
+        mujoco, model, data, kind = self._simulator(env)
         integration = np.empty(mujoco.mj_stateSize(model, kind))
         mujoco.mj_getState(model, data, integration, kind)
         derived = {name: encode(np.array(getattr(data, name))) for name in _MUJOCO_DERIVED if hasattr(data, name)}
         return {"attributes": save_attributes(env), "integration": encode(integration), "derived": derived}
 
     def restore(self, env: gymnasium.Env, state: Any) -> None:
-        mujoco: Any = importlib.import_module("mujoco")
         restore_attributes(env, state["attributes"])
-        simulator: Any = env.unwrapped
-        model, data = simulator.model, simulator.data
+        mujoco, model, data, kind = self._simulator(env)
         integration = decode(state["integration"])
-        kind = mujoco.mjtState.mjSTATE_INTEGRATION
         mujoco.mj_setState(model, data, integration, kind)
         mujoco.mj_forward(model, data)
         # mj_forward overwrites the warm start of the solver, which belongs to the state.
@@ -196,12 +195,19 @@ class ActionReplay(Adapter):
     """The last reset and the actions since, played again: exact for deterministic environments that forget at a reset.
 
     Costs one attribute save an episode, one copied action a step and, at resume, the steps of the episode.
+
+    Args:
+        make: builds an environment, in whose copy every episode is then played: nothing is left of the ones before.
+            BipedalWalker keeps one Box2D world for all of its episodes: the order in which this finds contacts depends
+            on what has been in it.
     """
 
-    name = "action replay"
+    def __init__(self, make: Callable[[], gymnasium.Env] | None = None) -> None:
+        self._make = make
+        self.name = "action replay" if make is None else "action replay in new environments"
 
     def wrap(self, env: gymnasium.Env) -> gymnasium.Env:
-        return Recorder(env)
+        return Recorder(env, self._make)
 
     def save(self, env: gymnasium.Env) -> Any:
         assert isinstance(env, Recorder)
@@ -213,32 +219,13 @@ class ActionReplay(Adapter):
         }
 
     def restore(self, env: gymnasium.Env, state: Any) -> None:
-        restore_attributes(env.env, state["before"])  # type: ignore[attr-defined]
+        assert isinstance(env, Recorder)
+        restore_attributes(env.env, state["before"])
         env.reset(seed=state["seed"], options=decode(state["options"]))
         for action in state["actions"]:
             env.step(decode(action))
         # As saved, and not as the reset above has found them: the next save is then that of the run that never stopped.
-        assert isinstance(env, Recorder)
         env.before = state["before"]
-
-
-class Remake(ActionReplay):
-    """As `ActionReplay`, with a new environment for every episode, in which nothing is left of the ones before.
-
-    BipedalWalker keeps one Box2D world for all of its episodes: the order in which this finds contacts depends on what
-    has been in it.
-
-    Args:
-        make: builds one environment.
-    """
-
-    name = "action replay in new environments"
-
-    def __init__(self, make: Callable[[], gymnasium.Env]) -> None:
-        self._make = make
-
-    def wrap(self, env: gymnasium.Env) -> gymnasium.Env:
-        return Recorder(env, self._make)
 
 
 def choose(make: Callable[[], gymnasium.Env]) -> Adapter | None:
@@ -252,7 +239,7 @@ def choose(make: Callable[[], gymnasium.Env]) -> Adapter | None:
     env.close()
     mujoco = sys.modules.get("mujoco")
     simulated = mujoco is not None and isinstance(simulator, mujoco.MjData)
-    candidates = (MuJoCo() if simulated else Attributes(), ActionReplay(), Remake(make))
+    candidates = (MuJoCo() if simulated else Attributes(), ActionReplay(), ActionReplay(make))
     return next((adapter for adapter in candidates if reproduces(adapter, make)), None)
 
 

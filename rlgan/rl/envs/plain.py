@@ -1,4 +1,4 @@
-"""Python and numpy state as plain containers that `torch.load(weights_only=True)` reads, and back, bit for bit.
+"""Turns Python and numpy state into plain containers that `torch.load(weights_only=True)` reads, and back, exactly.
 
 None, bool, int (of any size), float and str stand for themselves. Everything else is a dict with a `kind`: numpy arrays
 (their bytes as a uint8 tensor), numpy scalars with their dtype, tensors, list, tuple, set, deque, dict, and the four

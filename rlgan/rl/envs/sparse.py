@@ -70,10 +70,6 @@ class Mechanics(gymnasium.Env[np.ndarray, np.ndarray]):
         """d state / dt."""
 
     @abstractmethod
-    def energy(self, state: Sequence[float]) -> float:
-        """Kinetic and potential energy, which without force stays what it is."""
-
-    @abstractmethod
     def observe(self) -> list[float]:
         """What is seen of the present state."""
 
@@ -122,12 +118,6 @@ class SparseMountainCar(Mechanics):
         stretch = 1.0 + slope * slope
         return v, (force * math.sqrt(stretch) / self.mass - slope * (GRAVITY + curve * v * v)) / stretch
 
-    def energy(self, state: Sequence[float]) -> float:
-        x, v = state
-        slope = 0.5 * math.pi * math.sin(0.5 * math.pi * x)
-        height = 1.0 - math.cos(0.5 * math.pi * x)
-        return self.mass * (0.5 * (1.0 + slope * slope) * v * v + GRAVITY * height)
-
     def observe(self) -> list[float]:
         return list(self.state)
 
@@ -168,12 +158,6 @@ class SparseCartPoleSwingUp(Mechanics):
             (whole * fall - coupling * push) / determinant,
         )
 
-    def energy(self, state: Sequence[float]) -> float:
-        _, angle, v, spin = state
-        moment, inertia = 0.5 * self.rod * self.length, self.rod * self.length**2 / 3.0
-        moving = 0.5 * (self.cart + self.rod) * v * v + moment * v * spin * math.cos(angle) + 0.5 * inertia * spin**2
-        return moving + moment * GRAVITY * math.cos(angle)
-
     def observe(self) -> list[float]:
         x, angle, v, spin = self.state
         return [x, v, math.cos(angle), math.sin(angle), spin]
@@ -201,33 +185,18 @@ class SparseDoublePendulum(Mechanics):
     def start(self) -> list[float]:
         return [float(value) for value in self.np_random.normal(0.0, [0.1, 0.1, 0.01, 0.01])]
 
-    def _constants(self) -> tuple[float, float, float, float]:
-        """Inertia of both about their joints (the first carries the second), their coupling, the moment of one rod."""
-        inertia = self.rod * self.length**2 / 3.0
-        return (
-            inertia + self.rod * self.length**2,
-            inertia,
-            0.5 * self.rod * self.length**2,
-            0.5 * self.rod * self.length,
-        )
-
     def derivative(self, state: Sequence[float], force: float) -> Sequence[float]:
         one, two, spin_one, spin_two = state
-        first, second, coupling, moment = self._constants()
+        # Inertia of both about their joints (the first carries the second), their coupling, the moment of one rod.
+        second = self.rod * self.length**2 / 3.0
+        first = second + self.rod * self.length**2
+        coupling, moment = 0.5 * self.rod * self.length**2, 0.5 * self.rod * self.length
         sin, cos = coupling * math.sin(one - two), coupling * math.cos(one - two)
         # [first, cos; cos, second] (dspin_one, dspin_two) = (a, b)
         a = -force - sin * spin_two * spin_two - 3.0 * moment * GRAVITY * math.sin(one)
         b = force + sin * spin_one * spin_one - moment * GRAVITY * math.sin(two)
         determinant = first * second - cos * cos
         return spin_one, spin_two, (second * a - cos * b) / determinant, (first * b - cos * a) / determinant
-
-    def energy(self, state: Sequence[float]) -> float:
-        one, two, spin_one, spin_two = state
-        first, second, coupling, moment = self._constants()
-        moving = 0.5 * (first * spin_one**2 + second * spin_two**2) + coupling * spin_one * spin_two * math.cos(
-            one - two
-        )
-        return moving - moment * GRAVITY * (3.0 * math.cos(one) + math.cos(two))
 
     def observe(self) -> list[float]:
         one, two, spin_one, spin_two = self.state

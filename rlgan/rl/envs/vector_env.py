@@ -228,7 +228,7 @@ class VectorEnvironment:
         return uniform.mul_(2.0).sub_(1.0).numpy()
 
     def state_dict(self) -> dict[str, Any]:
-        """Exact state as plain containers and tensors; the number of steps alone where none is to be had (`notes`)."""
+        """Exact state as plain containers and tensors; the number of steps alone where the state cannot be saved."""
         state: dict[str, Any] = {
             "steps": self.steps,
             "made": self.made,

@@ -1,4 +1,4 @@
-"""Environments that may raise and processes that may die: each named by its number, and ended in whatever state."""
+"""Worker processes for environments: which of them has failed is said by its number, and all are ended in time."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ class EnvironmentFailed(RuntimeError):
 
 
 class Guard(gymnasium.Wrapper):
-    """One of several environments: what it raises bears its number, and a seed is also that of its spaces.
+    """One of several environments: an error says its number, and a seed also seeds its spaces.
 
     A space that is not seeded takes its generator from the operating system, and nothing repeats.
 
@@ -99,7 +99,7 @@ class Make:
 
 
 class Workers(AsyncVectorEnv):
-    """gymnasium's worker processes, which are not waited for without end.
+    """gymnasium's worker processes, with a time limit for their answers.
 
     Args:
         makes: make the environments.

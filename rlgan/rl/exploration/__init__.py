@@ -1,1 +1,1 @@
-"""What makes an agent try something else than what it thinks is best."""
+"""Exploration: noise on the action, or on the actor's parameters, while experience is collected."""

@@ -49,7 +49,7 @@ class Exploration(ABC):
 
 
 class Explorer(ABC):
-    """Acts for n environments. `act`, then the environments' step, then `observe`, in this order.
+    """Chooses the actions of n environments. Call `act`, step the environments, call `observe`, in this order.
 
     Args:
         rollout: the environments and the actor.

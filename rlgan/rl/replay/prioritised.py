@@ -18,7 +18,9 @@ from rlgan.rl.replay.uniform import Layout, ReplaySpec, ReplayStore, Sampler, Tr
 
 @dataclass(frozen=True)
 class PrioritisedReplay(ReplaySpec):
-    """P(i) = p_i^alpha / sum_k p_k^alpha, p_i = |TD error of i| + epsilon; weights w_i = (N P(i))^-beta / max_j w_j.
+    """Draws transitions with large TD errors more often (Schaul et al. 2016).
+
+    P(i) = p_i^alpha / sum_k p_k^alpha, p_i = |TD error of i| + epsilon; weights w_i = (N P(i))^-beta / max_j w_j.
 
     A transition comes in with the largest priority so far and gets its own after every move that it took part in: its
     |TD error| by the networks after that move. (Schaul et al., Algorithm 1, take the error before it; this way it costs
@@ -83,7 +85,7 @@ class SumTree:
             self._nodes[at] = self._nodes[2 * at] + self._nodes[2 * at + 1]
 
     def find(self, mass: np.ndarray) -> np.ndarray:
-        """The leaves in which the points `mass` (B,) of [0, total) lie, if all are laid end to end; none of 0."""
+        """The leaves, laid end to end, in which the points `mass` (B,) of [0, total) lie; never a leaf of 0."""
         at = np.ones(len(mass), dtype=np.int64)
         for _ in range(self.depth):
             left, right = self._nodes[2 * at], self._nodes[2 * at + 1]
@@ -143,7 +145,7 @@ class PrioritisedStore(ReplayStore):
         return PrioritisedSampler(self, batch_size)
 
     def state_dict(self) -> dict[str, Any]:
-        """As of any replay, and the priorities."""
+        """The rows, as of any replay, and their priorities."""
         leaves = torch.from_numpy(self.tree.leaves(len(self)))
         return {**super().state_dict(), "leaves": leaves, "largest": self._largest, "added": self.added}
 

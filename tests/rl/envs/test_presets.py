@@ -64,7 +64,7 @@ def test_wrappers_and_a_time_limit_come_from_the_configuration() -> None:
     env = build(composed("task=ddpg", f"env.wrappers=[{rescale},{aware}]", "env.max_episode_steps=7")[0]["env"], "env")
     made = env.make(seed=0)
     assert made.obs_dim == 4 and env.made == (
-        "Pendulum-v1 with {}, next_step, at most 7 steps, in RescaleAction(min_action=-1.0, max_action=array([0.5])), "
+        "Pendulum-v1 with {}, at most 7 steps, in RescaleAction(min_action=-1.0, max_action=array([0.5])), "
         "in TimeAwareObservation()"
     )
     assert (made._map.low, made._map.high) == (-1.0, 0.5)
