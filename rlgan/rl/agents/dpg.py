@@ -64,9 +64,9 @@ class SteeredActor(nn.Module):
 
 @final
 class CompatibleCritic(nn.Module):
-    """A baseline V(s), (batch,), or the weights w (d,), `direction`, one for each parameter of the actor; w is 0 at first.
+    """A baseline V(s), (batch,), or with `direction` the weights w (d,), one for each parameter of the actor.
 
-    `DPG.q` makes Q_w(s, a) = (a - mu_theta(s))^T grad_theta mu_theta(s)^T w + V(s) of both.
+    w is 0 at first. `DPG.q` makes Q_w(s, a) = (a - mu_theta(s))^T grad_theta mu_theta(s)^T w + V(s) of both.
     """
 
     def __init__(self, actor: nn.Module, baseline: nn.Module) -> None:
