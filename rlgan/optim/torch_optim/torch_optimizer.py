@@ -69,8 +69,12 @@ class MethodOptimizer(torch.optim.Optimizer):
     """torch's fused kernel for Adam's slots, where the method is that."""
     _options: ClassVar[dict[str, Any]]
 
-    def __init_subclass__(cls) -> None:
+    def __init_subclass__(
+        cls, preset: Callable[..., Method] | None = None, kernel: Callable[..., None] | None = None
+    ) -> None:
         super().__init_subclass__()
+        if preset is not None:  # a subclass of a user's keeps its parent's
+            cls.preset, cls._kernel = staticmethod(preset), None if kernel is None else staticmethod(kernel)
         cls.looks_ahead = cls.preset().looks_ahead
         options = inspect.signature(cls.preset).parameters
         cls._options = {name: p.default for name, p in options.items()}
@@ -296,94 +300,64 @@ def _number(value: Any) -> Any:
     return value.item() if isinstance(value, Tensor) else value
 
 
-class SGD(MethodOptimizer):
+class SGD(MethodOptimizer, preset=presets.sgd):
     """Gradient descent: theta - lr g."""
 
-    preset = staticmethod(presets.sgd)
 
-
-class HeavyBall(MethodOptimizer):
+class HeavyBall(MethodOptimizer, preset=presets.heavy_ball):
     """The heavy ball: v <- rho v - lr g, theta + v. torch.optim.SGD(momentum=rho) while lr is constant."""
 
-    preset = staticmethod(presets.heavy_ball)
 
-
-class Nesterov(MethodOptimizer):
+class Nesterov(MethodOptimizer, preset=presets.nesterov):
     """Nesterov's momentum; with ``stores="lookahead"`` torch.optim.SGD(nesterov=True) while lr is constant."""
 
-    preset = staticmethod(presets.nesterov)
 
-
-class AdaGrad(MethodOptimizer):
+class AdaGrad(MethodOptimizer, preset=presets.adagrad):
     """AdaGrad: r <- r + g*g, theta - lr g / (eps + sqrt r)."""
 
-    preset = staticmethod(presets.adagrad)
 
-
-class AdaGradNorm(MethodOptimizer):
+class AdaGradNorm(MethodOptimizer, preset=presets.adagrad_norm):
     """AdaGrad with one step size: Q <- Q + |g|^2, theta - lr g / sqrt Q, one Q for a group."""
 
-    preset = staticmethod(presets.adagrad_norm)
 
-
-class AdaGradFull(MethodOptimizer):
+class AdaGradFull(MethodOptimizer, preset=presets.adagrad_full):
     """AdaGrad with the full matrix, which is kept in the state of a group's first parameter."""
 
-    preset = staticmethod(presets.adagrad_full)
 
-
-class RMSProp(MethodOptimizer):
+class RMSProp(MethodOptimizer, preset=presets.rmsprop):
     """RMSProp: r <- decay r + (1 - decay) g*g, theta - lr g / (eps + sqrt r)."""
 
-    preset = staticmethod(presets.rmsprop)
 
-
-class RMSPropNesterov(MethodOptimizer):
+class RMSPropNesterov(MethodOptimizer, preset=presets.rmsprop_nesterov):
     """RMSProp with Nesterov's momentum, the velocity after the metric."""
 
-    preset = staticmethod(presets.rmsprop_nesterov)
 
-
-class Adam(MethodOptimizer):
+class Adam(MethodOptimizer, preset=presets.adam, kernel=torch._fused_adam_):
     """Adam: theta - lr m^ / (eps + sqrt v^), bias-corrected; by torch's fused kernel on the parameters as they lie."""
 
-    preset = staticmethod(presets.adam)
-    _kernel = staticmethod(torch._fused_adam_)
 
-
-class AdamW(MethodOptimizer):
+class AdamW(MethodOptimizer, preset=presets.adamw, kernel=torch._fused_adamw_):
     """Adam, and lr weight_decay theta taken off theta besides; by torch's fused kernel."""
 
-    preset = staticmethod(presets.adamw)
-    _kernel = staticmethod(torch._fused_adamw_)
 
-
-class AMSGrad(MethodOptimizer):
+class AMSGrad(MethodOptimizer, preset=presets.amsgrad):
     """AMSGrad, projected in its own metric; with ``bias_correction=True`` it is torch.optim.Adam(amsgrad=True)."""
-
-    preset = staticmethod(presets.amsgrad)
 
 
 def _accelegrad(lr: float = 1.0, diameter: float = 1.0, gradient_bound: float = 1.0) -> Method:
     return presets.AcceleGrad(diameter, gradient_bound, lr)
 
 
-class AcceleGrad(MethodOptimizer):
+class AcceleGrad(MethodOptimizer, preset=_accelegrad):
     """AcceleGrad (Levy et al. 2018): one norm for a group.
 
     See `rlgan.optim.AcceleGrad`; its rates are those of the mean of the y with weights a.
     """
 
-    preset = staticmethod(_accelegrad)
 
-
-class PerturbedSGD(MethodOptimizer):
+class PerturbedSGD(MethodOptimizer, preset=presets.perturbed_sgd):
     """Perturbed SGD: theta - lr (g + sigma xi), xi uniform on the unit sphere of a group's R^d."""
 
-    preset = staticmethod(presets.perturbed_sgd)
 
-
-class SGLD(MethodOptimizer):
+class SGLD(MethodOptimizer, preset=presets.sgld):
     """Langevin dynamics: theta - lr g + sqrt(2 lr T) xi, xi ~ N(0, I)."""
-
-    preset = staticmethod(presets.sgld)
