@@ -1,4 +1,4 @@
-"""The README's agent of one's own: its very text, installed as a package, trains, resumes and is evaluated."""
+"""The agent of one's own in rlgan/rl/README.md: its very text, installed as a package, trains and resumes."""
 
 from __future__ import annotations
 
@@ -22,13 +22,14 @@ from rlgan.rl.trainer import Trainer
 from tests.small import TASKS, build, metrics, rlgan
 
 ROOT = Path(__file__).parents[2]
-SECTION = re.search(r"^## An agent of your own\n(.*?)^## ", (ROOT / "README.md").read_text(), re.M | re.S)
+PAGE = (ROOT / "rlgan/rl/README.md").read_text()
+SECTION = re.search(r"^## An agent of your own\n(.*)", PAGE, re.M | re.S)
 SMALL = (*TASKS["ddpg"], "steps=300", "learning_starts=100", "log_every=100")
 
 
 @pytest.fixture(scope="module")
 def site(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Where pip has installed the package that the README shows: its blocks, each named in its first line."""
+    """Where pip has installed the package that the page shows: its blocks, each named in its first line."""
     assert SECTION is not None
     folder = tmp_path_factory.mktemp("package")
     files = re.findall(r"^```\w+\n# (\S+)\n(.*?)^```", SECTION[1], re.M | re.S)
@@ -46,8 +47,8 @@ def site(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return target
 
 
-def test_the_agent_of_the_readme_trains_resumes_and_is_evaluated(site: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    shown = re.search(r"^    rlgan (.*)$", SECTION[1] if SECTION else "", re.M)
+def test_the_agent_of_the_page_trains_resumes_and_is_evaluated(site: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    shown = re.search(r"^rlgan (.*)$", SECTION[1] if SECTION else "", re.M)
     assert shown is not None and "agent=noisy_target" in shown[1]
     run = site.parent / "run"
     line = [sys.executable, str(ROOT / "scripts/train.py"), *SMALL, *shown[1].split(), f"run_dir={run}"]
