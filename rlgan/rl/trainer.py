@@ -279,7 +279,7 @@ class Trainer(Stackable):
         return {"episode": video.film(self.deployed, self.env, self.generators.seed("evaluation") % 2**31)}
 
     def curvature(self) -> dict[str, Landscape]:
-        """The losses about the present players, on `CURVATURE_SAMPLES` transitions of the replay, or all if it has fewer."""
+        """The losses near the present players, on `CURVATURE_SAMPLES` transitions of the replay, or on all it has."""
         if len(self.replay) == 0:
             raise ConfigError("curvature = true: the replay of this checkpoint is empty; choose a later checkpoint")
         held = min(len(self.replay), CURVATURE_SAMPLES)
