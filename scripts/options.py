@@ -11,7 +11,7 @@ import sys
 import textwrap
 from pathlib import Path
 
-from omegaconf import OmegaConf
+from omegaconf import DictConfig, OmegaConf
 
 ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT))
@@ -27,7 +27,8 @@ def described(text: str) -> str:
     head = next((i for i, line in enumerate(lines) if not line.startswith("#")), len(lines))
     comment = " ".join(line.removeprefix("#").strip() for line in lines[:head])
     sentence = re.split(r"(?<!al)\. (?=[A-Z`])", comment)[0].rstrip(".:")
-    name = str(OmegaConf.create(text).get("id", ""))
+    config = OmegaConf.create(text)
+    name = config.get("id") if isinstance(config, DictConfig) else None
     return ". ".join(filter(None, (name, sentence)))
 
 

@@ -99,7 +99,7 @@ GIVEN = [
 COMMANDS = list({command.text if "RUN" not in command.text else command: command for command in GIVEN}.values())
 """Each once: what stands on two pages is one command, but RUN is another run on each."""
 INLINE = sorted(
-    {(page, text) for page in PAGES for text in re.findall(r"`((?:rlgan|python scripts/\w+\.py) [^`]+)`", prose(page))}
+    {(page, text) for page in PAGES for text in re.findall(r"`((?:rlgan|python scripts/\w+\.py|pip install|pytest) [^`]+)`", prose(page))}
 )
 
 
@@ -244,17 +244,23 @@ def test_every_command_runs(
 @pytest.mark.parametrize(("page", "text"), INLINE, ids=lambda value: str(value)[:50])
 def test_every_command_in_a_sentence_or_table_can_be_given(page: Path, text: str, here: Callable[[Path], Path]) -> None:
     words = shlex.split(text)
+    if words[0] == "pip":
+        return check_extras(words)
+    if words[0] == "pytest":
+        assert words[1:] == ["-m", "slow"] and '"slow:' in (ROOT / "pyproject.toml").read_text()
+        return None
     if words[0] == "python":
         assert (ROOT / words[1]).is_file()
         if "benchmark" in words[1]:
             check_benchmark(words)
-        return
+        return None
     if words[1] == "evaluate" or words[1:] == ["--help"]:
         ended = rlgan(*(words[1:2] if words[1] == "--help" else ["evaluate", "--help"]))
     else:
         here(page)
         ended = rlgan(*words[1:], "--cfg", "job")
     assert ended.code == 0 and ended.out, ended.err
+    return None
 
 
 @pytest.mark.parametrize(
