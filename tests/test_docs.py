@@ -98,9 +98,8 @@ GIVEN = [
 ]
 COMMANDS = list({command.text if "RUN" not in command.text else command: command for command in GIVEN}.values())
 """Each once: what stands on two pages is one command, but RUN is another run on each."""
-INLINE = sorted(
-    {(page, text) for page in PAGES for text in re.findall(r"`((?:rlgan|python scripts/\w+\.py|pip install|pytest) [^`]+)`", prose(page))}
-)
+PLAIN = r"`((?:rlgan|python scripts/\w+\.py|pip install|pytest) [^`]+)`"
+INLINE = sorted({(page, text) for page in PAGES for text in re.findall(PLAIN, prose(page))})
 
 
 def named(block: Block) -> str | None:
