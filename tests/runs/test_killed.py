@@ -158,7 +158,7 @@ def test_killed_and_resumed_in_new_processes_is_the_run_that_was_not(
     else:
         code, printed = server("resume=killed")
     assert code == 0, printed
-    assert f"resuming at step {case.saved}\n" in printed and "exact" not in printed
+    assert f"resuming at step {case.saved}\n" in printed and "bit-exact" not in printed
 
     for folder in folders:
         whole, killed = Path("whole") / folder, Path("killed") / folder
