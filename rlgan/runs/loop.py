@@ -54,7 +54,7 @@ class Start:
         run: the locked directory.
         config: the resolved configuration, for TensorBoard.
         checkpoint: what to go on from.
-        together: the number of runs that are moved as one.
+        stacked: the number of runs that are moved as one.
         draws: draw pictures at every evaluation, and not at the end alone (a picture costs up to a second).
     """
 
@@ -109,36 +109,25 @@ class Run:
     """
 
     def __init__(self, start: Start, progress: Progress) -> None:
-        self.task, self.settings, self.run, self.config = start.task, start.settings, start.run, start.config
-        self.progress = progress
-        self._start = start
-        task, settings, run, checkpoint = start.task, start.settings, start.run, start.checkpoint
+        self.task, self.settings, self.run = start.task, start.settings, start.run
+        self._start, self.progress = start, progress
+        checkpoint, path, tensorboard = start.checkpoint, start.run.path, start.settings.tensorboard
+        self.checkpoints = Checkpoints(self.run.checkpoints, self.settings.keep_last, self.task.best, progress.say)
         self.latest: dict[str, float] = {}
         self._saved_at = -1
         self._earlier_seconds = 0.0
-        self._steps_at_log = 0
-        meta: Mapping[str, Any] = {}
-        if checkpoint is not None:
+        if checkpoint is None:
+            self.logger = Logger(path, tensorboard, -1 if (path / "metrics.jsonl").exists() else None)
+            self.logger.text("config", OmegaConf.to_yaml(OmegaConf.create(dict(start.config))))
+        else:
             set_global_random_state(checkpoint.state["global_random"])
             self.latest = dict(checkpoint.state["latest"])
-            meta = checkpoint.manifest.meta
+            self._saved_at, meta = checkpoint.manifest.step, checkpoint.manifest.meta
             self._earlier_seconds = float(meta["wall_seconds"])
-            self._saved_at = checkpoint.manifest.step
-        self.checkpoints = Checkpoints(run.checkpoints, settings.keep_last, task.best, self.progress.say)
-        if checkpoint is not None:
-            self.checkpoints.discard_after(checkpoint.manifest.step)
-        resuming = checkpoint is not None or run.metrics.exists()
-        self.logger = Logger(
-            run.path,
-            settings.tensorboard,
-            resume_step=(checkpoint.manifest.step if checkpoint else -1) if resuming else None,
-            resume_bytes=int(meta.get("metrics_bytes", 0)),
-        )
-        if checkpoint is None:
-            self.logger.text("config", OmegaConf.to_yaml(OmegaConf.create(dict(start.config))))
-        self._began = time.monotonic()
-        self._log_began = self._began
-        self._steps_at_log = task.steps_done
+            self.checkpoints.discard_after(self._saved_at)
+            self.logger = Logger(path, tensorboard, self._saved_at, int(meta["metrics_bytes"]))
+        self._began = self._log_began = time.monotonic()
+        self._steps_at_log = self.task.steps_done
 
     @property
     def seconds(self) -> float:
@@ -188,7 +177,7 @@ class Run:
         # What checkpoints are ranked by comes first, then the rest of the evaluation: the page shows few columns.
         best = self.task.best[0]
         tags = sorted((tag for tag in self.latest if not tag.startswith("time/")), key=lambda tag: tag != best)
-        self.logger.hparams(self.config, {tag: self.latest[tag] for tag in tags})
+        self.logger.hparams(self._start.config, {tag: self.latest[tag] for tag in tags})
         self.run.write_summary(summary)
         self.run.write_status("finished", step)
         return summary
@@ -289,16 +278,12 @@ def life(start: Start, stop: Stop, progress: Progress) -> Play[dict[str, float]]
         run.write_status("failed", task.steps_done, reason, error=type(error).__name__)
         raise
     finally:
-        if current is not None:
-            current.close()
-        else:
-            task.close()
+        (current or task).close()
 
 
 def train(start: Start) -> dict[str, float]:
     """`life` of one run by itself."""
     task, stop = start.task, Stop([start])
+    answer = task.answer if isinstance(task, Stackable) else None
     with stop.installed():
-        return drive(
-            life(start, stop, show(task, start.settings)), task.answer if isinstance(task, Stackable) else None
-        )
+        return drive(life(start, stop, show(task, start.settings)), answer)

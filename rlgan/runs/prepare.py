@@ -13,7 +13,7 @@ import rlgan
 from rlgan.runs.config.build import Command, RunSpec
 from rlgan.runs.exactness import inexact
 from rlgan.runs.loop import Interrupted, Start
-from rlgan.runs.record.checkpoint import Checkpoint, Checkpoints
+from rlgan.runs.record.checkpoint import Checkpoints
 from rlgan.runs.record.directory import RunDirectory, shown
 from rlgan.task.errors import ConfigError, RunError
 from rlgan.task.task import Task
@@ -36,25 +36,21 @@ class Outcome:
     message: str = ""
 
 
-def prepare(
-    run: RunDirectory,
-    spec: RunSpec,
-    checkpoint: Checkpoint | None = None,
-    task: Task | None = None,
-    stacked: int = 1,
-) -> Start:
-    """A task, restored from the checkpoint if there is one; the start is recorded in the run's directory.
+def prepare(run: RunDirectory, spec: RunSpec, task: Task | None = None, stacked: int = 1) -> Start:
+    """Build a run's task where its newest checkpoint left it; the start is recorded in the run's directory.
 
     Args:
         run: the locked directory.
         spec: of this run.
-        checkpoint: what to go on from.
         task: built from the specification, if it has been built.
         stacked: runs that are going to be moved as one.
 
     Raises:
         ConfigError, CheckpointError: nothing is recorded: the run can still go on as it was.
     """
+    checkpoints = Checkpoints(run.checkpoints, say=lambda message: print(message, file=sys.stderr))
+    checkpoints.clean()
+    checkpoint = checkpoints.newest()
     if checkpoint is not None and "compile" not in spec.command.changes:
         # `auto` decided once; deciding again could change the bits.
         spec = spec.with_values(compile=bool(checkpoint.manifest.meta["compiled"]))
@@ -108,10 +104,8 @@ def ended_badly(start: Start, error: Exception) -> Outcome:
         print(f"{error}{shown(path)}", file=sys.stderr)
         return Outcome(128 + error.number, "interrupted", str(path), str(error))
     if isinstance(error, FloatingPointError):
-        last = Checkpoints(start.run.checkpoints).manifests()
-        good = "no checkpoint was made yet"
-        if last:
-            good = f"last good checkpoint: {shown(path)}/checkpoints/{last[-1].file}"
+        saved = [f"{shown(path)}/checkpoints/{item.file}" for item in Checkpoints(start.run.checkpoints).manifests()]
+        good = f"last good checkpoint: {saved[-1]}" if saved else "no checkpoint was made yet"
         message = f"stopped at step {start.task.steps_done}: {error}"
         print(f"rlgan: {message}\n{good}", file=sys.stderr)
         return Outcome(1, "failed", str(path), message)
@@ -119,10 +113,3 @@ def ended_badly(start: Start, error: Exception) -> Outcome:
         raise error
     traceback.print_exception(error)
     return Outcome(1, "failed", str(path), f"{type(error).__name__}: {error}")
-
-
-def newest(run: RunDirectory) -> Checkpoint | None:
-    """The newest sound checkpoint of a run, leftovers of a kill removed."""
-    checkpoints = Checkpoints(run.checkpoints, say=lambda message: print(message, file=sys.stderr))
-    checkpoints.clean()
-    return checkpoints.newest()

@@ -15,18 +15,19 @@ from __future__ import annotations
 import signal
 import sys
 from collections.abc import Callable, Sequence
+from contextlib import ExitStack
 from dataclasses import replace
 from typing import Any, TypeVar
 
 from rlgan.runs.config.build import RunSpec
-from rlgan.runs.loop import Interrupted, Start, Stop, life, show
-from rlgan.runs.prepare import Outcome, ended_badly, newest, prepare, start_record, tell_resumed
+from rlgan.runs.loop import Interrupted, Start, Stop, life, show, train
+from rlgan.runs.prepare import Outcome, ended_badly, prepare, start_record, tell_resumed
 from rlgan.runs.record.curves import draw_seeds
 from rlgan.runs.record.directory import RunDirectory, State, shown, stored
 from rlgan.runs.record.progress import Legend, SeedsProgress, seeds_table
 from rlgan.task.errors import ConfigError, RunError
 from rlgan.task.statistics import over_seeds
-from rlgan.task.task import Play, Request, Stackable, StackedUpdate, Task, drive
+from rlgan.task.task import Play, Request, Stackable, StackedUpdate, Task
 
 T = TypeVar("T")
 Ends = dict[int, "dict[str, float] | Exception"]
@@ -45,17 +46,18 @@ def run_seeds(run: RunDirectory, spec: RunSpec, task: Task | None = None) -> Out
     # Which seeds there are is the group's own affair.
     changes = {key: value for key, value in spec.command.changes.items() if key not in ("seed", "seeds")}
     own = replace(spec, command=replace(spec.command, changes=changes))
-    runs: list[RunDirectory] = []
+    held = ExitStack()
+    held.callback(run.release)
 
     def make(seed: int, first: Start | None = None, task: Task | None = None) -> Start:
         directory = RunDirectory.open(run.path / f"seed={seed}")
-        runs.append(directory)
+        held.callback(directory.release)
         directory.write_config(stored({**spec.config, "seed": seed, "seeds": None}))  # as of a run of its own
         # It knows how many seeds there are: a compilation serves all of them.
         mine = own.with_values(seed=seed, **({} if first is None else {"compile": first.task.compiled}))
-        return prepare(directory, mine, newest(directory), task, stacked)
+        return prepare(directory, mine, task, stacked)
 
-    try:
+    with held:
         first = make(seeds[0], task=task)
         why_not = _why_not(first) if stacked > 1 else ""
         run.add_start(start_record(spec.command, first.task.steps_done))
@@ -66,10 +68,6 @@ def run_seeds(run: RunDirectory, spec: RunSpec, task: Task | None = None) -> Out
             stacked = first.stacked = 1
         ends = _in_turn(seeds, first, make) if stacked == 1 else _side_by_side(seeds, first, make)
         return _conclude(run, first, ends)
-    finally:
-        for directory in runs:
-            directory.release()
-        run.release()
 
 
 def _why_not(start: Start) -> str:
@@ -91,14 +89,11 @@ def _in_turn(seeds: Sequence[int], first: Start, make: Callable[..., Start]) -> 
         if len(seeds) > 1:
             print(f"seed={seed}:", file=sys.stderr)
         tell_resumed(start)
-        stop = Stop([start])
-        answer = start.task.answer if isinstance(start.task, Stackable) else None
-        with stop.installed():
-            try:
-                ends[seed] = drive(life(start, stop, show(start.task, start.settings)), answer)
-            except Exception as error:
-                ends[seed] = error
-                _say_failed(seed, start, error)
+        try:
+            ends[seed] = train(start)
+        except Exception as error:
+            ends[seed] = error
+            _say_failed(seed, start, error)
         if isinstance(ends[seed], Interrupted):
             break
     return ends

@@ -16,7 +16,7 @@ from omegaconf import DictConfig, OmegaConf
 from rlgan.runs.config.build import Command, RunSpec, plain
 from rlgan.runs.config.overrides import group_choices
 from rlgan.runs.loop import train
-from rlgan.runs.prepare import Outcome, ended_badly, newest, prepare, tell_resumed
+from rlgan.runs.prepare import Outcome, ended_badly, prepare, tell_resumed
 from rlgan.runs.record.directory import RunDirectory, first_choices, put, run_name, shown, stored, stored_config
 from rlgan.runs.record.progress import Legend, table
 from rlgan.runs.seeds import run_seeds
@@ -129,7 +129,7 @@ def resume(path: Path, changes: Mapping[str, Any], overrides: Sequence[str]) -> 
 def _run(run: RunDirectory, spec: RunSpec, task: Task | None = None) -> Outcome:
     if spec.settings.seeds is not None:
         return run_seeds(run, spec, task)
-    start = prepare(run, spec, newest(run), task)
+    start = prepare(run, spec, task)
     print(f"run: {shown(run.path)}", file=sys.stderr)
     tell_resumed(start)
     try:

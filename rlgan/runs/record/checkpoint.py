@@ -12,7 +12,6 @@ import hashlib
 import io
 import json
 import math
-import os
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -21,7 +20,7 @@ from typing import IO, Any, Literal, cast
 import numpy as np
 import torch
 
-from rlgan.runs.record.directory import sync_directory, write_json
+from rlgan.runs.record.directory import replacing, write_json
 from rlgan.task.errors import CheckpointError
 from rlgan.task.task import Task
 
@@ -167,10 +166,8 @@ class Checkpoints:
     def _rank(self, manifest: Manifest) -> float | None:
         if self._best is None or self._best[0] not in manifest.metrics:
             return None
-        value = manifest.metrics[self._best[0]]
-        if not math.isfinite(value):
-            return None
-        return value if self._best[1] == "min" else -value
+        value = manifest.metrics[self._best[0]] * (1 if self._best[1] == "min" else -1)
+        return value if math.isfinite(value) else None
 
     def save(self, step: int, state: Mapping[str, Any], metrics: Mapping[str, float], meta: Mapping[str, Any]) -> Path:
         """Write a checkpoint and remove those that are no longer kept.
@@ -178,20 +175,14 @@ class Checkpoints:
         Raises:
             CheckpointError: it could not be written (a full disk); the former ones are untouched.
         """
-        name = f"step_{step:09d}"
-        target = self._path / f"{name}.pt"
-        staged = self._path / f"{name}.pt.{os.getpid()}.tmp"
+        target = self._path / f"step_{step:09d}.pt"
         try:
             self._path.mkdir(parents=True, exist_ok=True)
-            with open(staged, "wb") as file:
+            with replacing(target) as file:
                 hashing = _Hashing(file)
                 torch.save(storable(state), cast(IO[bytes], hashing))
-                file.flush()
-                os.fsync(file.fileno())
-            # A manifest of an earlier file of this name would vouch for the wrong bytes.
-            target.with_suffix(".json").unlink(missing_ok=True)
-            os.replace(staged, target)
-            sync_directory(self._path)
+                # A manifest of an earlier file of this name would vouch for the wrong bytes.
+                target.with_suffix(".json").unlink(missing_ok=True)
             manifest = Manifest(
                 step, target.name, hashing.size, hashing.digest.hexdigest(), dict(metrics), storable(meta, "meta")
             )
@@ -200,20 +191,14 @@ class Checkpoints:
             raise CheckpointError(
                 f"{target}: could not be written ({error}); the former checkpoint is intact"
             ) from error
-        finally:
-            staged.unlink(missing_ok=True)
-        self._prune()
-        return target
-
-    def _prune(self) -> None:
         manifests = self.manifests()
         kept = {item.step for item in manifests[-self._keep_last :]}
-        best = self.best()
-        if best is not None:
+        if best := self.best():
             kept.add(best.step)
         for item in manifests:
             if item.step not in kept:
                 self._remove(item)
+        return target
 
     def _remove(self, manifest: Manifest) -> None:
         file = self._path / manifest.file
@@ -233,14 +218,12 @@ class Checkpoints:
             CheckpointError: it is missing, cut short or altered.
         """
         file = self._path / manifest.file
-        digest = hashlib.sha256()
         try:
             size = file.stat().st_size
             if size != manifest.size:
                 raise CheckpointError(f"{file}: is damaged ({size} bytes instead of {manifest.size})")
             with open(file, "rb") as stream:
-                while block := stream.read(1 << 20):
-                    digest.update(block)
+                digest = hashlib.file_digest(stream, "sha256")
         except OSError as error:
             raise CheckpointError(f"{file}: cannot be read ({error.strerror})") from error
         if digest.hexdigest() != manifest.sha256:
@@ -256,11 +239,9 @@ class Checkpoints:
         manifests = self.manifests()
         for manifest in reversed(manifests):
             try:
-                checkpoint = self.read(manifest)
+                return self.read(manifest)
             except CheckpointError as error:
                 self._say(f"{error}; going back to the one before")
-                continue
-            return checkpoint
         if manifests:
             raise CheckpointError(f"{self._path}: no checkpoint is sound; start a new run")
         return None

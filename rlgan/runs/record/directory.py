@@ -20,8 +20,8 @@ import re
 import socket
 import sys
 import time
-from collections.abc import Mapping, Sequence
-from contextlib import suppress
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
 from datetime import datetime
 from pathlib import Path
 from typing import IO, Any, Literal
@@ -42,30 +42,32 @@ _NAME_BYTES = 100
 _IN_NAME_ALREADY = ("task", "seed", "seeds", "run_dir", "resume", "progress", "name")
 
 
-def write_atomically(path: Path, data: bytes) -> None:
-    """Replace a file so that a reader, or a kill at any moment, finds the old content or the new one.
+@contextmanager
+def replacing(path: Path) -> Iterator[IO[bytes]]:
+    """Write a file anew so that a reader, or a kill at any moment, finds the old content or the new one.
 
     Staged beside its place, fsynced, renamed; then the directory is fsynced, so that the rename survives a power cut.
     """
     staged = path.with_name(f"{path.name}.{os.getpid()}.tmp")
     try:
         with open(staged, "wb") as file:
-            file.write(data)
+            yield file
             file.flush()
             os.fsync(file.fileno())
         os.replace(staged, path)
     finally:
         staged.unlink(missing_ok=True)
-    sync_directory(path.parent)
-
-
-def sync_directory(path: Path) -> None:
-    """Make the names in a directory durable."""
-    descriptor = os.open(path, os.O_RDONLY)
+    descriptor = os.open(path.parent, os.O_RDONLY)
     try:
         os.fsync(descriptor)
     finally:
         os.close(descriptor)
+
+
+def write_atomically(path: Path, data: bytes) -> None:
+    """Replace a file's content, by `replacing`."""
+    with replacing(path) as file:
+        file.write(data)
 
 
 def write_json(path: Path, value: Any) -> None:
@@ -144,8 +146,9 @@ class RunDirectory:
             file.seek(0)
             holder = file.read().strip() or "unknown"
             file.close()
-            message = f"{self.path}: process {holder} is running there; wait for it, end it, or choose another run_dir"
-            raise RunError(message) from None
+            raise RunError(
+                f"{self.path}: process {holder} is running there; wait for it, end it, or choose another run_dir"
+            ) from None
         file.seek(0)
         file.truncate()
         file.write(f"{os.getpid()} on {socket.gethostname()}\n")
@@ -161,14 +164,6 @@ class RunDirectory:
     @property
     def checkpoints(self) -> Path:
         return self.path / "checkpoints"
-
-    @property
-    def pictures(self) -> Path:
-        return self.path / "pictures"
-
-    @property
-    def metrics(self) -> Path:
-        return self.path / "metrics.jsonl"
 
     @property
     def summary(self) -> dict[str, float] | None:
@@ -194,7 +189,6 @@ class RunDirectory:
 
     def write_status(self, state: State, step: int, reason: str = "", **more: Any) -> None:
         """Replace status.json."""
-        now = datetime.now().astimezone()
         self._status.update(more)
         record = {
             "state": state,
@@ -203,7 +197,7 @@ class RunDirectory:
             "pid": os.getpid(),
             "host": socket.gethostname(),
             "started": datetime.fromtimestamp(self.started).astimezone().isoformat(timespec="seconds"),
-            "updated": now.isoformat(timespec="seconds"),
+            "updated": datetime.now().astimezone().isoformat(timespec="seconds"),
             **self._status,
         }
         write_json(self.path / "status.json", record)
@@ -226,14 +220,9 @@ def read_lines(file: Path) -> list[dict[str, Any]]:
     return records
 
 
-def read_starts(path: Path) -> list[dict[str, Any]]:
-    """The lines of a run's overrides.jsonl."""
-    return read_lines(path / "overrides.jsonl")
-
-
 def first_choices(path: Path) -> dict[str, str]:
     """The option of every group that a run was started with."""
-    starts = read_starts(path)
+    starts = read_lines(path / "overrides.jsonl")
     return dict(starts[0]["choices"]) if starts else {}
 
 
@@ -245,9 +234,8 @@ def read_config(path: Path) -> dict[str, Any]:
     """
     file = path / "config.yaml"
     if not file.is_file():
-        raise RunError(
-            f"{path}: {'is not a run (it has no config.yaml)' if path.exists() else 'no such run'}{near(path)}"
-        )
+        fault = "is not a run (it has no config.yaml)" if path.exists() else "no such run"
+        raise RunError(f"{path}: {fault}{near(path)}")
     config = OmegaConf.to_container(OmegaConf.load(file))
     assert isinstance(config, dict)
     return {str(key): value for key, value in config.items()}
@@ -331,7 +319,7 @@ def stored_config(path: Path) -> dict[str, Any]:
         RunError: the directory is no run.
     """
     config = stored(read_config(path))
-    for record in read_starts(path):
+    for record in read_lines(path / "overrides.jsonl"):
         for key, value in record.get("changes", {}).items():
             if key not in OF_THE_START:
                 put(config, key, value)

@@ -89,7 +89,7 @@ def test_a_full_disk_leaves_the_former_checkpoint_intact(
         if place == "payload":
             patch.setattr(module._Hashing, "write", full)
         elif place == "rename":
-            patch.setattr(module.os, "replace", full)
+            patch.setattr("os.replace", full)
         else:
             patch.setattr(module, "write_json", full)
         with pytest.raises(CheckpointError, match="former checkpoint is intact"):
