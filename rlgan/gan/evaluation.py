@@ -7,7 +7,7 @@ draws, and all averages of the generator are given the same latent vectors.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from functools import cached_property, lru_cache
 from typing import TYPE_CHECKING, final
 
@@ -17,8 +17,9 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from rlgan.gan.data import Data, FiniteData, Mixture, Pair
-from rlgan.gan.metrics.images import NEIGHBOURS, frechet_distance, manifolds
-from rlgan.gan.metrics.memorisation import Memorisation, membership_auc
+from rlgan.gan.data.base import draw
+from rlgan.gan.metrics.images import NEIGHBOURS, Manifolds, frechet_distance, manifolds
+from rlgan.gan.metrics.memorisation import Copying, Memorisation, membership_auc
 from rlgan.gan.metrics.modes import COVERAGE_SAMPLES, mode_coverage
 from rlgan.gan.metrics.slope import critic_lipschitz, dual_scalars, probe_points
 from rlgan.gan.metrics.transport import PRIMAL_LIMIT, wasserstein_primal, wasserstein_sliced
@@ -73,14 +74,9 @@ class Subject:
         """Whether samples are grey or RGB images."""
         return self.data.images and self.data.shape[0] in (1, 3)
 
-    def draws(self) -> Generators:
-        """Fresh random streams, the same at every call."""
-        return Generators(self.seed)
-
     def latent(self, n: int, draws: Generators) -> Tensor:
-        """z ~ N(0, I), ``(n, latent_dim)``; drawn in float32 whatever the precision, as everything is."""
-        z = torch.randn(n, self.latent_dim, generator=draws.torch("latent", self.device), device=self.device)
-        return z.to(self.dtype)
+        """z ~ N(0, I), ``(n, latent_dim)``."""
+        return draw(torch.randn, draws.torch("latent", self.device), n, self.latent_dim).to(self.dtype)
 
     def real(self, n: int, draws: Generators) -> Tensor:
         """`n` real samples. Those of a known pair are made of the z of the fake ones: E f(x_real) - E f(x_fake) is what
@@ -155,9 +151,9 @@ class Reference:
         found = self.frechet(features)
         real = self.features[: len(features)]
         if min(len(real), len(features)) > NEIGHBOURS:
-            found |= manifolds(real, features).scalars(self.name)
+            found |= _in_features("images", manifolds(real, features), self.name)
         if self.memorisation is not None:
-            found |= self.memorisation(features).scalars(self.name)
+            found |= _in_features("memorisation", self.memorisation(features), self.name)
         return found
 
     def nearest(self, samples: Tensor) -> Tensor:
@@ -168,6 +164,11 @@ class Reference:
 
 # The tasks of several seeds have equal data: one reference serves them all.
 reference = lru_cache(maxsize=4)(Reference)
+
+
+def _in_features(kind: str, measures: Manifolds | Copying, extractor: str) -> dict[str, float]:
+    """`images/precision_<extractor>`, `memorisation/ratio_<extractor>` and so on."""
+    return {f"{kind}/{name}_{extractor}": value for name, value in asdict(measures).items()}
 
 
 def _named(found: Mapping[str, float], name: str, subject: Subject) -> dict[str, float]:
@@ -183,7 +184,7 @@ def quick(subject: Subject) -> dict[str, float]:
     """
     found: dict[str, float] = {}
     for i, name in enumerate(subject.generators):
-        draws = subject.draws()
+        draws = Generators(subject.seed)
         x_real = subject.real(PRIMAL_SAMPLES, draws)
         samples = subject.generate(COVERAGE_SAMPLES, draws, name)
         x_fake = samples[:PRIMAL_SAMPLES]
@@ -206,27 +207,26 @@ def critic_metrics(subject: Subject, frequencies: int = FREQUENCIES) -> dict[str
         subject: what is measured.
         frequencies: see `rlgan.nets.bounds.lipschitz_bound`.
     """
-    draws = subject.draws()
+    draws = Generators(subject.seed)
     x_real = subject.real(PRIMAL_SAMPLES, draws)
     x_fake = subject.generate(PRIMAL_SAMPLES, draws)
-    drawn = torch.rand(PRIMAL_SAMPLES, generator=draws.torch("epsilon", subject.device), device=subject.device)
+    epsilon = draw(torch.rand, draws.torch("epsilon", subject.device), PRIMAL_SAMPLES).to(subject.dtype)
     dual = float(subject.scores(x_real).double().mean() - subject.scores(x_fake).double().mean())
-    slope = critic_lipschitz(subject.critic, probe_points(x_real, x_fake, drawn.to(subject.dtype)))
-    bound = lipschitz_bound(subject.critic, frequencies)
-    found = {"wasserstein/dual_eval": dual, **dual_scalars(dual, slope, bound)}
+    slope = critic_lipschitz(subject.critic, probe_points(x_real, x_fake, epsilon))
+    found = {"wasserstein/dual_eval": dual, **dual_scalars(dual, slope, lipschitz_bound(subject.critic, frequencies))}
     if isinstance(subject.data, Pair):
         found |= {"wasserstein/true": subject.data.w1, "wasserstein/dual_over_true": dual / subject.data.w1}
     if isinstance(subject.data, FiniteData):
         known = reference(subject.data, _QUICK_REFERENCE)
         if len(known.unseen):
-            scores = subject.scores(known.training), subject.scores(known.unseen)
-            found["memorisation/membership_auc"] = membership_auc(*scores)
+            auc = membership_auc(subject.scores(known.training), subject.scores(known.unseen))
+            found["memorisation/membership_auc"] = auc
     return found
 
 
 def scale(subject: Subject) -> str:
     """What the real data measure against themselves: the figures of a perfect generator."""
-    stream = subject.draws().torch("real", subject.device)
+    stream = Generators(subject.seed).torch("real", subject.device)
     x_real, other = (subject.data.sample(n, stream) for n in (COVERAGE_SAMPLES, PRIMAL_SAMPLES))
     w1 = wasserstein_primal(other, x_real[:PRIMAL_SAMPLES])
     figures = {"wasserstein/primal": w1, **subject.data.measure(x_real)}
@@ -241,14 +241,13 @@ def pictures(subject: Subject, w1: float | None = None) -> dict[str, Picture]:
         subject: what is drawn.
         w1: exact W1 of the generator, for the caption.
     """
-    draws = subject.draws()
+    draws = Generators(subject.seed)
     if subject.shows_images:
         samples = subject.generate(100, draws)
         found: dict[str, Picture] = {"samples/generator": image_grid(samples)}
         if isinstance(subject.data, FiniteData):
-            shown = samples[:25]
-            nearest = reference(subject.data, _QUICK_REFERENCE).nearest(shown)
-            found["samples/nearest_training"] = neighbour_grid(shown, nearest)
+            nearest = reference(subject.data, _QUICK_REFERENCE).nearest(samples[:25])
+            found["samples/nearest_training"] = neighbour_grid(samples[:25], nearest)
         return found
     if subject.data.shape != (2,):
         return {}
@@ -271,36 +270,34 @@ def full(subject: Subject, n: int = FULL_SAMPLES) -> Examination:
         raise ValueError(f"n = {n}: must be at least 2 samples, for example {FULL_SAMPLES}")
     metrics = {**quick(subject), **critic_metrics(subject)}
     arrays: dict[str, NDArray[np.float32]] = {}
-    drawn: dict[str, Picture] = {}
+    shown: dict[str, Picture] = {}
     data = subject.data
-    own_seed = subject.draws().seed("full")  # samples that `quick` did not see
+    known = reference(data, FULL_SAMPLES) if isinstance(data, FiniteData) else None
+    own_seed = Generators(subject.seed).seed("full")  # samples that `quick` did not see
     stream = Generators(own_seed).torch("real", subject.device)
     x_real, x_other = data.sample(n, stream), data.sample(n, stream)
     m = min(n, PRIMAL_SAMPLES)
     metrics["wasserstein/primal_real"] = wasserstein_primal(x_real[:m], x_other[:m])
     if n > PRIMAL_LIMIT:
         metrics["wasserstein/sliced_real"] = wasserstein_sliced(x_real, x_other, subject.seed)
-    if isinstance(data, FiniteData):
-        known = reference(data, FULL_SAMPLES)
-        if len(known.unseen) > 1:
-            own = known.frechet(data.extractor(known.unseen))
-            metrics |= {f"{tag}_real": distance for tag, distance in own.items()}
+    if known is not None and len(known.unseen) > 1:
+        own = known.frechet(known.data.extractor(known.unseen))
+        metrics |= {f"{tag}_real": distance for tag, distance in own.items()}
     for name in subject.generators:
         samples = subject.generate(n, Generators(own_seed), name)
         own = data.measure(samples)
         if n > PRIMAL_LIMIT:
             own["wasserstein/sliced"] = wasserstein_sliced(x_real, samples, subject.seed)
-        if isinstance(data, FiniteData):
-            own |= reference(data, FULL_SAMPLES).measure(data.extractor(samples))
+        if known is not None:
+            own |= known.measure(known.data.extractor(samples))
         metrics |= _named(own, name, subject)
         first = not arrays
         arrays["samples" if first else f"samples_{name}"] = samples.cpu().float().numpy()
         if not first and subject.shows_images:
-            drawn[f"samples/generator_{name}"] = image_grid(samples[:100])
+            shown[f"samples/generator_{name}"] = image_grid(samples[:100])
         if first and isinstance(data, Mixture):
-            coverage = mode_coverage(samples, data.modes, data.sigma)
-            drawn["samples/modes"] = mode_bars(coverage, subject.step)
-    return Examination(metrics, {**pictures(subject, metrics["wasserstein/primal"]), **drawn}, arrays)
+            shown["samples/modes"] = mode_bars(mode_coverage(samples, data.modes, data.sigma), subject.step)
+    return Examination(metrics, {**pictures(subject, metrics["wasserstein/primal"]), **shown}, arrays)
 
 
 @final

@@ -17,6 +17,7 @@ from torch import Tensor, nn
 
 from rlgan.gan import evaluation
 from rlgan.gan.data import Data
+from rlgan.gan.data.base import draw
 from rlgan.gan.evaluation import PlayersPath, Subject
 from rlgan.gan.lipschitz import DifferentiableCritic, Lipschitz
 from rlgan.gan.losses import Critic, GANLoss, Wasserstein, gap
@@ -204,13 +205,12 @@ class WGAN(Stackable):
         """Draw a minibatch, each kind of randomness from a stream of its own; `due`: with a penalty."""
         n, device, dtype = size or self.batch_size, self.settings.torch_device, self.settings.dtype
         x_real = self.data.sample(n, generators.torch("real", device)).to(dtype)
-        z = self.latent(n, generators)
-        epsilon = torch.rand(n, generator=generators.torch("epsilon", device), device=device).to(dtype)
-        noise = torch.zeros((), dtype=dtype, device=device)
-        if self.lipschitz.noisy:
-            drawn = torch.randn(x_real.shape, generator=generators.torch("perturbation", device), device=device)
-            noise = drawn.to(dtype)
+        z = draw(torch.randn, generators.torch("latent", device), n, self.latent_dim).to(dtype)
+        epsilon = draw(torch.rand, generators.torch("epsilon", device), n).to(dtype)
         number = partial(torch.full, (), dtype=dtype, device=device)
+        noise = number(0.0)
+        if self.lipschitz.noisy:
+            noise = draw(torch.randn, generators.torch("perturbation", device), *x_real.shape).to(dtype)
         return Batch(x_real, z, epsilon, noise, number(float(due)), number(self.temperature))
 
     @property
@@ -224,12 +224,6 @@ class WGAN(Stackable):
         # Where a move takes more minibatches than the critic steps, the rest are of its last step, or not for it.
         steps = [self.critic.steps + min(i, last) for i in range(self.update.batches)]
         return [self.batch(self.generators, due=step % every == 0) for step in steps]
-
-    def latent(self, n: int, generators: Generators) -> Tensor:
-        """z ~ N(0, I), (n, latent_dim); drawn in float32 whatever the precision, as everything is."""
-        device = self.settings.torch_device
-        z = torch.randn(n, self.latent_dim, generator=generators.torch("latent", device), device=device)
-        return z.to(self.settings.dtype)
 
     def play(self) -> Play[None]:
         try:

@@ -16,6 +16,7 @@ from rlgan.gan.evaluation import PlayersPath, Subject, full, pictures, quick, sc
 from rlgan.gan.metrics import wasserstein_primal
 from rlgan.nets import MLPSpec
 from rlgan.task.errors import Diverged
+from rlgan.task.seeding import Generators
 
 
 @pytest.fixture(autouse=True)
@@ -124,7 +125,7 @@ def test_the_dual_is_that_of_the_very_samples_that_w1_is_of() -> None:
     ring = Ring()
     seen = subject(ring, ema=Perfect(ring, present=3))
     found = quick(seen)
-    draws = seen.draws()
+    draws = Generators(seen.seed)
     x_real, x_fake = seen.real(256, draws), seen.generate(256, draws)
     assert found["wasserstein/primal"] == wasserstein_primal(x_real, x_fake)
     dual = float((seen.critic(x_real).mean() - seen.critic(x_fake).mean()).detach())
@@ -207,7 +208,7 @@ def test_measuring_leaves_modules_as_they_are_and_precision_too() -> None:
     assert generator.training and critic.training
     after = {k: v for m in (generator, critic) for k, v in m.state_dict().items()}
     assert all(torch.equal(after[k], before[k]) for k in before)
-    assert seen.generate(5, seen.draws()).dtype == torch.float64
+    assert seen.generate(5, Generators(seen.seed)).dtype == torch.float64
 
 
 def test_the_path_of_small_players_is_kept_and_of_large_ones_not() -> None:

@@ -5,10 +5,13 @@ from __future__ import annotations
 import math
 from abc import ABC, abstractmethod
 from collections.abc import Callable
+from functools import cached_property
 from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor, nn
+
+from rlgan.optim.errors import positive
 
 if TYPE_CHECKING:
     from rlgan.gan.metrics.features import Extractor
@@ -73,11 +76,15 @@ class Data(ABC):
             )
 
 
+def draw(kind: Callable[..., Tensor], stream: torch.Generator, *shape: int) -> Tensor:
+    """Random numbers of a kind, torch.rand or torch.randn, on the stream's device: float32 whatever the precision."""
+    return kind(shape, generator=stream, device=stream.device)
+
+
 def check_positive(data: Data, *names: str) -> None:
     """Refuse arguments of a dataclass that are not positive and finite; the message has the default for an example."""
     for name in names:
-        if not 0 < (value := getattr(data, name)) < math.inf:
-            raise ValueError(f"{name} = {value}: must be positive, for example {getattr(type(data), name)}")
+        positive(name, getattr(data, name), f"for example {getattr(type(data), name)}")
 
 
 def check_not_negative(data: Data, *names: str) -> None:
@@ -136,7 +143,7 @@ class FiniteData(Data):
 
     def _gather(self, drawn: Tensor, generator: torch.Generator) -> Tensor:
         """The training samples of the numbers `drawn`, which `generator` has just drawn."""
-        return self.read(self._index(drawn.device)[drawn])
+        return self.read(self._kept[drawn])
 
     def training(self, n: int | None = None) -> Tensor:
         """Training samples, at most `n` of them, the same at every call: ``(min(n, size), *shape)``, on the CPU."""
@@ -153,12 +160,10 @@ class FiniteData(Data):
         order = torch.randperm(len(part), generator=torch.Generator().manual_seed(SPLIT_SEED))
         return part[order[:n].sort().values]
 
-    def _index(self, device: torch.device) -> Tensor:
-        """Numbers of the training samples, on a device."""
-        kept: dict[torch.device, Tensor] = self.__dict__.setdefault("_indices", {})
-        if device not in kept:
-            kept[device] = split(self.total, self.held_out)[0].to(device)
-        return kept[device]
+    @cached_property
+    def _kept(self) -> OnDevice:
+        """Numbers of the training samples."""
+        return OnDevice(split(self.total, self.held_out)[0])
 
 
 class OnDevice:

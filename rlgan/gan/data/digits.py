@@ -53,7 +53,14 @@ class Digits(FiniteData):
         return self._scans[0][index]
 
     def measure(self, samples: Tensor) -> dict[str, float]:
-        return self._judge(samples).scalars()
+        """`digits/confident`: share of all samples. `digits/classes`: a count. `digits/smallest_share`: the rarest
+        digit's share OF THE CONFIDENT SAMPLES."""
+        seen = self._judge(samples)
+        return {
+            "digits/confident": seen.high_quality,
+            "digits/classes": float(seen.covered),
+            "digits/smallest_share": float(seen.shares.min()),
+        }
 
     @cached_property
     def _judge(self) -> DigitsJudge:

@@ -179,10 +179,9 @@ class Images(FiniteData):
 
     def _gather(self, drawn: Tensor, generator: torch.Generator) -> Tensor:
         if self._in_memory is not None:
-            return self.read(self._index(drawn.device)[drawn])
-        kept = self._index(torch.device("cpu"))
-        images = self._decoders.fetch(kept[drawn.cpu()], generator, kept)
-        return scaled(images.to(drawn.device))
+            return super()._gather(drawn, generator)
+        kept = self._kept.whole
+        return scaled(self._decoders.fetch(kept[drawn.cpu()], generator, kept).to(drawn.device))
 
     @cached_property
     def extractor(self) -> Extractor:

@@ -20,7 +20,7 @@ from typing import final
 import torch
 from torch import Tensor, nn
 
-from rlgan.gan.data.base import Data, check_count, check_not_negative, check_positive
+from rlgan.gan.data.base import Data, check_count, check_not_negative, check_positive, draw
 
 
 class FixedSampler(nn.Module):
@@ -65,7 +65,7 @@ class Pair(Data):
         """Length of z."""
 
     def sample(self, n: int, generator: torch.Generator) -> Tensor:
-        return self.real(torch.randn(n, self.latent_dim, generator=generator, device=generator.device))
+        return self.real(draw(torch.randn, generator, n, self.latent_dim))
 
     def generator(self) -> FixedSampler:
         return FixedSampler(self)

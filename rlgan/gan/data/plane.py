@@ -9,7 +9,7 @@ from typing import final
 import torch
 from torch import Tensor
 
-from rlgan.gan.data.base import Data, check_count, check_not_negative, check_positive
+from rlgan.gan.data.base import Data, check_count, check_not_negative, check_positive, draw
 from rlgan.gan.metrics.modes import mode_coverage
 
 
@@ -28,10 +28,9 @@ class Mixture(Data):
         return tuple(self.modes.shape[1:])
 
     def sample(self, n: int, generator: torch.Generator) -> Tensor:
-        device = generator.device
-        j = torch.randint(len(self.modes), (n,), generator=generator, device=device)
-        noise = torch.randn(n, *self.shape, generator=generator, device=device)
-        return self.modes.to(device)[j] + self.sigma * noise
+        j = torch.randint(len(self.modes), (n,), generator=generator, device=generator.device)
+        noise = draw(torch.randn, generator, n, *self.shape)
+        return self.modes.to(noise.device)[j] + self.sigma * noise
 
     def measure(self, samples: Tensor) -> dict[str, float]:
         return mode_coverage(samples, self.modes, self.sigma).scalars()
@@ -110,9 +109,8 @@ class SwissRoll(Data):
         check_positive(self, "scale")
 
     def sample(self, n: int, generator: torch.Generator) -> Tensor:
-        device = generator.device
-        t = 1.5 * math.pi * (1 + 2 * torch.rand(n, generator=generator, device=device))
-        noise = torch.randn(n, 2, generator=generator, device=device)
+        t = 1.5 * math.pi * (1 + 2 * draw(torch.rand, generator, n))
+        noise = draw(torch.randn, generator, n, 2)
         return (torch.stack((t * t.cos(), t * t.sin()), 1) + self.noise * noise) / self.scale
 
 
@@ -136,10 +134,9 @@ class TwoMoons(Data):
         check_not_negative(self, "noise")
 
     def sample(self, n: int, generator: torch.Generator) -> Tensor:
-        device = generator.device
-        lower = torch.randint(2, (n,), generator=generator, device=device) == 1
-        t = math.pi * torch.rand(n, generator=generator, device=device)
-        noise = torch.randn(n, 2, generator=generator, device=device)
+        lower = torch.randint(2, (n,), generator=generator, device=generator.device) == 1
+        t = math.pi * draw(torch.rand, generator, n)
+        noise = draw(torch.randn, generator, n, 2)
         x = torch.where(lower, 1 - t.cos(), t.cos())
         y = torch.where(lower, 0.5 - t.sin(), t.sin())
         return torch.stack((x, y), 1) + self.noise * noise

@@ -4,6 +4,7 @@ Every extractor is frozen: the same numbers in every run. What is taught once is
 ``$XDG_CACHE_HOME/rlgan`` or ``~/.cache/rlgan``.
 """
 
+import contextlib
 import importlib.util
 import os
 import tempfile
@@ -22,11 +23,7 @@ from torch import Tensor
 
 _BLOCK = 256
 """Images that pass through Inception at a time."""
-
-
-def cache_directory() -> Path:
-    """Where what was computed once is kept: ``$XDG_CACHE_HOME/rlgan``, by default ``~/.cache/rlgan``."""
-    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "rlgan"
+_WEIGHTS = ("w1", "b1", "w2", "b2")
 
 
 class Extractor(ABC):
@@ -79,7 +76,7 @@ class DigitsClassifier(Extractor):
     name: ClassVar[str] = "digits_classifier"
     file: ClassVar[str] = "digits_classifier_64_128_64_seed0.npz"
 
-    def __init__(self, weights: tuple[Tensor, Tensor, Tensor, Tensor]) -> None:
+    def __init__(self, weights: tuple[Tensor, ...]) -> None:
         self.weights = weights
 
     def __call__(self, images: Tensor) -> Tensor:
@@ -97,16 +94,15 @@ class DigitsClassifier(Extractor):
             warnings.simplefilter("ignore")  # that it might be fitted for longer
             network.fit(images.flatten(1).double().numpy(), labels.numpy())
         (w1, w2, _), (b1, b2, _) = network.coefs_, network.intercepts_
-        return cls((torch.from_numpy(w1), torch.from_numpy(b1), torch.from_numpy(w2), torch.from_numpy(b2)))
+        return cls(tuple(torch.from_numpy(w) for w in (w1, b1, w2, b2)))
 
     @classmethod
     def cached(cls, images: Tensor, labels: Tensor) -> "DigitsClassifier":
         """The one on disk; taught and put there if there is none, or none that can be read."""
-        path = cache_directory() / cls.file
+        path = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "rlgan" / cls.file
         try:
             with np.load(path, allow_pickle=False) as stored:
-                w1, b1, w2, b2 = (torch.from_numpy(stored[key]) for key in ("w1", "b1", "w2", "b2"))
-                return cls((w1, b1, w2, b2))
+                return cls(tuple(torch.from_numpy(stored[key]) for key in _WEIGHTS))
         except (OSError, ValueError, KeyError, EOFError):
             taught = cls.fit(images, labels)
         taught._keep(path)
@@ -114,14 +110,12 @@ class DigitsClassifier(Extractor):
 
     def _keep(self, path: Path) -> None:
         """Write to the cache if it can be written to; another process may do so at the same moment."""
-        arrays = {key: w.numpy() for key, w in zip(("w1", "b1", "w2", "b2"), self.weights, strict=True)}
-        try:
+        arrays = {key: w.numpy() for key, w in zip(_WEIGHTS, self.weights, strict=True)}
+        with contextlib.suppress(OSError):  # a read-only home: it is taught again the next time
             path.parent.mkdir(parents=True, exist_ok=True)
             with tempfile.NamedTemporaryFile(dir=path.parent, suffix=".npz", delete=False) as file:
                 np.savez(file, allow_pickle=False, **arrays)
             os.replace(file.name, path)
-        except OSError:
-            pass  # a read-only home: it is taught again the next time
 
 
 @final

@@ -1,9 +1,11 @@
 """How near generated images are to real ones, in the features of a named extractor: as Gaussians, and as manifolds."""
 
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from typing import final
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from sklearn.metrics import pairwise_distances_chunked
 from sklearn.neighbors import NearestNeighbors
 from torch import Tensor
@@ -53,15 +55,11 @@ class Manifolds:
     density: float
     coverage: float
 
-    def scalars(self, extractor: str) -> dict[str, float]:
-        """`images/precision_<extractor>` and so on."""
-        return {f"images/{name}_{extractor}": value for name, value in asdict(self).items()}
 
-
-def _radii(x: Tensor, k: int) -> Tensor:
-    """Distance of every point to its k-th neighbour among the others, ``(n,)``."""
-    distances, _ = NearestNeighbors(n_neighbors=k).fit(x.numpy()).kneighbors()
-    return torch.from_numpy(distances[:, -1])
+def distance_to_neighbour(x: NDArray[np.float64], k: int) -> NDArray[np.float64]:
+    """Distance of every point ``(n, d)`` to its k-th neighbour among the others, ``(n,)``."""
+    distances: NDArray[np.float64] = NearestNeighbors(n_neighbors=k).fit(x).kneighbors()[0][:, -1]
+    return distances
 
 
 def manifolds(real: Tensor, generated: Tensor, k: int = NEIGHBOURS) -> Manifolds:
@@ -78,7 +76,7 @@ def manifolds(real: Tensor, generated: Tensor, k: int = NEIGHBOURS) -> Manifolds
     if min(n, m) <= k:
         raise ValueError(f"samples = {min(n, m)}: {k} neighbours need at least {k + 1} samples of each; draw more")
     real, generated = real.to("cpu", torch.float64), generated.to("cpu", torch.float64)
-    about_real, about_generated = _radii(real, k), _radii(generated, k)
+    about_real, about_generated = (torch.from_numpy(distance_to_neighbour(x.numpy(), k)) for x in (real, generated))
     holding = torch.zeros(m, dtype=torch.int64)  # real balls that hold a generated sample
     covered, recalled = [], []
     # In blocks of rows: 10,000 x 10,000 distances would be 800 MB at once.

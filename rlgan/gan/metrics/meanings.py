@@ -2,65 +2,54 @@
 
 from collections.abc import Mapping
 
-_FEATURES = ("pixels", "digits_classifier", "inception")
-
-_DISTANCE = {
-    "wasserstein/primal": "exact W1 of 1,024 generated and real samples; 0 at best",
-    "wasserstein/sliced": "sliced W1 of all samples drawn; 0 at best",
-    "images/frechet": "Frechet distance of the features to real ones; 0 at best",
-    "wasserstein/true": "W1 of the two distributions, known exactly",
-    "wasserstein/dual": "critic's score gap, real minus generated (last minibatch)",
-    "wasserstein/dual_eval": "the same gap of 1,024 fresh samples",
-    "wasserstein/dual_over_true": "that gap over the known W1; 1 of an optimal critic",
-    "wasserstein/dual_lower_bound": "gap over the slope's upper bound: W1 is at least this",
-    "wasserstein/dual_estimate": "gap over the largest slope seen: an estimate of W1",
+_TABLE = {
+    "distance": {
+        "wasserstein/primal": "exact W1 of 1,024 generated and real samples; 0 at best",
+        "wasserstein/sliced": "sliced W1 of all samples drawn; 0 at best",
+        "images/frechet": "Frechet distance of the features to real ones; 0 at best",
+        "wasserstein/true": "W1 of the two distributions, known exactly",
+        "wasserstein/dual": "critic's score gap, real minus generated (last minibatch)",
+        "wasserstein/dual_eval": "the same gap of 1,024 fresh samples",
+        "wasserstein/dual_over_true": "that gap over the known W1; 1 of an optimal critic",
+        "wasserstein/dual_lower_bound": "gap over the slope's upper bound: W1 is at least this",
+        "wasserstein/dual_estimate": "gap over the largest slope seen: an estimate of W1",
+    },
+    "modes": {
+        "modes/covered": "modes with a sample within 3 sigma",
+        "modes/high_quality": "share of samples within 3 sigma of a mode",
+        "modes/smallest_share": "the emptiest mode's share of these; 1/modes at best",
+        "modes/smallest_spread": "the narrowest mode's width over the true one; 1 at best",
+        "modes/reverse_kl": "unevenness over the modes, in nats; 0 at best",
+        "digits/classes": "digits with a sample that a classifier is sure of",
+        "digits/confident": "share of samples that a classifier is sure of",
+        "digits/smallest_share": "the rarest digit's share of these; 0.1 at best",
+        "images/precision": "share of generated images that lie among real ones",
+        "images/recall": "share of real images that lie among generated ones",
+        "images/density": "how densely real images surround generated ones; 1 if equal",
+        "images/coverage": "share of real images with a generated one nearby",
+    },
+    "copying": {
+        "memorisation/ratio": "distance to training over that of unseen ones; 0: copies",
+        "memorisation/c_t": "the same as a standard score; well below 0: copies",
+        "memorisation/two_sample": "how well real and generated are told apart; 0.5 at best",
+        "memorisation/authenticity": "share of images that are no copies; about 0.5 if fresh",
+        "memorisation/duplicates": "share of generated images with a near double",
+        "memorisation/membership_auc": "critic tells training from unseen; 0.5: it cannot",
+    },
+    "slope": {
+        "critic/lipschitz": "largest slope of the critic that was seen",
+        "critic/lipschitz_upper_bound": "the slope is nowhere above this",
+    },
+    "loss": {
+        "critic/loss": "what the critic minimises",
+        "generator/loss": "what the generator minimises",
+        "critic/penalty": "the part of the critic's loss that limits its slope",
+        "critic/gap": "critic's score gap, real minus generated; no distance here",
+        "critic/temperature": "by which the loss divides the critic's scores",
+        "critic/grad_norm": "length of the critic's gradient",
+        "generator/grad_norm": "length of the generator's gradient",
+    },
 }
-_MODES = {
-    "modes/covered": "modes with a sample within 3 sigma",
-    "modes/high_quality": "share of samples within 3 sigma of a mode",
-    "modes/smallest_share": "the emptiest mode's share of these; 1/modes at best",
-    "modes/smallest_spread": "the narrowest mode's width over the true one; 1 at best",
-    "modes/reverse_kl": "unevenness over the modes, in nats; 0 at best",
-    "digits/classes": "digits with a sample that a classifier is sure of",
-    "digits/confident": "share of samples that a classifier is sure of",
-    "digits/smallest_share": "the rarest digit's share of these; 0.1 at best",
-    "images/precision": "share of generated images that lie among real ones",
-    "images/recall": "share of real images that lie among generated ones",
-    "images/density": "how densely real images surround generated ones; 1 if equal",
-    "images/coverage": "share of real images with a generated one nearby",
-}
-_COPYING = {
-    "memorisation/ratio": "distance to training over that of unseen ones; 0: copies",
-    "memorisation/c_t": "the same as a standard score; well below 0: copies",
-    "memorisation/two_sample": "how well real and generated are told apart; 0.5 at best",
-    "memorisation/authenticity": "share of images that are no copies; about 0.5 if fresh",
-    "memorisation/duplicates": "share of generated images with a near double",
-    "memorisation/membership_auc": "critic tells training from unseen; 0.5: it cannot",
-}
-_SLOPE = {
-    "critic/lipschitz": "largest slope of the critic that was seen",
-    "critic/lipschitz_upper_bound": "the slope is nowhere above this",
-}
-_LOSS = {
-    "critic/loss": "what the critic minimises",
-    "generator/loss": "what the generator minimises",
-    "critic/penalty": "the part of the critic's loss that limits its slope",
-    "critic/gap": "critic's score gap, real minus generated; no distance here",
-    "critic/temperature": "by which the loss divides the critic's scores",
-    "critic/grad_norm": "length of the critic's gradient",
-    "generator/grad_norm": "length of the generator's gradient",
-}
 
-_TABLE = {"distance": _DISTANCE, "modes": _MODES, "copying": _COPYING, "slope": _SLOPE, "loss": _LOSS}
-
-
-def _tags(tag: str) -> list[str]:
-    """The tag itself; of a measure that is taken in features, one for each extractor."""
-    plain = not tag.startswith(("images/", "memorisation/")) or tag == "memorisation/membership_auc"
-    return [tag] if plain else [f"{tag}_{name}" for name in _FEATURES]
-
-
-EXPLAINED: Mapping[str, str] = {
-    full: line for lines in _TABLE.values() for tag, line in lines.items() for full in _tags(tag)
-}
+EXPLAINED: Mapping[str, str] = {tag: line for lines in _TABLE.values() for tag, line in lines.items()}
 GROUPS: Mapping[str, tuple[str, ...]] = {heading: tuple(lines) for heading, lines in _TABLE.items()}

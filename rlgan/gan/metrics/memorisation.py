@@ -9,16 +9,19 @@ n training samples, h held-out ones, m generated ones, in d features; Euclidean 
 """
 
 import math
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from typing import final
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 from scipy.stats import mannwhitneyu
 from sklearn.cluster import KMeans
 from sklearn.metrics import roc_auc_score
 from sklearn.neighbors import NearestNeighbors
 from torch import Tensor
+
+from rlgan.gan.metrics.images import distance_to_neighbour
 
 Points = NDArray[np.float64]
 
@@ -30,16 +33,8 @@ DUPLICATE = 0.1
 
 
 def _points(x: Tensor | Points) -> Points:
-    if isinstance(x, np.ndarray):
-        return x
-    points: Points = x.detach().to("cpu").double().flatten(1).numpy()
+    points: Points = torch.as_tensor(x).detach().to("cpu").double().flatten(1).numpy()
     return points
-
-
-def _nearest_other(x: Points) -> Points:
-    """Distance of every point to its nearest other one, ``(n,)``."""
-    distances: Points = NearestNeighbors(n_neighbors=1).fit(x).kneighbors()[0][:, 0]
-    return distances
 
 
 def mann_whitney_z(x: Points, y: Points) -> float:
@@ -75,7 +70,7 @@ class Memorisation:
         self._cells = min(cells, len(self.training))
         self._index = NearestNeighbors(n_neighbors=1).fit(self.training)
         self._unseen_distances, _ = self._to_training(self.unseen)
-        self._spacing = _nearest_other(self.training)  # of every training sample from its nearest other one
+        self._spacing = distance_to_neighbour(self.training, 1)
         self._kmeans = KMeans(self._cells, n_init=1, random_state=0).fit(self.training)
         self._unseen_cells = self._kmeans.predict(self.unseen)
 
@@ -90,13 +85,12 @@ class Memorisation:
         if len(g) < 2:
             raise ValueError(f"samples = {len(g)}: memorisation is measured of at least 2; draw more")
         distances, nearest = self._to_training(g)
-        between = _nearest_other(g)
         return Copying(
             ratio=float(distances.mean() / max(self._unseen_distances.mean(), np.finfo(np.float64).tiny)),
             c_t=self._c_t(g, distances),
             two_sample=self._two_sample(g),
             authenticity=float((distances >= self._spacing[nearest]).mean()),
-            duplicates=float((between < DUPLICATE * np.median(self._spacing)).mean()),
+            duplicates=float((distance_to_neighbour(g, 1) < DUPLICATE * np.median(self._spacing)).mean()),
         )
 
     def _c_t(self, g: Points, distances: Points) -> float:
@@ -143,10 +137,6 @@ class Copying:
     two_sample: float
     authenticity: float
     duplicates: float
-
-    def scalars(self, extractor: str) -> dict[str, float]:
-        """`memorisation/ratio_<extractor>` and so on."""
-        return {f"memorisation/{name}_{extractor}": value for name, value in asdict(self).items()}
 
 
 def membership_auc(training_scores: Tensor, unseen_scores: Tensor) -> float:

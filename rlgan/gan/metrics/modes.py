@@ -96,9 +96,8 @@ def mode_coverage(samples: Tensor, modes: Tensor, sigma: float) -> ModeCoverage:
     assert samples.ndim == modes.ndim == 2 and samples.shape[1] == modes.shape[1]
     x = samples.detach().to("cpu", torch.float64)
     k, d = modes.shape
-    distance, nearest = torch.cdist(x, modes.to("cpu", torch.float64), compute_mode="donot_use_mm_for_euclid_dist").min(
-        1
-    )
+    means = modes.to("cpu", torch.float64)
+    distance, nearest = torch.cdist(x, means, compute_mode="donot_use_mm_for_euclid_dist").min(1)
     good = distance <= 3 * sigma
     counts = torch.bincount(nearest[good], minlength=k)
     # Variance about the samples' own mean: a mode that is displaced is not thereby wide.
@@ -113,38 +112,20 @@ def mode_coverage(samples: Tensor, modes: Tensor, sigma: float) -> ModeCoverage:
 
 
 @final
-@dataclass(frozen=True)
-class ClassCoverage(Coverage):
-    """How a classifier of the real data sees a sample. An image is good, confident, when its largest probability is
-    above 0.8."""
-
-    def scalars(self) -> dict[str, float]:
-        """`digits/confident`: share of all samples. `digits/classes`: a count. `digits/smallest_share`: the rarest
-        digit's share OF THE CONFIDENT SAMPLES."""
-        return {
-            "digits/confident": self.high_quality,
-            "digits/classes": float(self.covered),
-            "digits/smallest_share": float(self.shares.min()),
-        }
-
-
-@final
 class DigitsJudge:
     """Says which digit an image shows, and how surely: a logistic regression on the real, labelled scans.
 
-    Multinomial, L2, scikit-learn's lbfgs, fitted once. It knows nothing but digits and cannot say "none of them". On
-    scikit-learn's digits at 0.8 it is confident on 94 % of the real scans, 25 % of uniform noise, 36 % of a Gaussian
-    with the right mean and covariance: read a figure between these. A high one is necessary, not sufficient; look at
-    the pictures, and at W1 beside it.
+    An image is good, confident, when its largest probability is above 0.8. Multinomial, L2, scikit-learn's lbfgs,
+    fitted once. It knows nothing but digits and cannot say "none of them". Of scikit-learn's digits it is confident on
+    94 % of the real scans, 25 % of uniform noise, 36 % of a Gaussian with the right mean and covariance: read a figure
+    between these. A high one is necessary, not sufficient; look at the pictures, and at W1 beside it.
 
     Args:
         images: real images ``(n, *shape)``.
         labels: class of each, ``(n,)``, 0 ... k - 1.
-        threshold: probability above which an image counts as confident.
     """
 
-    def __init__(self, images: Tensor, labels: Tensor, threshold: float = 0.8) -> None:
-        self.threshold = threshold
+    def __init__(self, images: Tensor, labels: Tensor) -> None:
         self.classifier = LogisticRegression(max_iter=1000)
         self.classifier.fit(images.flatten(1).double().numpy(), labels.numpy())
 
@@ -153,12 +134,11 @@ class DigitsJudge:
         x = samples.detach().to("cpu", torch.float64).flatten(1)
         return torch.from_numpy(self.classifier.predict_proba(x.numpy()))
 
-    def __call__(self, samples: Tensor) -> ClassCoverage:
+    def __call__(self, samples: Tensor) -> Coverage:
         """Confident samples per class. A sample that is not finite is of no class."""
         finite = samples.flatten(1).isfinite().all(1)
         classes = len(self.classifier.classes_)
         if not finite.any():
-            return ClassCoverage(torch.zeros(classes, dtype=torch.int64), len(samples))
+            return Coverage(torch.zeros(classes, dtype=torch.int64), len(samples))
         confidence, digit = self.probabilities(samples[finite]).max(1)
-        counts = torch.bincount(digit[confidence > self.threshold], minlength=classes)
-        return ClassCoverage(counts, len(samples))
+        return Coverage(torch.bincount(digit[confidence > 0.8], minlength=classes), len(samples))

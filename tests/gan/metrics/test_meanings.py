@@ -4,6 +4,7 @@ import pytest
 
 from rlgan.gan import WGAN
 from rlgan.rl.trainer import Trainer
+from rlgan.runs.record.progress import Legend
 from rlgan.task import Task
 
 
@@ -16,6 +17,9 @@ def test_every_tag_has_a_short_line_and_one_heading(task: type[Task]) -> None:
 
 
 def test_measures_in_features_are_explained_for_every_extractor() -> None:
+    legend = Legend.of(WGAN)
     for name in ("pixels", "digits_classifier", "inception"):
-        assert f"images/frechet_{name}" in WGAN.explained and f"memorisation/ratio_{name}" in WGAN.explained
-    assert "memorisation/membership_auc" in WGAN.explained
+        for tag in ("images/frechet", "memorisation/ratio"):
+            assert legend.meaning(f"{tag}_{name}") == f"{WGAN.explained[tag]} ({name})"
+        assert list(legend.sections([f"memorisation/ratio_{name}"])) == ["copying"]
+    assert legend.meaning("memorisation/membership_auc") == WGAN.explained["memorisation/membership_auc"]

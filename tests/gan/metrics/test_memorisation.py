@@ -129,9 +129,3 @@ def test_too_few_samples_are_refused() -> None:
         Memorisation(TRAINING, UNSEEN[:0])
     with pytest.raises(ValueError, match=r"^samples = 1: "):
         Memorisation(TRAINING, UNSEEN)(MADE[:1])
-
-
-def test_tags_name_the_features() -> None:
-    assert set(Memorisation(TRAINING, UNSEEN)(MADE).scalars("pixels")) == {
-        f"memorisation/{name}_pixels" for name in ("ratio", "c_t", "two_sample", "authenticity", "duplicates")
-    }
