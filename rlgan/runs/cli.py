@@ -49,7 +49,7 @@ def main(argv: Sequence[str] | None = None) -> None:
 
 
 def evaluate_main() -> None:
-    """scripts/evaluate.py: `rlgan evaluate` with `main`'s manners."""
+    """Run `rlgan evaluate` and exit, as scripts/evaluate.py."""
     main([*([] if "--version" in sys.argv[1:] else ["evaluate"]), *sys.argv[1:]])
 
 
@@ -72,7 +72,7 @@ def _dispatch(arguments: list[str]) -> int:
 
 
 def train(arguments: Sequence[str]) -> int:
-    """`train [key=value ...]`: compose, check and run, or resume; returns the exit code."""
+    """Train, or resume, as `train [key=value ...]` says; returns the exit code."""
     from hydra._internal.utils import get_args_parser
 
     from rlgan.runs.config.overrides import forced, options, parse, quoted, refuse_setting_for_option
@@ -130,13 +130,16 @@ def _hydra(arguments: list[str], typed: list[str], many: bool = False) -> int:
         job(config)
 
     register()
-    handle, name = tempfile.mkstemp(prefix="rlgan-sweep-", suffix=".jsonl", dir=_shared_folder(many))
+    folder = Path("outputs/sweeps").resolve() if many else None  # a launcher's workers may be other machines
+    if folder:
+        folder.mkdir(parents=True, exist_ok=True)
+    handle, name = tempfile.mkstemp(prefix="rlgan-sweep-", suffix=".jsonl", dir=folder)
     os.close(handle)
     report = Path(name)
     ours = {SWEEP: name}
     if os.environ.get("HYDRA_FULL_ERROR") != "1":
         ours |= {"HYDRA_FULL_ERROR": "1", QUIET: "1"}
-    former = {key: os.environ.get(key) for key in ours}
+    former = {key: os.environ[key] for key in ours if key in os.environ}
     argv = sys.argv
     sys.argv = [argv[0], *arguments]
     os.environ |= ours
@@ -151,23 +154,12 @@ def _hydra(arguments: list[str], typed: list[str], many: bool = False) -> int:
             raise
     finally:
         sys.argv = argv
-        for key, value in former.items():
-            if value is None:
-                os.environ.pop(key, None)
-            else:
-                os.environ[key] = value
+        for key in ours:
+            os.environ.pop(key, None)
+        os.environ |= former
         outcomes = [json.loads(line) for line in report.read_text().splitlines()]
         report.unlink()
     return _verdict(outcomes, many)
-
-
-def _shared_folder(many: bool) -> str | None:
-    """Where the report of a sweep can be seen by a launcher's workers on other machines."""
-    if not many:
-        return None
-    folder = Path("outputs/sweeps").resolve()
-    folder.mkdir(parents=True, exist_ok=True)
-    return str(folder)
 
 
 def _verdict(outcomes: list[dict[str, Any]], many: bool) -> int:
@@ -181,10 +173,7 @@ def _verdict(outcomes: list[dict[str, Any]], many: bool) -> int:
 
 
 def evaluate(arguments: Sequence[str]) -> int:
-    """`evaluate RUN [checkpoint=best|last|<step>] [curvature=true] [n=...] [episodes=...] [video=true] [key=value]`.
-
-    Returns the exit code.
-    """
+    """Measure a run's checkpoint as `evaluate RUN [key=value ...]` says; returns the exit code."""
     from rlgan.runs.config.overrides import changes, quoted
     from rlgan.runs.record.directory import LATEST, find_run, first_choices, latest_runs, read_config, shown
 
@@ -193,10 +182,14 @@ def evaluate(arguments: Sequence[str]) -> int:
     if len(words) > 1:
         raise ConfigError(f"{' '.join(words)}: one run at a time; evaluate them one by one")
     if not words:
-        runs = [f"  rlgan evaluate {shown(run)}" for run in latest_runs()]
-        shortest = [f"`rlgan evaluate {LATEST}` takes the first of them"]
-        lines = ["the latest runs are", *runs, *shortest] if runs else ["there is none below outputs/"]
-        print("\n".join(["rlgan: evaluate: name a run's directory;", *lines]), file=sys.stderr)
+        runs = [f"\n  rlgan evaluate {shown(run)}" for run in latest_runs()]
+        if not runs:
+            raise ConfigError("evaluate: name a run's directory; there is none below outputs/ yet")
+        print(
+            f"rlgan: evaluate: name a run's directory; the latest are{''.join(runs)}\n"
+            f"`rlgan evaluate {LATEST}` takes the first of them",
+            file=sys.stderr,
+        )
         return 2
     path = find_run(words[0])
     config = read_config(path)
@@ -211,15 +204,15 @@ def evaluate(arguments: Sequence[str]) -> int:
             raise ConfigError(f"episodes = {asked['episodes']}: this run plays no episodes; leave it out")
         values["eval_episodes"] = _count("episodes", asked["episodes"], "episodes, for example episodes=20")
     which = asked.get("checkpoint", "best")
-    curvature, video = (_switch(key, asked.get(key, "false")) for key in ("curvature", "video"))
-    n = _count("n", asked["n"], "samples, for example n=10000") if "n" in asked else None
+    how: dict[str, Any] = {key: _switch(key, asked.get(key, "false")) for key in ("curvature", "video")}
+    how |= {"changes": values, "n": _count("n", asked["n"], "samples, for example n=10000") if "n" in asked else None}
     from rlgan.runs.evaluate import evaluate_run, evaluate_seeds
     from rlgan.runs.record.progress import columns, seeds_table, table
 
     if config.get("seeds") is not None:
-        print(seeds_table(*evaluate_seeds(path, which, values, curvature, n, video)))
+        print(seeds_table(*evaluate_seeds(path, which, **how)))
         return 0
-    result = evaluate_run(path, which, values, curvature, n, video)
+    result = evaluate_run(path, which, **how)
     print(f"checkpoint: {which}, step {result.metrics['step']:.0f}", file=sys.stderr)
     print(table(result.metrics, result.legend))
     if result.curvature:

@@ -158,13 +158,14 @@ def refuse_setting_for_option(text: str, overrides: Sequence[str], groups: Mappi
     key, value = _key(text), _value(text)
     parts = key.split(".")
     group = next((part for part in (parts[-1], parts[0]) if part in groups), None)
-    if len(parts) < 2 or group is None or "@" in key or value not in groups[group]:
+    option = closest(value, groups[group]) if group is not None else None
+    if len(parts) < 2 or group is None or "@" in key or option is None:
         return
     places = {f"{place}" for place in _choices(overrides) if place.startswith(f"{group}@")}
     named = sorted(place for place in places if set(parts) <= {group, *place.partition("@")[2].split(".")})
     if named:
-        meant = " or ".join(f"{place}={value}" for place in named)
-        raise ConfigError(f"{key} = {value}: {value} is an option of the group {group}; did you mean {meant}?")
+        meant = " or ".join(f"{place}={option}" for place in named)
+        raise ConfigError(f"{key} = {value}: {option} is an option of the group {group}; did you mean {meant}?")
 
 
 def changes(overrides: Sequence[str], choices: Mapping[str, str]) -> dict[str, Any]:
@@ -212,9 +213,12 @@ def explain(error: BaseException, overrides: Sequence[str]) -> str:
     refused = re.search(r"Could not override '([^']+)'", text)
     if refused:
         return _refused(refused[1], overrides, groups)
-    ambiguous = re.search(r"Multiple values for ([^.]+)\.", text)
-    if ambiguous:
-        return f"{ambiguous[1]}: was given twice; keep one"
+    twice = re.search(r"Multiple values for ([^.]+)\.", text)
+    if twice:
+        return f"{twice[1]}: was given twice; keep one"
+    several = re.search(r"Ambiguous value for argument '\+*([^=]+)=(.*?)' 1\.", text)
+    if several:
+        return f"{several[1]} = {several[2]}: are several values; -m runs each of them, [{several[2]}] is one list"
     return text.split(" See https://hydra.cc")[0].split(" Set the environment variable")[0]
 
 
