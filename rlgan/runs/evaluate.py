@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import io
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -11,9 +10,8 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
 
-from rlgan.runs.config.build import build_settings, build_task
+from rlgan.runs.config.build import RunSpec
 from rlgan.runs.record.checkpoint import Checkpoints
 from rlgan.runs.record.directory import put, stored_config, write_atomically, write_json
 from rlgan.runs.record.landscape import draw
@@ -22,12 +20,12 @@ from rlgan.runs.record.progress import NO_LEGEND, Legend
 from rlgan.runs.record.video import check_installed, show, write
 from rlgan.task.errors import ConfigError
 from rlgan.task.statistics import over_seeds
-from rlgan.task.task import Examination, Task
+from rlgan.task.task import Task
 
 
 @dataclass(frozen=True)
 class Evaluation:
-    """What was measured of a checkpoint.
+    """Measurements of one checkpoint.
 
     Args:
         metrics: `step` and the task's evaluation.
@@ -75,10 +73,8 @@ def evaluate_run(
     config = stored_config(path)
     for key, value in (changes or {}).items():
         put(config, key, value)
-    settings = build_settings(config)
-    task = build_task(config, dataclasses.replace(settings, compile=False))
+    task = RunSpec.of(config).with_values(compile=False).task()
     try:
-        torch.set_num_threads(settings.threads)
         checkpoint = Checkpoints(path / "checkpoints", best=task.best).choose(which)
         checkpoint.restore(task)
         landscapes = task.curvature() if curvature else {}
@@ -87,17 +83,20 @@ def evaluate_run(
                 f"curvature = true: the task {type(task).__name__} has no players' losses to look at; leave it out, or "
                 "give the task a method `curvature` (see rlgan.task.task)"
             )
+        step = checkpoint.manifest.step
         if video:
-            _film(task, path / "evaluation", checkpoint.manifest.step)
-        metrics, pictures, arrays = _examined(task, n)
+            _film(task, path / "evaluation", step)
+        try:
+            found, pictures, arrays = task.examine(n)
+        except ValueError as error:
+            raise ConfigError(str(error)) from error
     finally:
         task.close()
-    step = checkpoint.manifest.step
-    pictures = {**pictures, **{f"curvature_{name}": draw(found, name, step) for name, found in landscapes.items()}}
+    pictures = {**pictures, **{f"curvature_{name}": draw(surface, name, step) for name, surface in landscapes.items()}}
     result = Evaluation(
-        {"step": step, **metrics},
-        {name: {"kind": found.kind, **found.numbers} for name, found in landscapes.items()},
-        tuple(dict.fromkeys(note for found in landscapes.values() for note in found.notes)),
+        {"step": step, **{tag: float(value) for tag, value in found.items()}},
+        {name: {"kind": surface.kind, **surface.numbers} for name, surface in landscapes.items()},
+        tuple(dict.fromkeys(note for surface in landscapes.values() for note in surface.notes)),
         Legend.of(task),
     )
     record: dict[str, Any] = {
@@ -133,23 +132,11 @@ def _film(task: Task, folder: Path, step: int) -> None:
         show(folder, f"evaluation/{name}", write(film, folder / f"{name}.mp4"), step)
 
 
-def _examined(task: Task, n: int | None) -> Examination:
-    try:
-        found = task.examine(n)
-    except ValueError as error:
-        raise ConfigError(str(error)) from error
-    return found._replace(metrics={tag: float(value) for tag, value in found.metrics.items()})
+def evaluate_seeds(path: Path, which: str = "best", **options: Any) -> tuple[dict[str, dict[str, float]], Legend]:
+    """Evaluate every seed of a run with `seeds=`, and write RUN/evaluation.json over them.
 
-
-def evaluate_seeds(
-    path: Path,
-    which: str = "best",
-    changes: Mapping[str, Any] | None = None,
-    curvature: bool = False,
-    n: int | None = None,
-    video: bool = False,
-) -> tuple[dict[str, dict[str, float]], Legend]:
-    """`evaluate_run` of every seed of a run with `seeds=`, and RUN/evaluation.json over them.
+    Args:
+        path, which, options: as of `evaluate_run`.
 
     Returns:
         `over_seeds` of what was measured, and what the task says of it.
@@ -157,8 +144,8 @@ def evaluate_seeds(
     Raises:
         RunError, ConfigError: as `evaluate_run`, for any of the seeds.
     """
-    seeds = build_settings(stored_config(path)).every_seed
-    found = [evaluate_run(path / f"seed={seed}", which, changes, curvature, n, video) for seed in seeds]
+    seeds = RunSpec.of(stored_config(path)).settings.every_seed
+    found = [evaluate_run(path / f"seed={seed}", which, **options) for seed in seeds]
     figures = over_seeds([one.metrics for one in found])
     write_json(path / "evaluation.json", {"checkpoint": which, "seeds": seeds, "metrics": figures})
     return figures, found[0].legend

@@ -24,7 +24,7 @@ from rlgan.runs.loop import Interrupted, Start, Stop, life, show, train
 from rlgan.runs.prepare import Outcome, ended_badly, prepare, start_record, tell_resumed
 from rlgan.runs.record.curves import draw_seeds
 from rlgan.runs.record.directory import RunDirectory, State, shown, stored
-from rlgan.runs.record.progress import Legend, SeedsProgress, seeds_table
+from rlgan.runs.record.progress import Legend, SeedProgress, seeds_table
 from rlgan.task.errors import ConfigError, RunError
 from rlgan.task.statistics import over_seeds
 from rlgan.task.task import Play, Request, Stackable, StackedUpdate, Task
@@ -47,11 +47,11 @@ def run_seeds(run: RunDirectory, spec: RunSpec, task: Task | None = None) -> Out
     changes = {key: value for key, value in spec.command.changes.items() if key not in ("seed", "seeds")}
     own = replace(spec, command=replace(spec.command, changes=changes))
     held = ExitStack()
-    held.callback(run.release)
+    held.callback(run.close)
 
     def make(seed: int, first: Start | None = None, task: Task | None = None) -> Start:
         directory = RunDirectory.open(run.path / f"seed={seed}")
-        held.callback(directory.release)
+        held.callback(directory.close)
         directory.write_config(stored({**spec.config, "seed": seed, "seeds": None}))  # as of a run of its own
         # It knows how many seeds there are: a compilation serves all of them.
         mine = own.with_values(seed=seed, **({} if first is None else {"compile": first.task.compiled}))
@@ -112,14 +112,16 @@ def _side_by_side(seeds: Sequence[int], first: Start, make: Callable[..., Start]
         raise
     tell_resumed(first)
     stop = Stop(starts)
-    progress = SeedsProgress(show(first.task, first.settings), seeds)
+    bar = show(first.task, first.settings)
+    running = {seed: start.task.steps_done for seed, start in zip(seeds, starts, strict=True)}
+    values: dict[int, dict[str, float]] = {seed: {} for seed in seeds}
     tasks = [start.task for start in starts if isinstance(start.task, Stackable)]
     lives = [
-        life(start, stop, progress.of(seed, start.task.steps_done)) for seed, start in zip(seeds, starts, strict=True)
+        life(start, stop, SeedProgress(bar, seed, running, values)) for seed, start in zip(seeds, starts, strict=True)
     ]
     with stop.installed():
         ended = drive_stacked(lives, type(tasks[0]).stacked(tasks))
-    progress.bar.close()
+    bar.close()
     for seed, start, end in zip(seeds, starts, ended, strict=True):
         if isinstance(end, Exception):
             _say_failed(seed, start, end)

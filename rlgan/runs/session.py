@@ -7,6 +7,7 @@ import os
 import sys
 import traceback
 from collections.abc import Mapping, Sequence
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -44,10 +45,9 @@ def job(config: DictConfig) -> None:
     if report is not None:
         with open(report, "a") as file:
             file.write(json.dumps({"job": " ".join(overrides), **vars(outcome)}) + "\n")
-    stopped = outcome.code > 128
-    if stopped:
-        raise KeyboardInterrupt if outcome.code == 130 else SystemExit(outcome.code)
-    if outcome.code and report is None:
+    if outcome.code == 130:
+        raise KeyboardInterrupt
+    if outcome.code > 128 or (outcome.code and report is None):
         raise SystemExit(outcome.code)
 
 
@@ -75,7 +75,7 @@ def launch(config: Mapping[str, Any], command: Command) -> Outcome:
         else:
             run = RunDirectory.open(chosen)
             if (run.path / "config.yaml").exists():
-                run.release()
+                run.close()
                 raise RunError(f"run_dir = {chosen}: another run was started there at this moment; choose another")
     except BaseException:
         task.close()
@@ -86,8 +86,7 @@ def launch(config: Mapping[str, Any], command: Command) -> Outcome:
 
 def _continue(path: Path, spec: RunSpec) -> Outcome:
     """The same command in the same directory goes on with the run, as a requeued job has to."""
-    run = RunDirectory.open(path)
-    try:
+    with closing(RunDirectory.open(path)) as run:
         changed = _differences(stored_config(run.path), stored(spec.config))
         if changed:
             raise RunError(
@@ -95,8 +94,6 @@ def _continue(path: Path, spec: RunSpec) -> Outcome:
                 "choose another run_dir, or go on with resume="
             )
         return _run(run, spec)
-    finally:
-        run.release()
 
 
 def resume(path: Path, changes: Mapping[str, Any], overrides: Sequence[str]) -> Outcome:
@@ -119,11 +116,8 @@ def resume(path: Path, changes: Mapping[str, Any], overrides: Sequence[str]) -> 
         what = f"seeds = {config['seeds']}" if "seeds" in changes else f"seed = {config['seed']}"
         kind = "a run of several seeds" if several else "the run of a single seed"
         raise ConfigError(f"{what}: {path} is {kind} and goes on as one; start a new run")
-    run = RunDirectory.open(path)
-    try:
+    with closing(RunDirectory.open(path)) as run:
         return _run(run, spec)
-    finally:
-        run.release()
 
 
 def _run(run: RunDirectory, spec: RunSpec, task: Task | None = None) -> Outcome:
@@ -137,7 +131,7 @@ def _run(run: RunDirectory, spec: RunSpec, task: Task | None = None) -> Outcome:
     except Exception as error:
         return ended_badly(start, error)
     finally:
-        run.release()
+        run.close()
     # What the methods are doing is for TensorBoard's curves and summary.json.
     print(table({tag: x for tag, x in summary.items() if not tag.startswith("optim/")}, Legend.of(start.task)))
     print(f"tensorboard --logdir {shown(run.path)}", flush=True)

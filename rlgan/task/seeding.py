@@ -14,7 +14,7 @@ from torch import device as Device
 
 
 def derive_seed(seed: int, name: str) -> int:
-    """The seed of the stream `name`: a 63-bit integer that depends on (seed, name) alone, on every platform.
+    """Derive the seed of the stream `name`: a 63-bit integer that depends on (seed, name) alone, on every platform.
 
     numpy's SeedSequence (O'Neill's mixing, numpy documentation "Parallel random number generation") over the seed and
     a SHA-256 of the name, so that streams do not overlap and adding one moves no other.
@@ -24,42 +24,8 @@ def derive_seed(seed: int, name: str) -> int:
     return int(state[0]) & (2**63 - 1)
 
 
-def numpy_state(generator: np.random.Generator) -> dict[str, Any]:
-    """The generator's state in plain containers, ints and strings, fit for `torch.load(weights_only=True)`."""
-
-    def plain(value: Any) -> Any:
-        if isinstance(value, Mapping):
-            return {key: plain(item) for key, item in value.items()}
-        if isinstance(value, np.ndarray):
-            return {"__array__": value.tolist(), "dtype": str(value.dtype)}
-        return value.item() if isinstance(value, np.generic) else value
-
-    state: dict[str, Any] = plain(generator.bit_generator.state)
-    return state
-
-
-def set_numpy_state(generator: np.random.Generator, state: Mapping[str, Any]) -> None:
-    """Put a state of `numpy_state` back.
-
-    Raises:
-        ValueError: the state belongs to another kind of bit generator.
-    """
-
-    def rich(value: Any) -> Any:
-        if isinstance(value, Mapping) and "__array__" in value:
-            return np.array(value["__array__"], dtype=value["dtype"])
-        if isinstance(value, Mapping):
-            return {key: rich(item) for key, item in value.items()}
-        return value
-
-    own = type(generator.bit_generator).__name__
-    if state["bit_generator"] != own:
-        raise ValueError(f"bit_generator = {state['bit_generator']}: this generator is a {own}; use the same numpy")
-    generator.bit_generator.state = rich(state)
-
-
 class Generators:
-    """The run's generators, each created once by name and derived from the run's seed.
+    """A run's random generators, each created once by name and derived from the run's seed.
 
     A name says what the stream is for: `generators.torch("latent")`. Asking again gives the same object.
 
@@ -80,21 +46,23 @@ class Generators:
     def torch(self, name: str, device: str | Device = "cpu") -> Generator:
         """The torch generator `name`, on `device`."""
         if name not in self._torch:
-            generator = Generator(device=device)
-            generator.manual_seed(self.seed(name))
-            if name in self._restored["torch"]:
-                generator.set_state(self._restored["torch"].pop(name))
-            self._torch[name] = generator
+            self._torch[name] = Generator(device=device).manual_seed(self.seed(name))
+            self._restore()
         return self._torch[name]
 
     def numpy(self, name: str) -> np.random.Generator:
         """The numpy generator `name`."""
         if name not in self._numpy:
-            generator = np.random.Generator(np.random.PCG64(self.seed(name)))
-            if name in self._restored["numpy"]:
-                set_numpy_state(generator, self._restored["numpy"].pop(name))
-            self._numpy[name] = generator
+            self._numpy[name] = np.random.Generator(np.random.PCG64(self.seed(name)))
+            self._restore()
         return self._numpy[name]
+
+    def _restore(self) -> None:
+        """Give the generators that exist their restored states."""
+        for name in self._torch.keys() & self._restored["torch"].keys():
+            self._torch[name].set_state(self._restored["torch"].pop(name))
+        for name in self._numpy.keys() & self._restored["numpy"].keys():
+            self._numpy[name].bit_generator.state = self._restored["numpy"].pop(name)
 
     @contextmanager
     def init(self, name: str) -> Iterator[None]:
@@ -108,9 +76,9 @@ class Generators:
             yield
 
     def state_dict(self) -> dict[str, Any]:
-        """States of all generators made so far (and of restored ones not asked for yet), in plain containers."""
+        """Return the states of all generators (restored ones not asked for yet too), in plain containers."""
         torch_states = {name: generator.get_state() for name, generator in self._torch.items()}
-        numpy_states = {name: numpy_state(generator) for name, generator in self._numpy.items()}
+        numpy_states = {name: generator.bit_generator.state for name, generator in self._numpy.items()}
         return {
             "seed": self._seed,
             "torch": {**self._restored["torch"], **torch_states},
@@ -118,7 +86,7 @@ class Generators:
         }
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        """Put all states back; a generator that does not exist yet gets its state when it is first asked for.
+        """Restore all states; a generator that does not exist yet gets its state when it is first asked for.
 
         Raises:
             ValueError: the state belongs to a run with another seed.
@@ -126,9 +94,4 @@ class Generators:
         if state["seed"] != self._seed:
             raise ValueError(f"seed = {self._seed}: the checkpoint was made with seed {state['seed']}; resume with it")
         self._restored = {"torch": dict(state["torch"]), "numpy": dict(state["numpy"])}
-        for name, generator in self._torch.items():
-            if name in self._restored["torch"]:
-                generator.set_state(self._restored["torch"].pop(name))
-        for name, numpy_generator in self._numpy.items():
-            if name in self._restored["numpy"]:
-                set_numpy_state(numpy_generator, self._restored["numpy"].pop(name))
+        self._restore()

@@ -10,7 +10,7 @@ import numpy as np
 
 
 def interquartile_mean(values: np.ndarray, axis: int = 0) -> float:
-    """Mean of `values` (n,) without the lowest and the highest quarter (each floor(n / 4) values); Agarwal et al. 2021.
+    """Average `values` (n,) without the lowest and the highest quarter (each floor(n / 4) values); Agarwal et al. 2021.
 
     With `axis`, of every row of values along it, as scipy's bootstrap calls it.
     """
@@ -21,12 +21,9 @@ def interquartile_mean(values: np.ndarray, axis: int = 0) -> float:
 
 
 def bootstrap_interval(
-    values: np.ndarray,
-    level: float = 0.95,
-    resamples: int = 2000,
-    statistic: Callable[..., float] = np.mean,
+    values: np.ndarray, resamples: int = 2000, statistic: Callable[..., float] = np.mean
 ) -> tuple[float, float]:
-    """Percentile bootstrap interval of a statistic of `values` (n,), with resamples drawn from a fixed seed.
+    """Estimate the 95 % percentile bootstrap interval of a statistic of `values` (n,); resampling has a fixed seed.
 
     A single value, or equal values, give an interval of length zero.
     """
@@ -34,19 +31,13 @@ def bootstrap_interval(
         return float(values[0]), float(values[0])
     from scipy import stats
 
-    result = stats.bootstrap(
-        (values,),
-        statistic,
-        n_resamples=resamples,
-        confidence_level=level,
-        method="percentile",
-        rng=np.random.default_rng(0),
-    )
-    return float(result.confidence_interval.low), float(result.confidence_interval.high)
+    rng = np.random.default_rng(0)
+    found = stats.bootstrap((values,), statistic, n_resamples=resamples, method="percentile", rng=rng)
+    return float(found.confidence_interval.low), float(found.confidence_interval.high)
 
 
 def over_seeds(found: Sequence[Mapping[str, float]]) -> dict[str, dict[str, float]]:
-    """Of every figure that all seeds have: mean and IQM with 95 % bootstrap intervals, deviation (n - 1), extremes.
+    """Summarise every figure that all seeds have: mean and IQM with 95 % intervals, deviation (n - 1), extremes.
 
     Args:
         found: each seed's figures by tag, at least one seed.

@@ -7,7 +7,7 @@ from collections.abc import Iterable
 
 
 def closest(word: str, known: Iterable[str], cutoff: float = 0.6) -> str | None:
-    """The nearest known name, if one is near enough.
+    """Find the known name that is nearest to a word, if one is near enough.
 
     Transposed letters (`wgna`) count as near, and so do initials (`gp` is near `gradient_penalty`).
 
@@ -22,17 +22,16 @@ def closest(word: str, known: Iterable[str], cutoff: float = 0.6) -> str | None:
     return close[0] if close else initials.get(word.rstrip("0123456789"))
 
 
-def nearest(word: str, known: Iterable[str], otherwise: str, cutoff: float = 0.6) -> str:
-    """`did you mean X?` for the closest known name, else `otherwise` and the list of all.
+def nearest(word: str, known: Iterable[str], otherwise: str) -> str:
+    """Say `did you mean X?` of the closest known name, else `otherwise` and the list of all.
 
     Args:
         word: what was typed.
         known: what exists.
         otherwise: words before the list.
-        cutoff: least similarity, from 0 to 1 (difflib's ratio).
     """
     names = sorted(set(known))
-    found = closest(word, names, cutoff)
+    found = closest(word, names)
     if found is not None:
         return f"did you mean {found}?"
     return f"{otherwise} {', '.join(names)}" if names else "there are none"

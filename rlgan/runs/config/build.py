@@ -27,17 +27,16 @@ from rlgan.task.settings import Settings
 from rlgan.task.suggest import closest, nearest
 from rlgan.task.task import Task
 
+_SETTINGS = {item.name for item in fields(Settings)}
 _FIELD = re.compile(r"^[A-Za-z_][\w.\[\]]* = ")
 
 
-def plain(config: Any) -> dict[str, Any]:
-    """A DictConfig as plain containers, interpolations resolved.
+def plain(config: DictConfig) -> dict[str, Any]:
+    """Convert a configuration to plain containers, interpolations resolved.
 
     Raises:
         ConfigError: a mandatory value is missing, or an interpolation cannot be resolved.
     """
-    if not isinstance(config, DictConfig):
-        return dict(config)
     try:
         container = OmegaConf.to_container(config, resolve=True, throw_on_missing=True)
     except MissingMandatoryValue as error:
@@ -51,7 +50,7 @@ def plain(config: Any) -> dict[str, Any]:
 
 
 def locate(target: Any, path: str) -> Callable[..., Any]:
-    """The callable that a dotted name names.
+    """Import the class or function that a dotted name stands for.
 
     Raises:
         ConfigError: no such module or name (with the nearest one), or it cannot be called.
@@ -70,8 +69,7 @@ def locate(target: Any, path: str) -> Callable[..., Any]:
             raise ConfigError(f"{key} = {target}: its module needs {error.name}, which is not installed") from error
         for part in parts[cut:]:
             if not hasattr(found, part):
-                known = [known for known in vars(found) if not known.startswith("_")]
-                close = closest(part, known)
+                close = closest(part, (known for known in vars(found) if not known.startswith("_")))
                 hint = f"did you mean {close}?" if close else "check the name"
                 raise ConfigError(f"{key} = {target}: {name} has no {part}; {hint}")
             found = getattr(found, part)
@@ -124,7 +122,7 @@ class Command:
 
 @dataclass(frozen=True)
 class RunSpec:
-    """What a run is made of, its settings read once.
+    """A run's configuration, its settings read once.
 
     Args:
         config: the composed configuration, plain and resolved.
@@ -146,7 +144,7 @@ class RunSpec:
         return RunSpec(config, build_settings(config), command or Command())
 
     def with_values(self, **values: Any) -> RunSpec:
-        """The same run with other values of some settings."""
+        """Return the same run with other values of some settings."""
         return replace(self, config={**self.config, **values}, settings=replace(self.settings, **values))
 
     def task(self) -> Task:
@@ -162,19 +160,18 @@ class RunSpec:
 
 
 def build_settings(config: Mapping[str, Any]) -> Settings:
-    """The run's settings: the keys of the root that are fields of `Settings`.
+    """Build the run's settings from the keys of the root that are fields of `Settings`.
 
     Raises:
         ConfigError: an unusable value.
     """
-    names = {field.name for field in fields(Settings)}
-    settings = build({key: config[key] for key in config if key in names}, implied=Settings)
+    settings = build({key: config[key] for key in config if key in _SETTINGS}, implied=Settings)
     assert isinstance(settings, Settings)
     return settings
 
 
 def build_task(config: Mapping[str, Any], settings: Settings) -> Task:
-    """The task that `task._target_` names; every section of the root is an argument of it, by name.
+    """Build the task that `task._target_` names; every section of the root is an argument of it, by name.
 
     Raises:
         ConfigError: an unknown key at any depth, an unusable value, or a target that is no task.
@@ -186,23 +183,20 @@ def build_task(config: Mapping[str, Any], settings: Settings) -> Task:
     target = locate(node["_target_"], "task")
     if not (inspect.isclass(target) and issubclass(target, Task)):
         raise ConfigError(f"task._target_ = {node['_target_']}: must be a subclass of rlgan.task.task.Task")
-    names = {field.name for field in fields(Settings)}
-    sections = {key: value for key, value in config.items() if key not in names and key != "task"}
-    twice = sorted(set(own) & set(sections))
-    if twice:
+    sections = {key: value for key, value in config.items() if key not in _SETTINGS and key != "task"}
+    if twice := sorted(set(own) & set(sections)):
         raise ConfigError(f"task.{twice[0]} = {own[twice[0]]}: stands at the root as well; remove one of them")
     known = set(_parameters(target)) - {"settings"}
     for key, value in sections.items():
         if key not in known and not _takes_any(target):
-            hint = nearest(str(key), (known - set(own)) | names | {"task"}, "there are")
+            hint = nearest(str(key), (known - set(own)) | _SETTINGS | {"task"}, "there are")
             raise ConfigError(f"{key} = {_short(value)}: there is no such key; {hint}")
     arguments = _arguments(target, own, "task", {"settings": settings}, partial=True)
     arguments |= _arguments(target, sections, "", {"settings": settings, **arguments}, partial=False)
     try:
         task = _call(target, arguments, "")
     except ConfigError as error:
-        field = str(error).split(" = ")[0]
-        raise ConfigError(f"task.{error}" if field in own else str(error)) from error
+        raise ConfigError(f"task.{error}" if str(error).split(" = ")[0] in own else str(error)) from error
     assert isinstance(task, Task)
     return task
 
@@ -273,11 +267,7 @@ def _hints(target: Callable[..., Any]) -> dict[str, Any]:
     # The __init__ that dataclass() writes repeats the class's annotations in a scope where they do not resolve.
     if getattr(getattr(function, "__code__", None), "co_filename", "<string>") != "<string>":
         owners.append((getattr(function, "__annotations__", {}), getattr(function, "__globals__", {})))
-    hints: dict[str, Any] = {}
-    for notes, scope in owners:
-        for name, note in notes.items():
-            hints[name] = _resolved(note, scope)
-    return hints
+    return {name: _resolved(note, scope) for notes, scope in owners for name, note in notes.items()}
 
 
 def _resolved(annotation: Any, scope: Mapping[str, Any]) -> Any:

@@ -161,8 +161,8 @@ def refuse_setting_for_option(text: str, overrides: Sequence[str], groups: Mappi
     option = closest(value, groups[group]) if group is not None else None
     if len(parts) < 2 or group is None or "@" in key or option is None:
         return
-    places = {f"{place}" for place in _choices(overrides) if place.startswith(f"{group}@")}
-    named = sorted(place for place in places if set(parts) <= {group, *place.partition("@")[2].split(".")})
+    places = sorted(place for place in _choices(overrides) if place.startswith(f"{group}@"))
+    named = [place for place in places if set(parts) <= {group, *place.partition("@")[2].split(".")}]
     if named:
         meant = " or ".join(f"{place}={option}" for place in named)
         raise ConfigError(f"{key} = {value}: {option} is an option of the group {group}; did you mean {meant}?")

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import collections.abc
 import inspect
 import math
 import types
+from collections import abc
 from collections.abc import Callable, Mapping
 from dataclasses import is_dataclass
 from pathlib import Path
@@ -17,24 +17,16 @@ from rlgan.task.suggest import closest
 
 Builder = Callable[..., Any]
 
-_SEQUENCES = (
-    list,
-    tuple,
-    set,
-    frozenset,
-    collections.abc.Sequence,
-    collections.abc.Iterable,
-    collections.abc.Collection,
-)
-_MAPPINGS = (dict, collections.abc.Mapping, collections.abc.MutableMapping)
+_SEQUENCES = (list, tuple, set, frozenset, abc.Sequence, abc.Iterable, abc.Collection)
+_MAPPINGS = (dict, abc.Mapping, abc.MutableMapping)
 
 
 class WrongType(Exception):
-    """A value does not fit; the message says what would, in the words of a user."""
+    """A value does not fit its type; the message says what would, in the words of a user."""
 
 
 def coerce(value: Any, annotation: Any, path: str, build: Builder) -> Any:
-    """The value as the annotation wants it.
+    """Check a value against a type annotation and convert it to that type where nothing is lost.
 
     A whole float counts as int (`1e5`), an int as float and as str; nothing else is converted: `3.5` is no int, `1` no
     bool, `"1"` no number. NaN is no number. Mappings with `_target_`, and mappings where a dataclass is wanted, are
@@ -63,11 +55,10 @@ def coerce(value: Any, annotation: Any, path: str, build: Builder) -> Any:
             raise WrongType("must be null")
         return None
     if annotation in _SCALARS:
-        return _SCALARS[annotation](value)
-    if annotation is Path:
-        if not isinstance(value, str | Path):
-            raise WrongType("must be a path")
-        return Path(value)
+        fits, words = _SCALARS[annotation]
+        if not fits(value):
+            raise WrongType(f"must be {words}")
+        return annotation(value)
     kind = origin or annotation
     if kind in _SEQUENCES and not isinstance(value, str):
         return _sequence(value, kind, get_args(annotation), path, build)
@@ -96,7 +87,7 @@ def _fits(value: Any, annotation: Any) -> Any:
     if kind is Any or not inspect.isclass(kind) or getattr(kind, "_is_protocol", False) or isinstance(value, kind):
         return value
     # Libraries annotate numbers and arrays as numpy's own.
-    if issubclass(kind, np.number) and isinstance(value, int | float) and not isinstance(value, bool):
+    if issubclass(kind, np.number) and _number(value):
         return value
     if kind is np.ndarray and isinstance(value, list):
         return np.array(value)
@@ -117,13 +108,12 @@ def _union(value: Any, members: tuple[Any, ...], path: str, build: Builder) -> A
                 return build(value, path, member)
     # The exact type first: of `int | float`, 3.0 stays a float and 3 an int.
     exact = [member for member in members if inspect.isclass(member) and type(value) is member]
-    messages: list[str] = []
+    messages: dict[str, None] = {}
     for member in [*exact, *members]:
         try:
             return coerce(value, member, path, build)
         except WrongType as error:
-            if str(error) not in messages:
-                messages.append(str(error))
+            messages[str(error)] = None
     words = [message.removeprefix("must be ").split(";")[0] for message in messages if message != "must be null"]
     hints = [message[message.index(";") :] for message in messages if ";" in message]
     raise WrongType("must be " + _either(words + ["null"] * (type(None) in members)) + "".join(hints[:1]))
@@ -162,28 +152,15 @@ def _nested(value: Any, annotation: Any, path: str, build: Builder) -> Any:
         raise WrongType(f"entry {path.rsplit('.', 1)[-1]} = {value}: {error}") from None
 
 
-def _bool(value: Any) -> bool:
-    if not isinstance(value, bool):
-        raise WrongType("must be true or false")
-    return value
+def _number(value: Any) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool)
 
 
-def _int(value: Any) -> int:
-    if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value) or value != int(value):
-        raise WrongType("must be a whole number")
-    return int(value)
-
-
-def _float(value: Any) -> float:
-    if isinstance(value, bool) or not isinstance(value, int | float) or math.isnan(value):
-        raise WrongType("must be a number")
-    return float(value)
-
-
-def _str(value: Any) -> str:
-    if isinstance(value, bool) or not isinstance(value, str | int | float):
-        raise WrongType("must be a word")
-    return str(value)
-
-
-_SCALARS: dict[Any, Callable[[Any], Any]] = {bool: _bool, int: _int, float: _float, str: _str}
+# What a type takes and converts, and how a user would call it.
+_SCALARS: dict[Any, tuple[Callable[[Any], bool], str]] = {
+    bool: (lambda value: isinstance(value, bool), "true or false"),
+    int: (lambda value: _number(value) and math.isfinite(value) and value == int(value), "a whole number"),
+    float: (lambda value: _number(value) and not math.isnan(value), "a number"),
+    str: (lambda value: _number(value) or isinstance(value, str), "a word"),
+    Path: (lambda value: isinstance(value, str | Path), "a path"),
+}

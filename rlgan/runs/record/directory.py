@@ -156,8 +156,8 @@ class RunDirectory:
         _held.add(self.path)
         return file
 
-    def release(self) -> None:
-        """Drop the lock. The process's death does it as well."""
+    def close(self) -> None:
+        """Release the lock. The process's death does it as well."""
         _held.discard(self.path)
         self._lock.close()
 

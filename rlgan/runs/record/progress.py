@@ -30,115 +30,82 @@ class Progress:
     takes_notes = True
 
     def __init__(self, name: str, done: int, total: int, headline: Sequence[str], shown: bool) -> None:
-        self._name = name
-        self._done = done
-        self._total = total
+        self._name, self._done, self._total, self._shown = name, done, total, shown
         self._headline = tuple(headline)
         self._latest: dict[str, float] = {}
-        self._shown = shown
-        self._bar: Any = None
-        self._line_at = time.monotonic()
-        self._line_step = done
+        self._tqdm: Any = None
+        self._line_at, self._line_step = time.monotonic(), done
         if shown and sys.stderr.isatty():
             from tqdm import tqdm
 
-            self._bar = tqdm(initial=done, total=total, desc=name, unit="step", dynamic_ncols=True, smoothing=0.1)
+            self._tqdm = tqdm(initial=done, total=total, desc=name, unit="step", dynamic_ncols=True, smoothing=0.1)
 
     def update(self, step: int) -> None:
-        """The run has come to `step`."""
-        if self._bar is not None:
-            self._bar.update(step - self._done)
+        """Show that the run has come to `step`."""
+        if self._tqdm is not None:
+            self._tqdm.update(step - self._done)
         self._done = step
 
     def metrics(self, values: Mapping[str, float]) -> None:
-        """New values for the headline."""
+        """Show new values of the headline's tags."""
         if not self._headline:
             self._headline = tuple(tag for tag in values if not tag.startswith("time/"))[:2]
         self._latest |= {tag: value for tag, value in values.items() if tag in self._headline}
-        if self._bar is not None:
-            self._bar.set_postfix({tag: f"{value:.3g}" for tag, value in self._latest.items()}, refresh=False)
+        if self._tqdm is not None:
+            self._tqdm.set_postfix({tag: f"{value:.3g}" for tag, value in self._latest.items()}, refresh=False)
         elif self._shown:
             now = time.monotonic()
             if now - self._line_at >= _SECONDS_BETWEEN_LINES:
                 rate = (self._done - self._line_step) / (now - self._line_at)
                 words = "  ".join(f"{tag} {value:.4g}" for tag, value in self._latest.items())
-                print(
-                    f"{self._name}  {self._done}/{self._total} steps  {rate:.0f}/s  {words}",
-                    file=sys.stderr,
-                    flush=True,
-                )
+                self.say(f"{self._name}  {self._done}/{self._total} steps  {rate:.0f}/s  {words}")
                 self._line_at, self._line_step = now, self._done
 
     def say(self, message: str) -> None:
-        """A sentence above the bar."""
-        if self._bar is not None:
-            self._bar.write(message, file=sys.stderr)
+        """Print a line above the bar."""
+        if self._tqdm is not None:
+            self._tqdm.write(message, file=sys.stderr)
         else:
             print(message, file=sys.stderr, flush=True)
 
     def close(self) -> None:
         """Leave the bar as it stands."""
-        if self._bar is not None:
-            self._bar.close()
-
-
-class SeedsProgress:
-    """One progress display for many seeds: the steps of the last one, the means of the headline's figures.
-
-    Args:
-        bar: what is shown.
-        seeds: those that run.
-    """
-
-    def __init__(self, bar: Progress, seeds: Sequence[int]) -> None:
-        self.bar = bar
-        self._steps = dict.fromkeys(seeds, 0)
-        self._values: dict[int, dict[str, float]] = {seed: {} for seed in seeds}
-        self.first = seeds[0]
-
-    def of(self, seed: int, step: int) -> SeedProgress:
-        """The display as one seed, now at `step`, sees it."""
-        self._steps[seed] = step
-        return SeedProgress(self, seed)
-
-    def update(self, seed: int, step: int) -> None:
-        """A seed has come to `step`."""
-        self._steps[seed] = step
-        self.bar.update(min(self._steps.values()))
-
-    def metrics(self, seed: int, values: Mapping[str, float]) -> None:
-        """A seed's new values; what is shown is the mean over the seeds that have one."""
-        self._values[seed] |= values
-        if seed == max(self._steps):
-            every = [own for other, own in self._values.items() if other in self._steps]
-            tags = [tag for tag in values if not tag.startswith("time/")]
-            means = {tag: [own[tag] for own in every if tag in own] for tag in tags}
-            self.bar.metrics({tag: sum(own) / len(own) for tag, own in means.items()})
-
-    def leave(self, seed: int) -> None:
-        """A seed has ended."""
-        if len(self._steps) > 1:
-            del self._steps[seed]
+        if self._tqdm is not None:
+            self._tqdm.close()
 
 
 class SeedProgress(Progress):
-    """What the loop of one seed among many writes to."""
+    """One seed's share of a progress display of many: the steps of the slowest seed, and means over the seeds.
 
-    def __init__(self, shared: SeedsProgress, seed: int) -> None:
-        self._shared, self._seed = shared, seed
-        self.takes_notes = seed == shared.first
+    Args:
+        bar: what is shown.
+        seed: whose loop writes here.
+        running: steps done by every seed that has not ended; shared by all of them.
+        values: the latest figures of every seed; shared by all of them.
+    """
+
+    def __init__(self, bar: Progress, seed: int, running: dict[int, int], values: dict[int, dict[str, float]]) -> None:
+        self._bar, self._seed, self._running, self._values = bar, seed, running, values
+        self.takes_notes = seed == next(iter(running))
 
     def update(self, step: int) -> None:
-        self._shared.update(self._seed, step)
+        self._running[self._seed] = step
+        self._bar.update(min(self._running.values()))
 
     def metrics(self, values: Mapping[str, float]) -> None:
-        self._shared.metrics(self._seed, values)
+        self._values[self._seed] |= values
+        if self._seed == max(self._running):
+            every = [self._values[seed] for seed in self._running]
+            tags = [tag for tag in values if not tag.startswith("time/")]
+            means = {tag: [own[tag] for own in every if tag in own] for tag in tags}
+            self._bar.metrics({tag: sum(own) / len(own) for tag, own in means.items()})
 
     def say(self, message: str) -> None:
-        self._shared.bar.say(message if message.startswith("note: ") else f"seed={self._seed}: {message}")
+        self._bar.say(message if message.startswith("note: ") else f"seed={self._seed}: {message}")
 
     def close(self) -> None:
-        self._shared.leave(self._seed)
+        if len(self._running) > 1:
+            del self._running[self._seed]
 
 
 class Legend(NamedTuple):
@@ -163,9 +130,7 @@ class Legend(NamedTuple):
         known = sorted(tags, key=lambda tag: order.get(self._known(tag) or "", len(order)))
         found: dict[str, list[str]] = {name: [] for name in (*self.groups, "other", "run")}
         for tag in known:
-            found["run" if tag.startswith("time/") or (self.groups and tag == "step") else self._heading(tag)].append(
-                tag
-            )
+            found[self._heading(tag)].append(tag)
         return {name: members for name, members in found.items() if members}
 
     def meaning(self, tag: str) -> str:
@@ -181,6 +146,8 @@ class Legend(NamedTuple):
         return max(fits, key=len, default=None)
 
     def _heading(self, tag: str) -> str:
+        if tag.startswith("time/") or (self.groups and tag == "step"):
+            return "run"
         fits = [(len(start), name) for name, own in self.groups.items() for start in own if tag.startswith(start)]
         return max(fits)[1] if fits else "other"
 
@@ -203,13 +170,12 @@ def seeds_table(figures: Mapping[str, Mapping[str, float]], legend: Legend) -> s
     """`over_seeds` for people, under the legend's headings: without what the methods did, which TensorBoard shows."""
     rows = {tag: row for tag, row in figures.items() if tag != "step" and not tag.startswith(("optim/", "time/eval"))}
     sections = legend.sections(rows)
-    order = [(heading, tag) for heading, tags in sections.items() for tag in tags]
-    lines = columns({word: {tag: rows[tag][key] for _, tag in order} for key, word in _OVER_SEEDS.items()}).split("\n")
-    if not legend.groups:
-        return "\n".join(lines)
-    for i in range(len(order) - 1, -1, -1):
-        if i == 0 or order[i - 1][0] != order[i][0]:
-            lines.insert(i + 1, order[i][0])
+    order = [tag for tags in sections.values() for tag in tags]
+    words = columns({word: {tag: rows[tag][key] for tag in order} for key, word in _OVER_SEEDS.items()})
+    head, *body = words.split("\n")
+    lines, rest = [head], iter(body)
+    for heading, tags in sections.items():
+        lines += [heading] * bool(legend.groups) + [next(rest) for _ in tags]
     return "\n".join(lines)
 
 

@@ -14,7 +14,7 @@ import torch
 from rlgan.runs.record import checkpoint as module
 from rlgan.runs.record.checkpoint import Checkpoints, storable
 from rlgan.task.errors import CheckpointError
-from rlgan.task.seeding import numpy_state, set_numpy_state
+from rlgan.task.seeding import Generators
 
 
 def steps(path: Path) -> list[int]:
@@ -22,20 +22,21 @@ def steps(path: Path) -> list[int]:
 
 
 def test_round_trip_with_weights_only(tmp_path: Path) -> None:
-    generator = np.random.default_rng(7)
+    generators = Generators(7)
+    generators.numpy("y").normal()
     state: dict[str, Any] = {
         "a": torch.arange(6.0),
         "n": {"x": [1, 2.5, "s", None, True], 3: (1, 2)},
-        "rng": numpy_state(generator),
+        "rng": generators.state_dict(),
     }
     store = Checkpoints(tmp_path)
     store.save(5, state, {"return/eval": 1.0}, {"torch": "x"})
     back = store.newest()
     assert back is not None and back.manifest.step == 5 and back.manifest.metrics == {"return/eval": 1.0}
     assert torch.equal(back.state["a"], state["a"]) and back.state["n"] == state["n"]
-    other = np.random.default_rng(0)
-    set_numpy_state(other, back.state["rng"])
-    assert other.normal(size=5).tolist() == generator.normal(size=5).tolist()
+    other = Generators(7)
+    other.load_state_dict(back.state["rng"])
+    assert other.numpy("y").normal(size=5).tolist() == generators.numpy("y").normal(size=5).tolist()
 
 
 def test_a_view_is_cloned_so_that_its_storage_stays_behind(tmp_path: Path) -> None:

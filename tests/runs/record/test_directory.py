@@ -38,15 +38,15 @@ def test_runs_of_the_same_second_get_directories_of_their_own(tmp_path: Path) ->
     assert len({run.path for run in runs}) == 8
     assert {run.path.name for run in runs} == {"same", *(f"same-{i}" for i in range(2, 9))}
     for run in runs:
-        run.release()
+        run.close()
 
 
 def test_a_directory_is_held_once_and_can_be_had_again(tmp_path: Path) -> None:
     run = RunDirectory.open(tmp_path / "r")
     with pytest.raises(RunError, match="a run of this process is using it"):
         RunDirectory.open(tmp_path / "r")
-    run.release()
-    RunDirectory.open(tmp_path / "r").release()
+    run.close()
+    RunDirectory.open(tmp_path / "r").close()
 
 
 def test_other_peoples_directories_are_left_alone(tmp_path: Path) -> None:
@@ -63,7 +63,7 @@ def test_config_is_written_once(tmp_path: Path) -> None:
     run.write_config({"a": 1, "b": {"c": [1, 2]}})
     run.write_config({"a": 2})
     assert read_config(run.path) == {"a": 1, "b": {"c": [1, 2]}}
-    run.release()
+    run.close()
 
 
 def test_an_atomic_write_that_fails_leaves_the_old_content(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -85,4 +85,4 @@ def test_status_keeps_what_was_said_before(tmp_path: Path) -> None:
     run.write_status("failed", 4, "nan")
     status = json.loads((run.path / "status.json").read_text())
     assert (status["state"], status["step"], status["reason"], status["steps"]) == ("failed", 4, "nan", 9)
-    run.release()
+    run.close()
