@@ -1,17 +1,8 @@
 """Lipschitz control of the critic: what keeps E f(x_real) - E f(x_fake) a distance.
 
 A control acts in one of three places: as the projection in the critic's projection slot, as a penalty in the critic's
-loss, or in the critic's layers. Adding one is a subclass of `Lipschitz` here and a file in ``conf/lipschitz``.
-
-    control            guarantees                                          does not
-    none               nothing                                             keep f from running away
-    clip               some Lipschitz constant K                           say which; reach all K-Lipschitz functions
-    gradient_penalty   |grad f| near 1 between real and fake, softly       hold elsewhere, or exactly
-    one_sided          |grad f| seldom above 1 there, softly               push f up to slope 1
-    dragan             |grad f| near 1 around the real samples, softly     look at where the fake ones are
-    r1, r2             f nearly flat at real (fake) samples, softly        bound the slope anywhere: no distance
-    spectral_norm      1 per layer, to one power iteration's accuracy      use it: with ReLU duals are far below W1
-    network=orthogonal 1-Lipschitz for all weights, by construction        come from here: use it with lipschitz=none
+loss, or in the critic's layers. What it guarantees, and what not, is in its docstring; README.md has a table of them.
+Adding one is a subclass of `Lipschitz` here and a file in ``conf/lipschitz``.
 """
 
 from dataclasses import dataclass
@@ -22,6 +13,7 @@ from torch import Tensor, nn
 
 from rlgan.nets.layers import couples_samples
 from rlgan.nets.spectral import spectrally_normalised
+from rlgan.optim.errors import positive
 from rlgan.optim.step.projection import Box, Projection
 
 
@@ -95,7 +87,6 @@ class Lipschitz:
         Raises:
             ValueError: with the reason and a remedy.
         """
-        return None
 
 
 @final
@@ -178,8 +169,7 @@ class Penalty(Lipschitz):
     every: int = 1
 
     def __post_init__(self) -> None:
-        if not 0 < self.weight < float("inf"):
-            raise ValueError(f"weight = {self.weight}: must be positive, such as 0.1; or lipschitz=none")
+        positive("weight", self.weight, "such as 0.1; or lipschitz=none")
         if self.every < 1:
             raise ValueError(f"every = {self.every}: steps of the critic from penalty to penalty, at least 1")
 
@@ -251,8 +241,7 @@ class Dragan(Penalty):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        if not 0 < self.scale < float("inf"):
-            raise ValueError(f"scale = {self.scale}: must be positive, for example 0.1")
+        positive("scale", self.scale, "for example 0.1")
 
     def points(self, x_real: Tensor, x_fake: Tensor, epsilon: Tensor, noise: Tensor | None) -> Tensor:
         assert noise is not None and noise.shape == x_real.shape, "one perturbation per sample"

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -16,6 +15,7 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
+    from rlgan.gan.losses import Critic
     from rlgan.gan.metrics.modes import ModeCoverage
 
 _LEVELS = 15
@@ -37,9 +37,7 @@ def _window(real: NDArray[np.float64]) -> tuple[float, float, float, float]:
     return centre[0] - half, centre[0] + half, centre[1] - half, centre[1] + half
 
 
-def _level_sets(
-    axes: Axes, critic: Callable[[Tensor], Tensor], window: tuple[float, float, float, float], like: Tensor
-) -> None:
+def _level_sets(axes: Axes, critic: Critic, window: tuple[float, float, float, float], like: Tensor) -> None:
     """Fill the window with f minus its median there: only differences of f mean anything, a critic is free to shift."""
     from matplotlib.colors import CenteredNorm
     from matplotlib.ticker import MaxNLocator
@@ -58,9 +56,7 @@ def _level_sets(
     colour_bar(axes.figure, axes, filled, "critic $f(x)$ − median")
 
 
-def plane(
-    x_real: Tensor, x_fake: Tensor, critic: Callable[[Tensor], Tensor], step: int, w1: float | None = None
-) -> Figure:
+def plane(x_real: Tensor, x_fake: Tensor, critic: Critic, step: int, w1: float | None = None) -> Figure:
     """Samples in the plane, real in grey and generated in red, over the critic's level sets.
 
     Args:
@@ -121,13 +117,11 @@ def image_grid(images: Tensor, columns: int = 10) -> NDArray[np.uint8]:
     columns = min(columns, n)
     rows = -(-n // columns)
     border = max(1, zoom // 2)
-    size = (rows * (height + border) + border, columns * (width + border) + border, 3)
-    grid = np.full(size, _BACKGROUND, dtype=np.uint8)
-    for i, tile in enumerate(pixels):
-        top = border + (i // columns) * (height + border)
-        left = border + (i % columns) * (width + border)
-        grid[top : top + height, left : left + width] = tile
-    return grid
+    tiles = np.full((rows * columns, height + border, width + border, 3), _BACKGROUND, np.uint8)
+    tiles[:n, border:, border:] = pixels
+    grid = tiles.reshape(rows, columns, *tiles.shape[1:]).swapaxes(1, 2)
+    grid = grid.reshape(rows * (height + border), columns * (width + border), 3)
+    return np.pad(grid, ((0, border), (0, border), (0, 0)), constant_values=_BACKGROUND)
 
 
 def neighbour_grid(generated: Tensor, nearest: Tensor, columns: int = 5) -> NDArray[np.uint8]:
@@ -156,17 +150,16 @@ def trajectory(path: Tensor) -> Figure:
     axes = drawing.add_subplot()
     points = _points(path)
     points = points[np.isfinite(points).all(1)]
-    reach = 0.0
+    reach = 1.0
     axes.plot(points[:, 0], points[:, 1], color=FAKE, linewidth=0.9, alpha=0.85)
     if len(points):
         axes.plot(*points[0], marker="o", color=FAKE, markersize=4, markerfacecolor="white")
         axes.plot(*points[-1], marker="o", color=FAKE, markersize=4)
         # A path that runs away must not shrink what it came from.
         distance = np.abs(points).max(1)
-        reach = min(float(distance.max()), 4 * float(distance[0]) or np.inf)
+        reach = min(float(distance.max()), 4 * float(distance[0]) or np.inf) or 1.0
     axes.plot(0.0, 0.0, marker="+", color=INK, markersize=9)
-    reach = 1.15 * (reach or 1.0)
-    axes.set(xlim=(-reach, reach), ylim=(-reach, reach), aspect="equal")
+    axes.set(xlim=(-1.15 * reach, 1.15 * reach), ylim=(-1.15 * reach, 1.15 * reach), aspect="equal")
     quiet(axes, r"generator $\theta$", r"critic $\psi$", "○ start   ● end")
     return drawing
 

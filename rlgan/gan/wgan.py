@@ -13,7 +13,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Any, ClassVar, Literal, NamedTuple
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from rlgan.gan import evaluation
 from rlgan.gan.data import Data
@@ -163,10 +163,9 @@ class WGAN(Stackable):
         loss: GANLoss | None = None,
         temperature: Schedule | None = None,
     ) -> None:
-        if batch_size < 1:
-            raise ValueError(f"batch_size = {batch_size}: must be at least 1, for example 256")
-        if latent_dim < 1:
-            raise ValueError(f"latent_dim = {latent_dim}: must be at least 1, for example 2")
+        for name, value, example in (("batch_size", batch_size, 256), ("latent_dim", latent_dim, 2)):
+            if value < 1:
+                raise ValueError(f"{name} = {value}: must be at least 1, for example {example}")
         if temperature is not None and not temperature(settings.steps, settings.steps) > 0:
             raise ValueError(
                 f"temperature = {temperature}: falls to 0; scores are divided by it, so give it an end above"
@@ -184,10 +183,12 @@ class WGAN(Stackable):
             g = (data.generator() or generator.network.build((self.latent_dim,), data.shape)).to(device, dtype)
         lipschitz.check(f)
         f = lipschitz.constrain(f)
+        # Spectral norm and orthonormal layers compute their weights anew at every call.
+        at_once = not couples_samples(f) and any(isinstance(m, ComputedWeight) for m in f.modules())
         self.learner = TwoPlayers(
             {"critic": f, "generator": g},
             {"critic": critic, "generator": generator},
-            WassersteinGame(lipschitz, loss, scored_at_once(f), self._temperature is not None).losses(),
+            WassersteinGame(lipschitz, loss, at_once, self._temperature is not None).losses(),
             game,
             moves=settings.steps,
             noise=lambda name: self.generators.torch(f"noise/{name}", device),
@@ -292,15 +293,6 @@ class WGAN(Stackable):
         self._last = state["last"]
         self._primal = state["primal"]
         self._path.load(state["path"])
-
-
-def scored_at_once(critic: nn.Module) -> bool:
-    """Whether real and fake samples go through the critic in one pass (see `WassersteinGame`).
-
-    Where layers compute their weights anew at every call (spectral norm, orthonormal layers), and no batch norm couples
-    the samples.
-    """
-    return not couples_samples(critic) and any(isinstance(m, ComputedWeight) for m in critic.modules())
 
 
 def _projected(critic: PlayerSpec, lipschitz: Lipschitz) -> PlayerSpec:

@@ -42,6 +42,13 @@ class ImagePairSpec(NetworkSpec):
     """Two networks for images of one size: a generator from a latent vector, and a critic that scores them.
 
     A subclass names both classes, and the activation of each, by which `init` scales its weights.
+
+    Args:
+        width: channels, of the image at full resolution.
+        norm: ``layer`` or ``none`` for a critic under a per-sample gradient penalty.
+        smallest: sides are halved while they are even and stay at least this many pixels.
+        init: see `initialise`.
+        output: the generator's last activation; ``auto`` is tanh.
     """
 
     generator: ClassVar[type[nn.Module]]
@@ -129,7 +136,6 @@ class DCGANCritic(nn.Module):
         return self.head(self.layers(x).flatten(1)).reshape(-1, *self.outputs)
 
     def lipschitz_bound(self, frequencies: int = 0) -> float | None:
-        """An upper bound of the Lipschitz constant, the product over the layers; see rlgan.nets.bounds."""
         return bound_in_sequence((self.layers, self.head), frequencies)
 
 
@@ -138,13 +144,8 @@ class DCGANCritic(nn.Module):
 class DCGANSpec(ImagePairSpec):
     """A small convolutional pair: `DCGANGenerator` from a latent vector, `DCGANCritic` from an image.
 
-    Args:
-        width: channels at full resolution; they double with every halving of the sides.
-        norm: ``batch`` as in the paper; ``layer`` or ``none`` for a critic under a per-sample gradient penalty.
-        smallest: sides are halved while they are even and stay at least this many pixels.
-        init: see `initialise`; ``normal`` is the paper's N(0, 0.02^2), meant for networks with batch norm: without it
-            the first outputs, and the gradients back through them, are nearly zero.
-        output: the generator's last activation; ``auto`` is tanh.
+    Channels double with every halving of the sides. The paper has batch norm, and the init ``normal``, N(0, 0.02^2),
+    which is meant for it: without it the first outputs, and the gradients back through them, are nearly zero.
     """
 
     generator, critic, activations = DCGANGenerator, DCGANCritic, ("relu", "leaky_relu")

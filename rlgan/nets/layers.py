@@ -108,12 +108,6 @@ _INITS: dict[Init, Callable[[Weighted, float], object]] = {
 """How a layer's weight is drawn; of all but ``torch`` and ``ddpg`` its biases are 0."""
 
 
-def _draw(layer: Weighted, init: Init, gain: float) -> None:
-    _INITS[init](layer, gain)
-    if layer.bias is not None and init not in ("torch", "ddpg"):
-        nn.init.zeros_(layer.bias)
-
-
 def initialise(module: nn.Module, init: Init, *, gain: float = 1.0, final_bound: float | None = None) -> None:
     """Draw the weights of every linear and (transposed) convolution of `module`, from torch's global generator.
 
@@ -124,14 +118,16 @@ def initialise(module: nn.Module, init: Init, *, gain: float = 1.0, final_bound:
             except for ``ddpg``, whose paper sets 3e-3.
     """
     layers = [m for m in module.modules() if isinstance(m, nn.Linear | nn.Conv2d | nn.ConvTranspose2d)]
-    for layer in layers[:-1]:
-        _draw(layer, init, gain)
     if final_bound is None and init == "ddpg":
         final_bound = DDPG_FINAL_BOUND
-    if final_bound is None:
-        _draw(layers[-1], init, 1.0)
-    else:
-        _all_uniform(layers[-1], final_bound)
+    for layer in layers:
+        last = layer is layers[-1]
+        if last and final_bound is not None:
+            _all_uniform(layer, final_bound)
+            continue
+        _INITS[init](layer, 1.0 if last else gain)
+        if layer.bias is not None and init not in ("torch", "ddpg"):
+            nn.init.zeros_(layer.bias)
 
 
 def squashed(output: Output, outputs: tuple[int, ...]) -> bool:

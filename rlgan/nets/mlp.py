@@ -70,7 +70,6 @@ class MLP(nn.Module):
         self.plain, self.linears, self.norms = False, (), ()
 
     def lipschitz_bound(self, frequencies: int = 0) -> float | None:
-        """An upper bound of the Lipschitz constant, the product over the layers; see rlgan.nets.bounds."""
         return lipschitz_bound(self.layers, frequencies)
 
     def forward(self, x: Tensor) -> Tensor:

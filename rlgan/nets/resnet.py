@@ -107,7 +107,6 @@ class ResNetCritic(nn.Module):
         return y.reshape(-1, *self.outputs)
 
     def lipschitz_bound(self, frequencies: int = 0) -> float | None:
-        """An upper bound of the Lipschitz constant; see rlgan.nets.bounds."""
         blocks, head = (lipschitz_bound(part, frequencies) for part in (self.blocks, self.head))
         # A mean of n values is as steep as 1/sqrt(n) of their Euclidean norm.
         return product(blocks, 1 / math.sqrt(self.pixels), head)
@@ -118,14 +117,8 @@ class ResNetCritic(nn.Module):
 class ResNetSpec(ImagePairSpec):
     """The residual pair of WGAN-GP, for images of 8 x 8 to 64 x 64: `ResNetGenerator`, `ResNetCritic`.
 
-    At 32 x 32 and width 128 it is table 7 of the paper; other sizes change the number of blocks.
-
-    Args:
-        width: channels, 128 in the paper.
-        norm: ``batch`` in the paper's generator, ``none`` in its critic.
-        smallest: sides are halved while they are even and stay at least this many pixels.
-        init: see `initialise`; ``he`` is the paper's (there but for the shortcuts).
-        output: the generator's last activation; ``auto`` is tanh.
+    At 32 x 32 and width 128 it is table 7 of the paper, with batch norm in the generator, none in the critic and the
+    init ``he`` (there but for the shortcuts); other sizes change the number of blocks.
     """
 
     width: int = 128

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import final
+from typing import Any, final
 
 import torch
 from torch import Tensor, nn
@@ -18,7 +18,7 @@ class _Twin(nn.Module):
         first, second: the layers, whose values are taken.
     """
 
-    def __init__(self, first: nn.Linear | nn.LayerNorm, second: nn.Linear | nn.LayerNorm) -> None:
+    def __init__(self, first: Any, second: Any) -> None:
         super().__init__()
         self.weight = nn.Parameter(torch.stack((first.weight.detach(), second.weight.detach())))
         self.bias = nn.Parameter(torch.stack((first.bias.detach(), second.bias.detach())))
@@ -71,18 +71,10 @@ class TwinQCritic(nn.Module):
 
     def __init__(self, first: QCritic, second: QCritic) -> None:
         super().__init__()
-        layers: list[nn.Module] = []
-        for one, other in zip(first.mlp.layers, second.mlp.layers, strict=True):
-            if isinstance(one, nn.Linear) and isinstance(other, nn.Linear):
-                layers.append(TwinLinear(one, other))
-            elif isinstance(one, nn.LayerNorm) and isinstance(other, nn.LayerNorm):
-                layers.append(TwinLayerNorm(one, other))
-            else:
-                layers.append(one)
-        self.layers = nn.ModuleList(layers)
-        start = layers[0]
-        assert isinstance(start, TwinLinear)
-        self._thin = torch.Size(start.weight.shape[1:])
+        twins: dict[type[nn.Module], type[_Twin]] = {nn.Linear: TwinLinear, nn.LayerNorm: TwinLayerNorm}
+        pairs = zip(first.mlp.layers, second.mlp.layers, strict=True)
+        self.layers = nn.ModuleList(twins[type(a)](a, b) if type(a) in twins else a for a, b in pairs)
+        self._thin = first.mlp.linears[0].weight.shape
 
     def forward(self, obs: Tensor, action: Tensor, first: bool = False) -> Tensor:
         if action.requires_grad and thin(action, self._thin):

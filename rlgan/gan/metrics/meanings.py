@@ -4,11 +4,13 @@ from collections.abc import Mapping
 
 _TABLE = {
     "distance": {
-        "wasserstein/primal": "exact W1 of 1,024 generated and real samples; 0 at best",
+        "wasserstein/primal": "exact W1 of 1,024 generated and real samples",
+        "wasserstein/primal_real": "the same of two sets of real samples: its floor",
         "wasserstein/sliced": "sliced W1 of all samples drawn; 0 at best",
+        "wasserstein/sliced_real": "the same of two sets of real samples: its floor",
         "images/frechet": "Frechet distance of the features to real ones; 0 at best",
         "wasserstein/true": "W1 of the two distributions, known exactly",
-        "wasserstein/dual": "critic's score gap, real minus generated (last minibatch)",
+        "wasserstein/dual": "critic's score gap, real minus generated (last batch)",
         "wasserstein/dual_eval": "the same gap of 1,024 fresh samples",
         "wasserstein/dual_over_true": "that gap over the known W1; 1 of an optimal critic",
         "wasserstein/dual_lower_bound": "gap over the slope's upper bound: W1 is at least this",
