@@ -29,13 +29,13 @@ def scaled(levels: Tensor) -> Tensor:
     return levels.float() / 127.5 - 1
 
 
-class _Rows(Dataset[Tensor]):
+class _Rows(Dataset[tuple[Tensor, Tensor]]):
     """What a DataLoader fetches from: a batch of indices at a time, given back beside the images."""
 
     def __init__(self, source: sources.Source) -> None:
         self.source = source
 
-    def __getitems__(self, index: list[int]) -> tuple[Tensor, Tensor]:
+    def __getitem__(self, index: list[int]) -> tuple[Tensor, Tensor]:
         return torch.tensor(index), torch.from_numpy(self.source.rows(index))
 
 
@@ -85,8 +85,8 @@ class _Workers:
             self._batches = iter(
                 DataLoader(
                     _Rows(self._source),
-                    batch_sampler=_Ahead(generator, len(index), kept),
-                    collate_fn=_as_it_is,  # type: ignore[arg-type]
+                    batch_size=None,  # an index is a whole batch already
+                    sampler=_Ahead(generator, len(index), kept),
                     num_workers=self._workers,
                     # Without one DataLoader draws the workers' seeds from torch's global generator.
                     generator=torch.Generator(),
@@ -98,10 +98,6 @@ class _Workers:
 
     def close(self) -> None:
         self._batches = None
-
-
-def _as_it_is(batch: tuple[Tensor, Tensor]) -> tuple[Tensor, Tensor]:
-    return batch
 
 
 @dataclass(frozen=True)

@@ -99,11 +99,7 @@ def opened(path: Path) -> Iterator[Image.Image]:
 
 @final
 class FolderSource(Source):
-    """The PNG and JPG files below a folder, in the order of their names.
-
-    Args:
-        path: the folder; searched with everything below it.
-        side: crop and resize to side x side; None wants files of one size.
+    """The PNG and JPG files below a folder, in the order of their names; arguments as `images.Folder` has them.
 
     Raises:
         ValueError: no such folder, no images in it, files of several sizes, a file that is no image.
@@ -116,21 +112,18 @@ class FolderSource(Source):
         if not self.files:
             raise ValueError(f"path = {path}: holds no {', '.join(SUFFIXES)} files; give a folder of images")
         self.side = side
-        first: tuple[Path, tuple[int, int]] | None = None
-        colour = False
+        channels, sizes = 1, []
         for file in self.files:
             with opened(file) as image:
-                colour |= channels_of(image, f"path = {file}") == 3
-                size = image.size
-            first = first or (file, size)
-            if side is None and size != first[1]:
+                channels = max(channels, channels_of(image, f"path = {file}"))
+                sizes.append(image.size)
+            if side is None and sizes[-1] != sizes[0]:
                 raise ValueError(
-                    f"path = {file}: is {_times(size)} pixels and {first[0].name} is {_times(first[1])}; "
+                    f"path = {file}: is {_times(sizes[-1])} pixels and {self.files[0].name} is {_times(sizes[0])}; "
                     "make them one size, or set side, for example side=32"
                 )
-        assert first is not None
-        width, height = (side, side) if side is not None else first[1]
-        self.shape = (3 if colour else 1, height, width)
+        width, height = (side, side) if side is not None else sizes[0]
+        self.shape = (channels, height, width)
 
     def __len__(self) -> int:
         return len(self.files)
@@ -146,15 +139,7 @@ def _times(size: Sequence[int]) -> str:
 
 @final
 class ArraySource(Source):
-    """One array of images in a .npy or .npz file: ``(n, H, W)``, ``(n, H, W, C)`` or ``(n, C, H, W)``, C = 1 or 3.
-
-    uint8 is 0 ... 255. Floating numbers are -1 ... 1 where one is negative and 0 ... 1 otherwise, unless `value_range`
-    says what black and white are; they are kept to 8 bits.
-
-    Args:
-        path: the file.
-        key: name of the array in a .npz file of several.
-        value_range: values of black and white; None goes by dtype and values.
+    """One array of images in a .npy or .npz file, kept to 8 bits; arguments as `images.ArrayFile` has them.
 
     Raises:
         ValueError: the file is missing, damaged, empty, of another shape or outside of its range; naming it.
@@ -163,7 +148,7 @@ class ArraySource(Source):
     def __init__(self, path: Path, key: str | None, value_range: tuple[float, float] | None) -> None:
         array = _load(path, key)
         name = f"path = {path}"
-        if len(array) == 0 if array.ndim else True:
+        if array.ndim == 0 or len(array) == 0:
             raise ValueError(f"{name}: an array of shape {array.shape} holds no images; give (n, H, W, C)")
         if array.ndim == 3:
             array = array[:, None]
@@ -192,11 +177,9 @@ class ArraySource(Source):
 
 
 def _load(path: Path, key: str | None) -> NDArray[Any]:
-    name = f"path = {path}"
-    if not path.is_file():
-        raise ValueError(f"{name}: there is no such file; give a .npy or .npz of images")
-    if path.stat().st_size == 0:
-        raise ValueError(f"{name}: the file is empty; give a .npy or .npz of images")
+    if not path.is_file() or path.stat().st_size == 0:
+        what = "the file is empty" if path.is_file() else "there is no such file"
+        raise ValueError(f"path = {path}: {what}; give a .npy or .npz of images")
     try:
         found = np.load(path, mmap_mode="c", allow_pickle=False)
         if isinstance(found, np.ndarray):
@@ -214,7 +197,9 @@ def _load(path: Path, key: str | None) -> NDArray[Any]:
     except Exception as error:
         if str(error).startswith("key = "):
             raise
-        raise ValueError(f"{name}: cannot be read as .npy or .npz ({error}); save it again with numpy.savez") from error
+        raise ValueError(
+            f"path = {path}: cannot be read as .npy or .npz ({error}); save it again with numpy.savez"
+        ) from error
 
 
 def _as_uint8(array: NDArray[Any], value_range: tuple[float, float] | None, name: str) -> tuple[Levels, str]:
@@ -255,13 +240,9 @@ def _as_uint8(array: NDArray[Any], value_range: tuple[float, float] | None, name
 
 @final
 class HuggingFaceSource(Source):
-    """A column of images of a data set of the `datasets` library.
+    """A column of images of a data set of the `datasets` library; arguments as `images.HuggingFace` has them.
 
-    Args:
-        name: as `datasets.load_dataset` takes it, or the path of a folder that it can read.
-        config, split: as there.
-        column: of images; None takes the only one.
-        side: crop and resize; None wants images of one size, which is checked as they are decoded.
+    That images are of one size is checked as they are decoded.
 
     Raises:
         ValueError: the library is missing, the data set cannot be had (offline and not in its cache, for example), it
@@ -336,8 +317,5 @@ def shared(kind: Callable[..., S], *arguments: Any) -> S:
 
 def _stamp(path: Path) -> tuple[Any, ...]:
     """What changes when a file does, or a folder or a file in it."""
-    if path.is_file():
-        files = [path]
-    else:
-        files = sorted(file for file in path.rglob("*") if file.is_file())
+    files = sorted(file for file in (path, *path.rglob("*")) if file.is_file())
     return tuple((str(file), (status := os.stat(file)).st_mtime_ns, status.st_size) for file in files)
