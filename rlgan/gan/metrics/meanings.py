@@ -19,8 +19,8 @@ _TABLE = {
     "modes": {
         "modes/covered": "modes with a sample within 3 sigma",
         "modes/high_quality": "share of samples within 3 sigma of a mode",
-        "modes/smallest_share": "the emptiest mode's share of these; 1/modes at best",
-        "modes/smallest_spread": "the narrowest mode's width over the true one; 1 at best",
+        "modes/smallest_share": "emptiest mode's share of these; 1/modes at best",
+        "modes/smallest_spread": "narrowest mode's width over the true one; 1 at best",
         "modes/reverse_kl": "unevenness over the modes, in nats; 0 at best",
         "digits/classes": "digits with a sample that a classifier is sure of",
         "digits/confident": "share of samples that a classifier is sure of",
