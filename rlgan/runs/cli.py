@@ -175,14 +175,14 @@ def _verdict(outcomes: list[dict[str, Any]], many: bool) -> int:
 def evaluate(arguments: Sequence[str]) -> int:
     """Measure a run's checkpoint as `evaluate RUN [key=value ...]` says; returns the exit code."""
     from rlgan.runs.config.overrides import changes, quoted
-    from rlgan.runs.record.directory import LATEST, find_run, first_choices, latest_runs, read_config, shown
+    from rlgan.runs.record.directory import LATEST, find_run, first_choices, latest_runs, read_config, short_path
 
     # A run's name holds an `=` itself (`..._seed=0`); a slash before it, or its being there, tells it from a setting.
     words = [word for word in arguments if "/" in word.partition("=")[0] or "=" not in word or Path(word).is_dir()]
     if len(words) > 1:
         raise ConfigError(f"{' '.join(words)}: one run at a time; evaluate them one by one")
     if not words:
-        runs = [f"\n  rlgan evaluate {shown(run)}" for run in latest_runs()]
+        runs = [f"\n  rlgan evaluate {short_path(run)}" for run in latest_runs()]
         if not runs:
             raise ConfigError("evaluate: name a run's directory; there is none below outputs/ yet")
         print(

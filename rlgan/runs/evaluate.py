@@ -13,7 +13,7 @@ import numpy as np
 
 from rlgan.runs.config.build import RunSpec
 from rlgan.runs.record.checkpoint import Checkpoints
-from rlgan.runs.record.directory import put, stored_config, write_atomically, write_json
+from rlgan.runs.record.directory import stored_config, write_atomically, write_json
 from rlgan.runs.record.landscape import draw
 from rlgan.runs.record.logger import picture_name, rasterise
 from rlgan.runs.record.progress import NO_LEGEND, Legend
@@ -48,7 +48,7 @@ def evaluate_run(
     n: int | None = None,
     video: bool = False,
 ) -> Evaluation:
-    """Evaluate a checkpoint in full, and change nothing of the run.
+    """Evaluate a checkpoint in full and write the results beside it; the run itself does not change.
 
     Writes RUN/evaluation.json, RUN/evaluation/<tag>.png, of a task that draws samples RUN/evaluation/samples.npz, and
     films as RUN/evaluation/<name>.mp4 and in TensorBoard, where the folder is a run of its own.
@@ -70,10 +70,7 @@ def evaluate_run(
     """
     if video:
         check_installed()
-    config = stored_config(path)
-    for key, value in (changes or {}).items():
-        put(config, key, value)
-    task = RunSpec.of(config).with_values(compile=False).task()
+    task = RunSpec.of(stored_config(path, changes)).with_values(compile=False).task()
     try:
         checkpoint = Checkpoints(path / "checkpoints", best=task.best).choose(which)
         checkpoint.restore(task)

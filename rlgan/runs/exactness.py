@@ -15,7 +15,7 @@ from rlgan.task.task import Task
 
 
 def exactness(settings: Settings, task: Task, stacked: int = 1) -> dict[str, Any]:
-    """What has to be the same for a resumed run to have the same bits."""
+    """Describe what has to be the same for a resumed run to compute the same bits."""
     return {
         "torch": str(torch.__version__),
         "numpy": np.__version__,
@@ -29,7 +29,7 @@ def exactness(settings: Settings, task: Task, stacked: int = 1) -> dict[str, Any
 
 
 def inexact(meta: Mapping[str, Any], settings: Settings, task: Task, stacked: int = 1) -> list[str]:
-    """A sentence for every difference that costs a resumed run its bit-exactness."""
+    """List the differences because of which a resumed run will not compute the same bits, a sentence each."""
     now = exactness(settings, task, stacked)
     return [
         f"resume is not bit-exact: {key} was {meta[key]} and is {value}"
@@ -39,7 +39,7 @@ def inexact(meta: Mapping[str, Any], settings: Settings, task: Task, stacked: in
 
 
 def global_random_state() -> dict[str, Any]:
-    """The states of the global generators, for what draws from them (dropout, outside code), in plain containers."""
+    """Return the states of the global generators, which dropout and outside code use, in plain containers."""
     kind, keys, position, has_gauss, cached = np.random.get_state(legacy=True)
     state: dict[str, Any] = {
         "torch": torch.get_rng_state(),
@@ -52,7 +52,7 @@ def global_random_state() -> dict[str, Any]:
 
 
 def set_global_random_state(state: Mapping[str, Any]) -> None:
-    """Put `global_random_state()` back."""
+    """Restore the state that `global_random_state()` returned."""
     torch.set_rng_state(state["torch"])
     random.setstate(state["python"])
     kind, keys, position, has_gauss, cached = state["numpy"]

@@ -1,4 +1,4 @@
-"""The loop: move, log, evaluate, save; stop when asked; never save what is not finite."""
+"""The training loop: step, log, evaluate, save; stop on a signal; never save what is not finite."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ _SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGUSR2)
 
 
 class Interrupted(Exception):
-    """The run was asked to stop, has saved, and has left the loop.
+    """Raised when a signal has stopped the run, after its state was saved.
 
     Args:
         number: the signal.
@@ -46,7 +46,7 @@ class Interrupted(Exception):
 
 @dataclass
 class Start:
-    """One start of a run.
+    """Everything that one start of a run needs: a new run has one, and every resume is one more.
 
     Args:
         task: built from `config`, and restored where there is a checkpoint.
@@ -68,7 +68,7 @@ class Start:
 
 
 class Stop:
-    """The first signal asks the loops to finish their step and save; the second leaves at once.
+    """Signal handler: the first signal lets the loops finish their step and save, the second exits at once.
 
     Args:
         starts: whatever runs; more may be appended.
@@ -101,7 +101,7 @@ class Stop:
 
 
 class Run:
-    """A start's logger, checkpoints and clock around its task.
+    """A run under way: its task with logger, checkpoints and clock.
 
     Args:
         start: what runs.
@@ -131,11 +131,11 @@ class Run:
 
     @property
     def seconds(self) -> float:
-        """Wall time of all starts together."""
+        """Wall time of all starts together, in seconds."""
         return self._earlier_seconds + time.monotonic() - self._began
 
     def log(self) -> None:
-        """Training scalars."""
+        """Log the training scalars of this step."""
         step = self.task.steps_done
         values = self._finite(self.task.metrics())
         elapsed = time.monotonic() - self._log_began
@@ -144,7 +144,7 @@ class Run:
         self._log_began, self._steps_at_log = time.monotonic(), step
 
     def evaluate(self, draw: bool) -> dict[str, float]:
-        """Evaluation scalars and, if wanted, pictures; its time does not count in the training rate."""
+        """Evaluate and log, with pictures if wanted; the time does not count in the training rate."""
         began = time.monotonic()
         step = self.task.steps_done
         values = self._finite(self.task.evaluate())
@@ -156,7 +156,7 @@ class Run:
         return values
 
     def save(self, evaluation: Mapping[str, float]) -> None:
-        """A checkpoint of this step; `evaluation` is this step's, if there was one."""
+        """Save a checkpoint of this step; `evaluation` is this step's, if there was one."""
         began = time.monotonic()
         step = self.task.steps_done
         meta = {
@@ -171,7 +171,7 @@ class Run:
         self._log_began += time.monotonic() - began
 
     def finish(self) -> dict[str, float]:
-        """summary.json and TensorBoard's HPARAMS."""
+        """Write summary.json and TensorBoard's HPARAMS page; returns the summary."""
         step = self.task.steps_done
         summary = {"step": step, **self.latest, "time/seconds": self.seconds}
         # What checkpoints are ranked by comes first, then the rest of the evaluation: the page shows few columns.
@@ -183,7 +183,7 @@ class Run:
         return summary
 
     def loop(self, stop: Stop) -> Play[None]:
-        """Move to `settings.steps`.
+        """Train until `settings.steps` are done.
 
         Raises:
             Interrupted: a signal came; the state is saved.
@@ -236,13 +236,13 @@ class Run:
         return plain
 
 
-def show(task: Task, settings: Settings) -> Progress:
-    """The progress display of a single run."""
+def progress_display(task: Task, settings: Settings) -> Progress:
+    """Make the progress display of a run."""
     name = task.title or type(task).__name__.lower()
     return Progress(name, task.steps_done, settings.steps, task.headline, settings.progress)
 
 
-def life(start: Start, stop: Stop, progress: Progress) -> Play[dict[str, float]]:
+def training(start: Start, stop: Stop, progress: Progress) -> Play[dict[str, float]]:
     """Train to `settings.steps` and return the final metrics, which are also in summary.json.
 
     At each multiple of an interval: training scalars, then evaluation and pictures, then the checkpoint; all of them at
@@ -282,8 +282,8 @@ def life(start: Start, stop: Stop, progress: Progress) -> Play[dict[str, float]]
 
 
 def train(start: Start) -> dict[str, float]:
-    """`life` of one run by itself."""
+    """Train one run by itself; see `training`."""
     task, stop = start.task, Stop([start])
     answer = task.answer if isinstance(task, Stackable) else None
     with stop.installed():
-        return drive(life(start, stop, show(task, start.settings)), answer)
+        return drive(training(start, stop, progress_display(task, start.settings)), answer)

@@ -1,4 +1,4 @@
-"""Preparing a run: a task in the state where its run stands, and what a person is told of how it ended."""
+"""Build a run's task in the state of its newest checkpoint, and report how a run went."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from rlgan.runs.config.build import Command, RunSpec
 from rlgan.runs.exactness import inexact
 from rlgan.runs.loop import Interrupted, Start
 from rlgan.runs.record.checkpoint import Checkpoints
-from rlgan.runs.record.directory import RunDirectory, shown
+from rlgan.runs.record.directory import RunDirectory, short_path
 from rlgan.task.errors import ConfigError, RunError
 from rlgan.task.task import Task
 
@@ -69,7 +69,7 @@ def prepare(run: RunDirectory, spec: RunSpec, task: Task | None = None, stacked:
 
 
 def start_record(command: Command, step: int) -> dict[str, Any]:
-    """A line of overrides.jsonl."""
+    """Describe a start of a run for overrides.jsonl: what was typed, and the versions."""
     return {
         "time": datetime.now().astimezone().isoformat(timespec="seconds"),
         "step": step,
@@ -84,8 +84,8 @@ def start_record(command: Command, step: int) -> dict[str, Any]:
     }
 
 
-def tell_resumed(start: Start) -> None:
-    """Say where a resumed run goes on, and whether it will have the same bits."""
+def report_resumed(start: Start) -> None:
+    """Print where a resumed run goes on, and whether it will compute the same bits."""
     if start.checkpoint is None:
         return
     print(f"resuming at step {start.checkpoint.manifest.step}", file=sys.stderr)
@@ -93,18 +93,20 @@ def tell_resumed(start: Start) -> None:
         print(f"note: {sentence}", file=sys.stderr)
 
 
-def ended_badly(start: Start, error: Exception) -> Outcome:
-    """Say how a run ended that did not finish.
+def report_failure(start: Start, error: Exception) -> Outcome:
+    """Print why a run did not finish.
 
     Raises:
         ConfigError, RunError: `error` itself, for the caller's one line.
     """
     path = start.run.path
     if isinstance(error, Interrupted):
-        print(f"{error}{shown(path)}", file=sys.stderr)
+        print(f"{error}{short_path(path)}", file=sys.stderr)
         return Outcome(128 + error.number, "interrupted", str(path), str(error))
     if isinstance(error, FloatingPointError):
-        saved = [f"{shown(path)}/checkpoints/{item.file}" for item in Checkpoints(start.run.checkpoints).manifests()]
+        saved = [
+            f"{short_path(path)}/checkpoints/{item.file}" for item in Checkpoints(start.run.checkpoints).manifests()
+        ]
         good = f"last good checkpoint: {saved[-1]}" if saved else "no checkpoint was made yet"
         message = f"stopped at step {start.task.steps_done}: {error}"
         print(f"rlgan: {message}\n{good}", file=sys.stderr)

@@ -1,4 +1,4 @@
-"""Many seeds of one configuration in one process: `seeds=16`, or `seeds=[0,3,7]`.
+"""Train many seeds of one configuration in one process: `seeds=16`, or `seeds=[0,3,7]`.
 
 RUN/seed=<k>/      an ordinary run's directory, which can be evaluated, resumed or trained further by itself; the first
                    seed draws pictures at every evaluation, the others at the end
@@ -20,10 +20,10 @@ from dataclasses import replace
 from typing import Any, TypeVar
 
 from rlgan.runs.config.build import RunSpec
-from rlgan.runs.loop import Interrupted, Start, Stop, life, show, train
-from rlgan.runs.prepare import Outcome, ended_badly, prepare, start_record, tell_resumed
+from rlgan.runs.loop import Interrupted, Start, Stop, progress_display, train, training
+from rlgan.runs.prepare import Outcome, prepare, report_failure, report_resumed, start_record
 from rlgan.runs.record.curves import draw_seeds
-from rlgan.runs.record.directory import RunDirectory, State, shown, stored
+from rlgan.runs.record.directory import RunDirectory, State, short_path, stored
 from rlgan.runs.record.progress import Legend, SeedProgress, seeds_table
 from rlgan.task.errors import ConfigError, RunError
 from rlgan.task.statistics import over_seeds
@@ -34,7 +34,7 @@ Ends = dict[int, "dict[str, float] | Exception"]
 
 
 def run_seeds(run: RunDirectory, spec: RunSpec, task: Task | None = None) -> Outcome:
-    """Start or go on with every seed.
+    """Train every seed, from its newest checkpoint where there is one.
 
     Args:
         run: the locked directory above those of the seeds.
@@ -61,7 +61,7 @@ def run_seeds(run: RunDirectory, spec: RunSpec, task: Task | None = None) -> Out
         first = make(seeds[0], task=task)
         why_not = _why_not(first) if stacked > 1 else ""
         run.add_start(start_record(spec.command, first.task.steps_done))
-        print(f"run: {shown(run.path)}", file=sys.stderr)
+        print(f"run: {short_path(run.path)}", file=sys.stderr)
         run.write_status("running", first.task.steps_done, seeds=seeds)
         if why_not:
             print(f"note: {why_not}; the seeds run one after another", file=sys.stderr)
@@ -88,7 +88,7 @@ def _in_turn(seeds: Sequence[int], first: Start, make: Callable[..., Start]) -> 
         start = first if seed == seeds[0] else make(seed, first)
         if len(seeds) > 1:
             print(f"seed={seed}:", file=sys.stderr)
-        tell_resumed(start)
+        report_resumed(start)
         try:
             ends[seed] = train(start)
         except Exception as error:
@@ -110,14 +110,15 @@ def _side_by_side(seeds: Sequence[int], first: Start, make: Callable[..., Start]
         for start in starts:
             start.task.close()
         raise
-    tell_resumed(first)
+    report_resumed(first)
     stop = Stop(starts)
-    bar = show(first.task, first.settings)
+    bar = progress_display(first.task, first.settings)
     running = {seed: start.task.steps_done for seed, start in zip(seeds, starts, strict=True)}
     values: dict[int, dict[str, float]] = {seed: {} for seed in seeds}
     tasks = [start.task for start in starts if isinstance(start.task, Stackable)]
     lives = [
-        life(start, stop, SeedProgress(bar, seed, running, values)) for seed, start in zip(seeds, starts, strict=True)
+        training(start, stop, SeedProgress(bar, seed, running, values))
+        for seed, start in zip(seeds, starts, strict=True)
     ]
     with stop.installed():
         ended = drive_stacked(lives, type(tasks[0]).stacked(tasks))
@@ -129,7 +130,7 @@ def _side_by_side(seeds: Sequence[int], first: Start, make: Callable[..., Start]
 
 
 def drive_stacked(plays: Sequence[Play[T]], stacked: StackedUpdate) -> list[T | Exception]:
-    """Run all of `plays` to their ends, the requests that wait at the same time answered by one call.
+    """Run all of `plays` to their ends; the updates that they ask for at the same time are made by one call.
 
     Returns:
         What each returned, or the exception that ended it.
@@ -169,7 +170,7 @@ def _say_failed(seed: int, start: Start, error: Exception) -> None:
         return
     print(f"seed={seed} failed:", file=sys.stderr)
     try:
-        ended_badly(start, error)
+        report_failure(start, error)
     except (ConfigError, RunError):
         print(f"rlgan: {error}", file=sys.stderr)
 
@@ -188,7 +189,7 @@ def _conclude(run: RunDirectory, first: Start, ends: Ends) -> Outcome:
     if stopped:
         number = stopped[0].number
         run.write_status("interrupted", stopped[0].step, f"{signal.Signals(number).name}: saved")
-        print(f"{stopped[0]}{shown(run.path)}", file=sys.stderr)
+        print(f"{stopped[0]}{short_path(run.path)}", file=sys.stderr)
         return Outcome(128 + number, "interrupted", str(run.path), str(stopped[0]))
     figures = over_seeds(list(good.values())) if good else {}
     state: dict[str, State] = {str(seed): "finished" if seed in good else "failed" for seed in ends}
@@ -197,5 +198,5 @@ def _conclude(run: RunDirectory, first: Start, ends: Ends) -> Outcome:
     print(f"{len(good)} of {len(ends)} seeds finished{'; over them:' if good else ''}")
     if good:
         print(seeds_table(figures, Legend.of(first.task)))
-    print(f"tensorboard --logdir {shown(run.path)}", flush=True)
+    print(f"tensorboard --logdir {short_path(run.path)}", flush=True)
     return Outcome(1 if failed else 0, "failed" if failed else "finished", str(run.path), message)

@@ -1,4 +1,4 @@
-"""From a configuration to a finished run: directory, checkpoint, task, loop, and what a person is told."""
+"""Take a run from its configuration to its end: directory, checkpoint, task, loop, messages."""
 
 from __future__ import annotations
 
@@ -17,8 +17,8 @@ from omegaconf import DictConfig, OmegaConf
 from rlgan.runs.config.build import Command, RunSpec, plain
 from rlgan.runs.config.overrides import group_choices
 from rlgan.runs.loop import train
-from rlgan.runs.prepare import Outcome, ended_badly, prepare, tell_resumed
-from rlgan.runs.record.directory import RunDirectory, first_choices, put, run_name, shown, stored, stored_config
+from rlgan.runs.prepare import Outcome, prepare, report_failure, report_resumed
+from rlgan.runs.record.directory import RunDirectory, first_choices, run_name, short_path, stored, stored_config
 from rlgan.runs.record.progress import Legend, table
 from rlgan.runs.seeds import run_seeds
 from rlgan.runs.terminal import SWEEP, complain
@@ -27,7 +27,7 @@ from rlgan.task.task import Task
 
 
 def job(config: DictConfig) -> None:
-    """One run, as Hydra (or a launcher's worker) calls it. Reports its end in a file, as no return value comes back."""
+    """Run one job for Hydra or a launcher's worker; its end is written to a file, as no return value comes back."""
     if os.getcwd() not in sys.path:
         sys.path.append(os.getcwd())
     composed = HydraConfig.get()
@@ -52,7 +52,7 @@ def job(config: DictConfig) -> None:
 
 
 def launch(config: Mapping[str, Any], command: Command) -> Outcome:
-    """Start a run, or go on with it where `run_dir` already holds one of the same configuration.
+    """Start a run, or continue it where `run_dir` already holds one of the same configuration.
 
     Args:
         config: the composed configuration, plain and resolved.
@@ -97,7 +97,7 @@ def _continue(path: Path, spec: RunSpec) -> Outcome:
 
 
 def resume(path: Path, changes: Mapping[str, Any], overrides: Sequence[str]) -> Outcome:
-    """Go on with a run in its own directory.
+    """Continue a run in its own directory.
 
     Args:
         path: the run.
@@ -107,10 +107,8 @@ def resume(path: Path, changes: Mapping[str, Any], overrides: Sequence[str]) -> 
     Raises:
         ConfigError, RunError: it cannot go on.
     """
-    config = stored_config(path)
-    several = config.get("seeds") is not None
-    for key, value in changes.items():
-        put(config, key, value)
+    several = stored_config(path).get("seeds") is not None
+    config = stored_config(path, changes)
     spec = RunSpec.of(config, Command(overrides, first_choices(path), changes))
     if several != (spec.settings.seeds is not None) or (several and "seed" in changes):
         what = f"seeds = {config['seeds']}" if "seeds" in changes else f"seed = {config['seed']}"
@@ -124,17 +122,17 @@ def _run(run: RunDirectory, spec: RunSpec, task: Task | None = None) -> Outcome:
     if spec.settings.seeds is not None:
         return run_seeds(run, spec, task)
     start = prepare(run, spec, task)
-    print(f"run: {shown(run.path)}", file=sys.stderr)
-    tell_resumed(start)
+    print(f"run: {short_path(run.path)}", file=sys.stderr)
+    report_resumed(start)
     try:
         summary = train(start)
     except Exception as error:
-        return ended_badly(start, error)
+        return report_failure(start, error)
     finally:
         run.close()
     # What the methods are doing is for TensorBoard's curves and summary.json.
     print(table({tag: x for tag, x in summary.items() if not tag.startswith("optim/")}, Legend.of(start.task)))
-    print(f"tensorboard --logdir {shown(run.path)}", flush=True)
+    print(f"tensorboard --logdir {short_path(run.path)}", flush=True)
     return Outcome(0, "finished", str(run.path))
 
 

@@ -1,4 +1,4 @@
-"""What the command line says of itself: its help, and errors in one line."""
+"""The texts of the command line: help pages, and errors in one line."""
 
 from __future__ import annotations
 
@@ -84,7 +84,7 @@ QUIET = "RLGAN_QUIET"
 
 
 def help_text(page: str) -> str:
-    """A page of help with the version, the settings and every group's options filled in."""
+    """Fill in a page of help: the version, the settings and every group's options."""
     if "{groups}" not in page:
         return page
     found = options()

@@ -1,4 +1,4 @@
-"""What a task is: something that moves, measures itself, draws itself and can be saved. The ground of every wing.
+"""The interface of a task: it trains step by step, measures itself, draws itself and can be saved.
 
 `rlgan.task.seeding.Generators` is not among the names here: it loads torch, and these do not.
 """

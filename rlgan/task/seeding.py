@@ -1,4 +1,4 @@
-"""One seed, many independent streams: every source of randomness is a named generator that the checkpoint carries."""
+"""Independent random streams from one seed: every source of randomness is a named generator."""
 
 from __future__ import annotations
 
@@ -40,18 +40,18 @@ class Generators:
         self._restored: dict[str, Any] = {"torch": {}, "numpy": {}}
 
     def seed(self, name: str) -> int:
-        """The 63-bit seed of the stream `name`, for what seeds itself (environments)."""
+        """Return the 63-bit seed of the stream `name`, for what seeds itself (environments)."""
         return derive_seed(self._seed, name)
 
     def torch(self, name: str, device: str | Device = "cpu") -> Generator:
-        """The torch generator `name`, on `device`."""
+        """Return the torch generator `name`, on `device`."""
         if name not in self._torch:
             self._torch[name] = Generator(device=device).manual_seed(self.seed(name))
             self._restore()
         return self._torch[name]
 
     def numpy(self, name: str) -> np.random.Generator:
-        """The numpy generator `name`."""
+        """Return the numpy generator `name`."""
         if name not in self._numpy:
             self._numpy[name] = np.random.Generator(np.random.PCG64(self.seed(name)))
             self._restore()

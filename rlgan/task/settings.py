@@ -16,7 +16,7 @@ Compile = Literal["auto"] | bool
 
 @dataclass(frozen=True)
 class Settings:
-    """The root of the configuration, less the task and its sections.
+    """The settings at the root of the configuration: length, seed, device, intervals, directory.
 
     Args:
         steps: length of the run, in the task's own unit: generator updates (WGAN), environment steps (DDPG).
@@ -109,18 +109,18 @@ class Settings:
 
     @property
     def seeds_word(self) -> str:
-        """The seeds as they stand in a directory's name."""
+        """The seeds as part of a directory's name, for example `seed=1`."""
         if self.seeds is None:
             return f"seed={self.seed}"
         first = f"_from_{self.seed}" if self.seed and isinstance(self.seeds, int) else ""
         return f"seeds={self.seeds if isinstance(self.seeds, int) else '-'.join(map(str, self.seeds))}{first}"
 
     def logs(self, former: int, step: int) -> bool:
-        """Whether training scalars are logged when the steps done go from `former` to `step`."""
+        """Tell whether training scalars are logged when the steps done go from `former` to `step`."""
         return step >= self.steps or crossed(self.log_every, former, step)
 
     def looks(self, former: int, step: int) -> bool:
-        """Whether anything of the run is logged, measured or saved at these steps."""
+        """Tell whether anything is logged, measured or saved when the steps done go from `former` to `step`."""
         return self.logs(former, step) or any(
             crossed(every, former, step) for every in (self.eval_every, self.checkpoint_every)
         )
@@ -143,5 +143,5 @@ class Settings:
 
 
 def crossed(every: int, former: int, step: int) -> bool:
-    """Whether a multiple of `every` lies in (former, step]; never for 0."""
+    """Tell whether a multiple of `every` lies in (former, step]; never for 0."""
     return every > 0 and step // every > former // every

@@ -1,4 +1,4 @@
-"""What several values of one figure say together: mean, interquartile mean, bootstrap intervals."""
+"""Statistics of a figure over several seeds: mean, interquartile mean, bootstrap intervals."""
 
 from __future__ import annotations
 

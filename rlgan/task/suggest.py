@@ -1,4 +1,4 @@
-"""`did you mean`: the nearest name that exists."""
+"""Suggest the nearest existing name for a misspelt one: `did you mean …?`."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a task is: it trains step by step, measures itself, draws itself and can be saved."""
+"""The interface of a task: it trains step by step, measures itself, draws itself and can be saved."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ T = TypeVar("T")
 
 
 class Examination(NamedTuple):
-    """What `Task.examine` found.
+    """The result of `Task.examine`.
 
     Args:
         metrics: numbers by tag.
@@ -36,7 +36,7 @@ class Examination(NamedTuple):
 
 
 class Video(NamedTuple):
-    """A film.
+    """A film of a task, as frames.
 
     Args:
         frames: uint8 (height, width, 3), at least one; gone through once.
@@ -48,7 +48,7 @@ class Video(NamedTuple):
 
 
 class Request(NamedTuple):
-    """An update that a task asks for.
+    """An update of the players that a task asks for.
 
     Args:
         batches: the minibatches of one move.
@@ -69,7 +69,7 @@ each task its metrics, or its FloatingPointError, not raised, or None."""
 
 
 def drive(play: Play[T], update: Callable[[Request], Any] | None) -> T:
-    """Run `play` to its end with every request answered by `update` (None where nothing is asked); what it returns."""
+    """Run `play` to its end and return its result; `update` answers its requests (None if it makes none)."""
     try:
         request = next(play)
         assert update is not None
@@ -86,7 +86,7 @@ def drive(play: Play[T], update: Callable[[Request], Any] | None) -> T:
 
 
 class Task(ABC):
-    """One run's learner together with its source of data.
+    """What a run trains: a learner together with its source of data.
 
     The loop calls `advance` (of a `Stackable` task, `play`) until `steps_done` reaches `settings.steps`, and at the
     intervals of the settings `metrics`, `evaluate` and `pictures`. A task never sees a logger, a run directory or a
@@ -118,7 +118,7 @@ class Task(ABC):
 
     @abstractmethod
     def advance(self) -> None:
-        """Make one move of one or more steps.
+        """Train for one or more steps.
 
         Raises:
             Diverged: a quantity is not finite; raised before the step is applied.
@@ -126,7 +126,7 @@ class Task(ABC):
 
     @abstractmethod
     def metrics(self) -> dict[str, float]:
-        """Training scalars since the last call, under tags `player/quantity`. May synchronise with the device.
+        """Return training scalars since the last call, under tags `player/quantity`. May synchronise with the device.
 
         What is not known yet is left out: the loop takes a value that is not finite for divergence. Running sums
         between two calls belong to the state, or a resumed run logs other numbers.
@@ -134,14 +134,14 @@ class Task(ABC):
 
     @abstractmethod
     def evaluate(self) -> dict[str, float]:
-        """Evaluation scalars. Neither uses nor moves any generator of training."""
+        """Return evaluation scalars. Neither uses nor moves any generator of training."""
 
     def pictures(self) -> dict[str, Picture]:
-        """Pictures of the present state: matplotlib figures or uint8 arrays (height, width, channels), under tags."""
+        """Draw the present state: matplotlib figures or uint8 arrays (height, width, channels), under tags."""
         return {}
 
     def examine(self, n: int | None = None) -> Examination:
-        """Everything that can be said of the present state, for `evaluate RUN`; as `evaluate` where there is no more.
+        """Measure the present state in full, for `evaluate RUN`; by default as `evaluate` and `pictures` do.
 
         Args:
             n: samples (episodes, ...) to draw; None is the task's own number.
@@ -151,14 +151,14 @@ class Task(ABC):
         return Examination(self.evaluate(), self.pictures(), {})
 
     def curvature(self) -> Mapping[str, Landscape]:
-        """The loss surface of each player at the present state, under their names; for `evaluate RUN curvature=true`.
+        """Measure the loss surface of each player, under their names; for `evaluate RUN curvature=true`.
 
         On a large batch that is the same at every call. Neither uses nor moves any generator of training.
         """
         return {}
 
     def videos(self) -> Mapping[str, Video]:
-        """Films of the present state, under their names; for `evaluate RUN video=true`. Moves no generator of training.
+        """Film the present state, under names; for `evaluate RUN video=true`. Moves no generator of training.
 
         Raises:
             ValueError: there is nothing to be seen; the message begins with `video`.
@@ -167,7 +167,7 @@ class Task(ABC):
 
     @abstractmethod
     def state_dict(self) -> dict[str, Any]:
-        """Everything that the next step depends on, as dict, list, tuple, tensor, int, float, str, bool and None.
+        """Return all that the next step depends on, as dict, list, tuple, tensor, int, float, str, bool and None.
 
         The loop saves it at once or clones it; tensors may be live.
         """
@@ -177,7 +177,7 @@ class Task(ABC):
         """Restore `state_dict()` of a task built from the same configuration."""
 
     def notes(self) -> list[str]:
-        """What a user has to know about this run, one sentence each; shown once at the start."""
+        """List what a user has to know about this run, one sentence each; shown once at the start."""
         return []
 
     def close(self) -> None:
@@ -186,7 +186,7 @@ class Task(ABC):
 
 
 class Stackable(Task):
-    """A task that leaves its updates to whoever plays it: so those of many seeds can be made as one.
+    """A task whose updates are made by its caller, so that those of many seeds can be made as one.
 
     A subclass makes its `learner`, and writes `play` instead of `advance`.
 
@@ -202,7 +202,7 @@ class Stackable(Task):
 
     @abstractmethod
     def play(self) -> Play[None]:
-        """Make one move of one or more steps, asking for every update that it needs.
+        """Train for one or more steps, asking for every update that they need.
 
         Raises:
             Diverged: a quantity is not finite.
@@ -210,7 +210,7 @@ class Stackable(Task):
 
     @classmethod
     def stacked(cls, tasks: Sequence[Self]) -> StackedUpdate:
-        """What makes an update of each of `tasks` at once: they are of one configuration but for the seed.
+        """Make a function that updates all of `tasks` at once: they are of one configuration but for the seed.
 
         Raises:
             ValueError: their updates cannot be stacked; names what stands in the way.
@@ -218,7 +218,7 @@ class Stackable(Task):
         return type(tasks[0].learner).stacked([task.learner for task in tasks])
 
     def answer(self, request: Request) -> Any:
-        """The update that is asked for, by this task alone; returns its metrics.
+        """Make the requested update of this task alone; returns its metrics.
 
         Raises:
             FloatingPointError: a loss or gradient is not finite; nothing was written.

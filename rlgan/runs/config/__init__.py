@@ -1,1 +1,1 @@
-"""From the words of a command to objects: composing, checking, building."""
+"""From the words of a command to Python objects: configurations are composed, checked and built."""

@@ -1,4 +1,4 @@
-"""From a composed configuration to objects: the one place that constructs.
+"""Construct Python objects from a composed configuration; nothing else constructs from one.
 
 A mapping with `_target_: package.module.Name` becomes `Name(**rest)`. The target's annotated signature IS the schema:
 unknown keys, wrong types and missing values are refused by the configuration's own path, with the nearest name that
@@ -80,7 +80,7 @@ def locate(target: Any, path: str) -> Callable[..., Any]:
 
 
 def build(node: Any, path: str = "", implied: Callable[..., Any] | None = None, **given: Any) -> Any:
-    """Construct what a node of the configuration describes.
+    """Construct the object that a section of the configuration describes.
 
     Args:
         node: a mapping with `_target_`, or without one where `implied` names the target.
@@ -107,7 +107,7 @@ def build(node: Any, path: str = "", implied: Callable[..., Any] | None = None, 
 
 @dataclass(frozen=True)
 class Command:
-    """What was typed to start a run.
+    """The words typed to start a run, and what they chose.
 
     Args:
         overrides: the words.
@@ -148,7 +148,7 @@ class RunSpec:
         return replace(self, config={**self.config, **values}, settings=replace(self.settings, **values))
 
     def task(self) -> Task:
-        """Build the task; torch is set up for it.
+        """Build the task, with torch's number of threads set.
 
         Raises:
             ConfigError: see `build_task`.

@@ -1,4 +1,4 @@
-"""Where configurations are found, and what Hydra's complaints mean in one line.
+"""Find configurations, check the words of a command, and turn Hydra's error pages into one line.
 
 Nothing here imports torch: tab completion goes through this module.
 """
@@ -29,14 +29,14 @@ GROUP = "rlgan.conf"
 
 
 def conf_directory() -> Path:
-    """The package's own conf/: beside pyproject.toml in a source tree, inside the package in a wheel."""
+    """Find the package's own conf/: beside pyproject.toml in a source tree, inside the package in a wheel."""
     package = Path(rlgan.__file__).resolve().parent
     source = package.parent / "conf"
     return source if source.is_dir() and (package.parent / "pyproject.toml").is_file() else package / "conf"
 
 
 def outside_directories() -> list[Path]:
-    """Folders of configurations that are not ours: those of $RLGAN_CONF, then conf/ in the folder of the launch.
+    """List a user's folders of configurations: those of $RLGAN_CONF, then conf/ in the current folder.
 
     Raises:
         ConfigError: a folder of $RLGAN_CONF does not exist.
@@ -54,12 +54,12 @@ def outside_directories() -> list[Path]:
 
 
 def outside_packages() -> list[str]:
-    """Configuration packages of installed distributions: the entry points of the group `rlgan.conf`."""
+    """List configuration packages of installed distributions: the entry points of the group `rlgan.conf`."""
     return sorted({point.value for point in entry_points(group=GROUP)})
 
 
 class OutsideConfigurations(SearchPathPlugin):
-    """Appends configurations of other packages and folders; they add options and never shadow ours."""
+    """Hydra plugin that adds the configurations of other packages and folders; they never replace ours."""
 
     def manipulate_search_path(self, search_path: ConfigSearchPath) -> None:
         for package in outside_packages():
@@ -69,14 +69,14 @@ class OutsideConfigurations(SearchPathPlugin):
 
 
 def register() -> None:
-    """Make Hydra look in the outside places; again does nothing."""
+    """Make Hydra look in users' folders and packages as well; a second call does nothing."""
     plugins = Plugins.instance()
     if OutsideConfigurations not in plugins.discover(SearchPathPlugin):
         plugins.register(OutsideConfigurations)
 
 
 def options() -> dict[str, list[str]]:
-    """Every group and its options, of all places."""
+    """List every configuration group with its options, ours and the user's."""
     found: dict[str, set[str]] = {}
     roots: list[Any] = [conf_directory(), *outside_directories()]
     for package in outside_packages():
@@ -101,7 +101,7 @@ def _collect(folder: Any, prefix: str, names: set[str]) -> None:
 
 
 def parse(text: str) -> Override:
-    """One `key=value` of the command line.
+    """Parse one `key=value` of the command line.
 
     Raises:
         ConfigError: it does not follow Hydra's grammar.
@@ -116,7 +116,7 @@ def parse(text: str) -> Override:
 
 
 def quoted(text: str) -> str:
-    """`key=value` with the value in quotes where it holds an `=` of its own, as the names of runs do.
+    """Quote the value of `key=value` where it holds an `=` of its own, as the names of runs do.
 
     Hydra's grammar takes no second `=` outside of quotes, which nobody expects of a path that was completed or copied.
     """
@@ -132,13 +132,13 @@ def quoted(text: str) -> str:
 
 
 def is_group(override: Override, groups: Mapping[str, Any]) -> bool:
-    """Whether the override chooses a group's option, rather than setting a value."""
+    """Tell whether an override chooses a group's option, rather than setting a value."""
     key = override.key_or_group
     return override.package is not None or "/" in key or key in groups
 
 
 def forced(text: str, groups: Mapping[str, Any]) -> str:
-    """`key=value` as `++key=value`, where it sets a value.
+    """Turn `key=value` into `++key=value`, where it sets a value.
 
     Hydra refuses a key that the YAML does not list, although the target may have it with a default, and does so in
     words of its own. The schema of rlgan.runs.config.build is what decides, and it knows the nearest name.
@@ -169,7 +169,7 @@ def refuse_setting_for_option(text: str, overrides: Sequence[str], groups: Mappi
 
 
 def changes(overrides: Sequence[str], choices: Mapping[str, str]) -> dict[str, Any]:
-    """Values by dotted key, from the overrides of a resumed run.
+    """Read the overrides of a resumed run as values by dotted key.
 
     Raises:
         ConfigError: one changes a group, deletes, or sweeps.
@@ -194,7 +194,7 @@ def changes(overrides: Sequence[str], choices: Mapping[str, str]) -> dict[str, A
 
 
 def explain(error: BaseException, overrides: Sequence[str]) -> str:
-    """Hydra's complaint as one line `key = value: what is wrong; remedy`."""
+    """Turn an error of Hydra's into one line `key = value: what is wrong; remedy`."""
     groups = options()
     text = " ".join(str(error).split())
     if isinstance(error, MissingConfigException) and error.missing_cfg_file:
@@ -258,7 +258,7 @@ def _choices(overrides: Sequence[str]) -> dict[str, str]:
 
 
 def group_choices(choices: Mapping[Any, Any]) -> dict[str, str]:
-    """Hydra's record of choices, less its own groups and what was left open."""
+    """Keep of Hydra's record of chosen options those of our groups."""
     return {str(k): str(v) for k, v in choices.items() if not str(k).startswith("hydra/") and v is not None}
 
 

@@ -1,4 +1,4 @@
-"""An annotation as a schema: check a configuration's value against it and convert where nothing is lost."""
+"""Check values of a configuration against the type annotations of the arguments they are for."""
 
 from __future__ import annotations
 

@@ -29,7 +29,7 @@ Say = Callable[[str], None]
 
 @dataclass(frozen=True)
 class Manifest:
-    """What stands beside a checkpoint, readable without torch.
+    """The JSON description beside a checkpoint, readable without torch.
 
     Args:
         step: steps done.
@@ -49,13 +49,13 @@ class Manifest:
 
 @dataclass(frozen=True)
 class Checkpoint:
-    """A checkpoint that has been read and found sound."""
+    """A checkpoint in memory, its checksum verified."""
 
     manifest: Manifest
     state: dict[str, Any]
 
     def restore(self, task: Task) -> None:
-        """Put `task` where the checkpoint was made.
+        """Restore the state of the checkpoint in `task`.
 
         Raises:
             CheckpointError: the task, as it is configured now, cannot take what was saved (another size, another seed).
@@ -67,7 +67,7 @@ class Checkpoint:
 
 
 def storable(value: Any, path: str = "state") -> Any:
-    """The value as `torch.load(weights_only=True)` will give it back.
+    """Convert a value to what `torch.load(weights_only=True)` will return of it.
 
     Tensors are detached, and views cloned: a view saves its whole storage (a 10-element view of a million writes 4 MB).
     numpy scalars become Python's.
@@ -113,7 +113,7 @@ class _Hashing(io.RawIOBase):
 
 
 class Checkpoints:
-    """The checkpoints of one run.
+    """The checkpoints of one run on disk: save, list, read, remove.
 
     Args:
         path: their directory; made when needed, and cleared of files that a kill left half written.
@@ -131,7 +131,7 @@ class Checkpoints:
         self._say = say
 
     def clean(self) -> None:
-        """Remove what a kill left: staged files, and checkpoints whose manifest was never written."""
+        """Remove what a killed process left: staged files, and checkpoints whose manifest was never written."""
         if not self._path.is_dir():
             return
         for file in self._path.glob("*.tmp"):
@@ -142,7 +142,7 @@ class Checkpoints:
                 file.unlink(missing_ok=True)
 
     def manifests(self) -> list[Manifest]:
-        """Manifests that can be read, oldest first."""
+        """Read the manifests, oldest first; unreadable ones are reported and left out."""
         found = []
         for file in sorted(self._path.glob("step_*.json")):
             try:
@@ -152,12 +152,12 @@ class Checkpoints:
         return sorted(found, key=lambda manifest: manifest.step)
 
     def best(self) -> Manifest | None:
-        """The best one by the ranking tag; of equals the earliest."""
+        """Find the best checkpoint by the ranking tag; of equals the earliest."""
         ranked = [item for item in self.manifests() if self._rank(item) is not None]
         return min(ranked, key=lambda item: (self._rank(item) or 0.0, item.step)) if ranked else None
 
     def would_be_best(self, metrics: Mapping[str, float]) -> bool:
-        """Whether a checkpoint with these metrics would be the best one."""
+        """Tell whether a checkpoint with these metrics would be the best one."""
         new = self._rank(Manifest(0, "", 0, "", dict(metrics)))
         former = self.best()
         old = self._rank(former) if former else None
@@ -231,7 +231,7 @@ class Checkpoints:
         return Checkpoint(manifest, torch.load(file, map_location="cpu", weights_only=True))
 
     def newest(self) -> Checkpoint | None:
-        """The newest sound checkpoint; says so of each damaged one that it passes over.
+        """Read the newest sound checkpoint; each damaged one that is passed over is reported.
 
         Raises:
             CheckpointError: there are checkpoints, and none is sound.
@@ -247,7 +247,7 @@ class Checkpoints:
         return None
 
     def choose(self, which: str) -> Checkpoint:
-        """`last`, `best`, or the checkpoint of a step.
+        """Read the checkpoint called `last` or `best`, or that of a step.
 
         Raises:
             CheckpointError: there is none such; names those that exist.

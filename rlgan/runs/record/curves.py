@@ -1,4 +1,4 @@
-"""The curves of many seeds in one picture: every seed thin, their interquartile mean thick, its interval shaded."""
+"""Draw the curves of many seeds: every seed thin, their interquartile mean thick, its interval shaded."""
 
 from __future__ import annotations
 
@@ -17,13 +17,13 @@ RESAMPLES = 500
 
 
 def read_curve(run: Path, tag: str) -> dict[int, float]:
-    """The values of `tag` in a run's metrics.jsonl, by step."""
+    """Read the values of `tag` from a run's metrics.jsonl, by step."""
     records = read_lines(run / "metrics.jsonl")
     return {int(record["step"]): float(record[tag]) for record in records if tag in record}
 
 
 def draw_seeds(path: Path, seeds: Sequence[int], tags: Sequence[str]) -> list[Path]:
-    """RUN/pictures/seeds_<tag>.png for every tag that at least one seed has; returns the files."""
+    """Draw RUN/pictures/seeds_<tag>.png for every tag that at least one seed has; returns the files."""
     files = []
     for tag in tags:
         curves = {seed: read_curve(path / f"seed={seed}", tag) for seed in seeds}

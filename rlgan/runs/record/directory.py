@@ -71,12 +71,12 @@ def write_atomically(path: Path, data: bytes) -> None:
 
 
 def write_json(path: Path, value: Any) -> None:
-    """Atomic JSON, indented, for people as well."""
+    """Write indented JSON, atomically."""
     write_atomically(path, (json.dumps(value, indent=2) + "\n").encode())
 
 
 def run_name(overrides: Sequence[str], seeds: str, name: str | None = None, now: datetime | None = None) -> str:
-    """`<date>_<time>_<what was overridden>_<seeds>`: safe on every file system and cut to a bearable length.
+    """Name a run `<date>_<time>_<overrides>_<seeds>`, safe on every file system and cut to a bearable length.
 
     `seeds` is a word such as `seed=1`. A cut name carries a hash of what it lost, and the seeds always stay.
     """
@@ -95,7 +95,7 @@ def _cut(safe: str, words: str) -> str:
 
 
 class RunDirectory:
-    """A run's directory while its process holds it.
+    """A run's directory, locked by this process.
 
     Use `create` for a new directory of a unique name, `open` for one that the user named; both take the lock, which
     the operating system drops with the process, however it dies.
@@ -112,7 +112,7 @@ class RunDirectory:
 
     @classmethod
     def create(cls, parent: Path, name: str) -> RunDirectory:
-        """A new directory below `parent`; of two started in the same second the later one gets `-2` at its end."""
+        """Make a new directory below `parent`; of two of one name the later one gets `-2` at its end."""
         parent.mkdir(parents=True, exist_ok=True)
         for attempt in range(1, 10_000):
             path = parent / (name if attempt == 1 else f"{name}-{attempt}")
@@ -125,7 +125,7 @@ class RunDirectory:
 
     @classmethod
     def open(cls, path: Path) -> RunDirectory:
-        """A directory that the user chose: new, empty, or an earlier run's."""
+        """Open the directory that the user chose: new, empty, or an earlier run's."""
         if path.exists() and not path.is_dir():
             raise RunError(f"run_dir = {path}: is a file; name a directory")
         if path.is_dir() and not (path / "config.yaml").exists():
@@ -167,7 +167,7 @@ class RunDirectory:
 
     @property
     def summary(self) -> dict[str, float] | None:
-        """The final metrics, once there are some."""
+        """The final metrics; None before the run has finished."""
         try:
             values: dict[str, float] = json.loads((self.path / "summary.json").read_text())
         except FileNotFoundError:
@@ -208,7 +208,7 @@ class RunDirectory:
 
 
 def read_lines(file: Path) -> list[dict[str, Any]]:
-    """The records of a .jsonl file; none where there is no file, and a last line that a kill cut short is left out."""
+    """Read the records of a .jsonl file, if there is one; a line that a kill cut short is left out."""
     try:
         lines = file.read_text().splitlines()
     except FileNotFoundError:
@@ -221,13 +221,13 @@ def read_lines(file: Path) -> list[dict[str, Any]]:
 
 
 def first_choices(path: Path) -> dict[str, str]:
-    """The option of every group that a run was started with."""
+    """Read which option of every group a run was started with."""
     starts = read_lines(path / "overrides.jsonl")
     return dict(starts[0]["choices"]) if starts else {}
 
 
 def read_config(path: Path) -> dict[str, Any]:
-    """The configuration that a run was started with.
+    """Read the configuration that a run was started with.
 
     Raises:
         RunError: the directory is not a run; names runs nearby.
@@ -242,7 +242,7 @@ def read_config(path: Path) -> dict[str, Any]:
 
 
 def near(path: Path) -> str:
-    """`; runs nearby: …`, newest first, looking below the path or the closest folder above it that exists."""
+    """Say `; runs nearby: …`, newest first, below the path or the closest folder above it that exists."""
     base = path
     while not base.is_dir() and base != base.parent:
         base = base.parent
@@ -251,12 +251,12 @@ def near(path: Path) -> str:
 
 
 def latest_runs(count: int = 5) -> list[Path]:
-    """The runs below outputs/ that were active last, newest first; many seeds in one process are one run."""
+    """List the runs below outputs/ that were active last, newest first; many seeds in one process are one run."""
     return _runs_in(Path("outputs"))[:count]
 
 
 def find_run(word: str) -> Path:
-    """The run that a word of the command line names: a path, or `latest`, which is said.
+    """Find the run that the user names by its path or as `latest`; which one is the latest is printed.
 
     Raises:
         RunError: `latest`, and there is no run below outputs/.
@@ -266,7 +266,7 @@ def find_run(word: str) -> Path:
     newest = latest_runs(1)
     if not newest:
         raise RunError(f"{LATEST}: there is no run below {Path.cwd() / 'outputs'} yet; name a run's directory")
-    print(f"{LATEST}: {shown(newest[0])}", file=sys.stderr)
+    print(f"{LATEST}: {short_path(newest[0])}", file=sys.stderr)
     return newest[0]
 
 
@@ -287,19 +287,19 @@ OF_THE_START = ("run_dir", "resume", "progress", "tensorboard")
 
 
 def stored(config: Mapping[str, Any]) -> dict[str, Any]:
-    """A configuration without what belongs to one start of a run."""
+    """Leave out of a configuration what belongs to one start of a run."""
     return {key: value for key, value in config.items() if key not in OF_THE_START}
 
 
-def shown(path: Path) -> str:
-    """A path as short as it can be written from here."""
+def short_path(path: Path) -> str:
+    """Write a path relative to the current folder where it lies below it."""
     try:
         return str(path.relative_to(Path.cwd()))
     except ValueError:
         return str(path)
 
 
-def put(config: dict[str, Any], key: str, value: Any) -> None:
+def set_key(config: dict[str, Any], key: str, value: Any) -> None:
     """Set a dotted key in nested plain containers."""
     node: Any = config
     *parents, last = key.split(".")
@@ -312,15 +312,14 @@ def put(config: dict[str, Any], key: str, value: Any) -> None:
     node[last] = value
 
 
-def stored_config(path: Path) -> dict[str, Any]:
-    """A run's configuration with what later starts changed.
+def stored_config(path: Path, changes: Mapping[str, Any] | None = None) -> dict[str, Any]:
+    """Read a run's configuration with what its later starts, and now `changes`, replace in it.
 
     Raises:
         RunError: the directory is no run.
     """
     config = stored(read_config(path))
-    for record in read_lines(path / "overrides.jsonl"):
-        for key, value in record.get("changes", {}).items():
-            if key not in OF_THE_START:
-                put(config, key, value)
+    former = [stored(start["changes"]) for start in read_lines(path / "overrides.jsonl")]
+    for key, value in (pair for some in (*former, changes or {}) for pair in some.items()):
+        set_key(config, key, value)
     return config

@@ -1,4 +1,4 @@
-"""The picture of a player's loss: slices along lines, and the plane through two random directions."""
+"""Draw a player's loss around its parameters: along two lines, and in a plane of random directions."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ _SHOWN = 0.97
 
 
 def draw(landscape: Landscape, player: str, step: int) -> Figure:
-    """Left the loss along two lines, right its level sets in a plane; the point itself is marked.
+    """Draw on the left the loss along two lines, on the right its level sets in a plane, with the point marked.
 
     Args:
         landscape: what was found.

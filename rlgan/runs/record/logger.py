@@ -1,4 +1,4 @@
-"""The only writer of a run: metrics.jsonl, one TensorBoard event file a start, and pictures."""
+"""Write a run's metrics.jsonl, TensorBoard events (one file a start) and pictures; nothing else writes them."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 
 class Logger:
-    """Writes what the loop hands it.
+    """Writer of a run's metrics, pictures and TensorBoard events.
 
     Args:
         path: the run's directory.
@@ -44,7 +44,7 @@ class Logger:
             self._writer = SummaryWriter(str(path), purge_step=purge, max_queue=1000)
 
     def scalars(self, step: int, values: Mapping[str, float]) -> None:
-        """One line of metrics.jsonl, and each value under its tag in TensorBoard."""
+        """Write a line of metrics.jsonl, and each value under its tag in TensorBoard."""
         self._file.write((json.dumps({"step": step, **values}) + "\n").encode())
         self._file.flush()
         if self._writer is not None:
@@ -52,7 +52,7 @@ class Logger:
                 self._writer.add_scalar(tag, value, step)
 
     def pictures(self, step: int, pictures: Mapping[str, Picture]) -> None:
-        """Each picture in TensorBoard and as `pictures/<tag>_<step>.png`, in place of the former one of its tag."""
+        """Write pictures to TensorBoard and to `pictures/<tag>_<step>.png`, in place of the former one of the tag."""
         folder = self._path / "pictures"
         for tag, picture in pictures.items():
             png, array = rasterise(picture)
@@ -66,13 +66,13 @@ class Logger:
                 self._writer.add_image(tag, array, step, dataformats="HWC")
 
     def text(self, tag: str, text: str) -> None:
-        """A block of text in TensorBoard, set in a fixed-width face."""
+        """Write a block of text to TensorBoard, set in a fixed-width face."""
         if self._writer is not None:
             lines = "\n".join(f"    {line}" for line in text.splitlines())
             self._writer.add_text(tag, lines, 0)
 
     def hparams(self, config: Mapping[str, Any], metrics: Mapping[str, float]) -> None:
-        """The configuration and the final metrics for TensorBoard's HPARAMS page, in this run's own event file.
+        """Write configuration and final metrics to TensorBoard's HPARAMS page, in this run's own event file.
 
         `SummaryWriter.add_hparams` would open a second run below this one, and a None hides the run from the page.
         """
@@ -101,12 +101,12 @@ class Logger:
 
 
 def picture_name(tag: str) -> str:
-    """A tag as a file name."""
+    """Make a file name of a tag."""
     return re.sub(r"[^A-Za-z0-9._=-]+", "_", tag)
 
 
 def rasterise(picture: Picture) -> tuple[bytes, np.ndarray]:
-    """A picture as PNG bytes and as a uint8 array (height, width, channels).
+    """Convert a picture to PNG bytes and to a uint8 array (height, width, channels).
 
     Args:
         picture: a matplotlib figure, or a uint8 array (height, width) or (height, width, 1 or 3 or 4).
@@ -136,13 +136,13 @@ _HOUSEKEEPING = (
 
 
 def hyperparameters(config: Mapping[str, Any]) -> dict[str, bool | int | float | str]:
-    """The flattened configuration without housekeeping and without what is left open (None)."""
+    """Flatten a configuration and keep what decides what is learnt, without values of None."""
     flat = flatten({key: value for key, value in config.items() if key not in _HOUSEKEEPING})
     return {key: value for key, value in flat.items() if value != "None"}
 
 
 def flatten(config: Mapping[str, Any], prefix: str = "") -> dict[str, bool | int | float | str]:
-    """Nested configuration as `a.b.c: value`; `_target_` becomes the section's entry; None and lists become words."""
+    """Flatten a configuration to `a.b.c: value`; a section is called by its `_target_`; lists become words."""
     flat: dict[str, bool | int | float | str] = {}
     for key, value in config.items():
         path = f"{prefix}.{key}" if prefix else str(key)

@@ -1,4 +1,4 @@
-"""What a person sees while a run is under way, and at its end."""
+"""The progress display of a run, and the tables at its end."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ _OVER_SEEDS = {"mean": "mean", "iqm": "IQM", "iqm_low": "95 % from", "iqm_high":
 
 
 class Progress:
-    """A bar with rate and key metrics on a terminal; where there is no terminal a plain line every ten seconds.
+    """Progress bar with rate and key metrics; where there is no terminal a plain line every ten seconds.
 
     Args:
         name: what is being trained.
@@ -109,7 +109,7 @@ class SeedProgress(Progress):
 
 
 class Legend(NamedTuple):
-    """What a task says of its metrics.
+    """The headings and explanations that a task gives to its metrics.
 
     Args:
         groups: tags, or beginnings of tags, by heading.
@@ -121,11 +121,11 @@ class Legend(NamedTuple):
 
     @staticmethod
     def of(task: Task | type[Task]) -> Legend:
-        """A task's own words."""
+        """The headings and explanations of a task."""
         return Legend(task.groups, task.explained)
 
     def sections(self, tags: Iterable[str]) -> dict[str, list[str]]:
-        """The tags by heading, both in the legend's order: what it does not know under `other`, timing last."""
+        """Sort tags under headings, both in the legend's order: unknown tags under `other`, timing last."""
         order = {tag: i for i, tag in enumerate(self.explained)}
         known = sorted(tags, key=lambda tag: order.get(self._known(tag) or "", len(order)))
         found: dict[str, list[str]] = {name: [] for name in (*self.groups, "other", "run")}
@@ -134,7 +134,7 @@ class Legend(NamedTuple):
         return {name: members for name, members in found.items() if members}
 
     def meaning(self, tag: str) -> str:
-        """The line that explains a tag; of `tag/average` and `tag_real` that of the tag itself, with what differs."""
+        """Explain a tag in a line; `tag/average` and `tag_real` by the line of the tag itself, with what differs."""
         known = self._known(tag)
         if known is None:
             return ""
@@ -156,7 +156,7 @@ NO_LEGEND = Legend()
 
 
 def table(metrics: Mapping[str, float], legend: Legend = NO_LEGEND) -> str:
-    """Tags and values in aligned columns; with a legend under its headings and with its words."""
+    """Lay out tags and values in aligned columns, under the legend's headings and with its explanations."""
     width = max((len(tag) for tag in metrics), default=0)
     lines = []
     for heading, tags in legend.sections(metrics).items():
@@ -167,7 +167,7 @@ def table(metrics: Mapping[str, float], legend: Legend = NO_LEGEND) -> str:
 
 
 def seeds_table(figures: Mapping[str, Mapping[str, float]], legend: Legend) -> str:
-    """`over_seeds` for people, under the legend's headings: without what the methods did, which TensorBoard shows."""
+    """Lay out `over_seeds` under the legend's headings, without what the methods did, which TensorBoard shows."""
     rows = {tag: row for tag, row in figures.items() if tag != "step" and not tag.startswith(("optim/", "time/eval"))}
     sections = legend.sections(rows)
     order = [tag for tags in sections.values() for tag in tags]
@@ -180,7 +180,7 @@ def seeds_table(figures: Mapping[str, Mapping[str, float]], legend: Legend) -> s
 
 
 def columns(found: Mapping[str, Mapping[str, float | str]]) -> str:
-    """Tags down, names across: a column for each entry of `found`; what one lacks is left blank."""
+    """Lay out a table: a row for each tag and a column for each entry of `found`, blank where it lacks the tag."""
     tags = list(dict.fromkeys(tag for values in found.values() for tag in values))
     rows = [["", *found]]
     for tag in tags:

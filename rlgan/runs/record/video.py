@@ -1,4 +1,4 @@
-"""Films of a run: files that every player shows, and moving pictures for TensorBoard."""
+"""Write films of a run: .mp4 files, and moving pictures for TensorBoard."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ _WIDTH = 320
 
 
 def check_installed() -> None:
-    """Raise ConfigError unless what `write` needs is there."""
+    """Raise ConfigError unless the packages that write films are installed."""
     missing = [name for name in ("imageio", "imageio_ffmpeg") if importlib.util.find_spec(name) is None]
     if missing:
         raise ConfigError(f'video = true: not installed: {", ".join(missing)}; pip install "rlgan[video]"')
@@ -58,7 +58,7 @@ def write(video: Video, path: Path) -> bytes:
 
 
 def show(folder: Path, tag: str, gif: bytes, step: int) -> None:
-    """Put a GIF under TensorBoard's images, as the only event file of `folder`.
+    """Write a GIF for TensorBoard's page of images, as the only event file of `folder`.
 
     `SummaryWriter.add_video` writes the same record, but makes the GIF by moviepy.
     """
