@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from functools import cached_property, lru_cache
-from typing import TYPE_CHECKING, final
+from typing import final
 
 import numpy as np
 import torch
@@ -28,10 +28,7 @@ from rlgan.nets.bounds import FREQUENCIES, lipschitz_bound
 from rlgan.nets.layers import in_evaluation_mode
 from rlgan.task.errors import Diverged
 from rlgan.task.seeding import Generators
-from rlgan.task.task import Examination
-
-if TYPE_CHECKING:
-    from rlgan.task.task import Picture
+from rlgan.task.task import Examination, Picture
 
 PRIMAL_SAMPLES = 1024
 """Samples that `wasserstein/primal` is taken of, in training and in full: its bias depends on their number."""
@@ -116,31 +113,20 @@ class Reference:
     Args:
         data: a finite data set of images.
         limit: training samples, and held-out samples, at most.
+
+    Attributes:
+        features: of the training samples, ``(n, d)``.
     """
 
     def __init__(self, data: FiniteData, limit: int) -> None:
-        self.data, self.limit = data, limit
-        self.name = data.extractor.name
-
-    @cached_property
-    def training(self) -> Tensor:
-        return self.data.training(self.limit)
-
-    @cached_property
-    def unseen(self) -> Tensor:
-        return self.data.unseen(self.limit)
-
-    @cached_property
-    def features(self) -> Tensor:
-        """Features of the training samples, ``(n, d)``."""
-        return self.data.extractor(self.training)
+        self.data, self.name = data, data.extractor.name
+        self.training, self.unseen = data.training(limit), data.unseen(limit)
+        self.features = data.extractor(self.training)
 
     @cached_property
     def memorisation(self) -> Memorisation | None:
         """The measures of copying; None where nothing is held out."""
-        if len(self.unseen) < 2:
-            return None
-        return Memorisation(self.features, self.data.extractor(self.unseen))
+        return Memorisation(self.features, self.data.extractor(self.unseen)) if len(self.unseen) > 1 else None
 
     def frechet(self, features: Tensor) -> dict[str, float]:
         """`images/frechet_<name>` of generated features ``(m, d)`` and all training ones."""

@@ -10,10 +10,11 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import replace
 from functools import partial
-from typing import TYPE_CHECKING, Any, ClassVar, Literal, NamedTuple
+from typing import Any, ClassVar, Literal, NamedTuple
 
 import torch
 from torch import Tensor
+from torch._C._functorch import is_batchedtensor
 
 from rlgan.gan import evaluation
 from rlgan.gan.data import Data
@@ -24,15 +25,12 @@ from rlgan.gan.losses import Critic, GANLoss, Wasserstein, gap
 from rlgan.gan.metrics.meanings import EXPLAINED, GROUPS
 from rlgan.nets.layers import ComputedWeight, couples_samples
 from rlgan.optim import Game, Losses, Metrics, Nets, NonFinite, PlayerSpec, TwoPlayers
+from rlgan.optim.second_order.landscape import Landscape
 from rlgan.optim.step.schedule import Constant, Schedule
 from rlgan.task.errors import Diverged
 from rlgan.task.seeding import Generators
 from rlgan.task.settings import Settings
-from rlgan.task.task import Examination, Play, Request, Stackable
-
-if TYPE_CHECKING:
-    from rlgan.optim.second_order.landscape import Landscape
-    from rlgan.task.task import Picture
+from rlgan.task.task import Examination, Picture, Play, Request, Stackable
 
 CURVATURE_SAMPLES = 1024
 """Samples of each kind on which the loss surfaces are measured."""
@@ -119,7 +117,8 @@ class WassersteinGame:
 
     def _penalty(self, critic: DifferentiableCritic, batch: Batch, x_fake: Tensor) -> Tensor | None:
         every = self.lipschitz.every
-        if every > 1 and _visible(batch.due) and not batch.due:
+        # The number cannot be looked at while a graph is recorded, or where every seed has its own.
+        if every > 1 and not (torch.compiler.is_compiling() or is_batchedtensor(batch.due) or batch.due):
             return batch.due
         penalty = self.lipschitz.penalty(critic, batch.x_real, x_fake, batch.epsilon, batch.noise)
         return penalty if penalty is None or every == 1 else penalty * (batch.due * every)
@@ -314,8 +313,3 @@ def _projected(critic: PlayerSpec, lipschitz: Lipschitz) -> PlayerSpec:
         return replace(critic, projection=projection)
     except ValueError as error:
         raise ValueError(f"critic.{error} (lipschitz = {lipschitz} is that projection)") from None
-
-
-def _visible(number: Tensor) -> bool:
-    """Whether the number's value may be looked at: not while a graph is recorded, or where every seed has its own."""
-    return not (torch.compiler.is_compiling() or torch._C._functorch.is_batchedtensor(number))

@@ -15,12 +15,10 @@ from rlgan.nets.layers import ACTIVATIONS, Activation, Init, NetworkSpec, Norm, 
 
 def image_norm(norm: Norm, channels: int) -> list[nn.Module]:
     """The layers, none or one, that normalise ``(batch, channels, H, W)``."""
-    if norm == "batch":
-        return [nn.BatchNorm2d(channels)]
-    if norm == "layer":
-        # One group: moments over the channels and pixels of one sample, as in WGAN-GP's critics; affine per channel.
-        return [nn.GroupNorm(1, channels)]
-    return []
+    if norm == "none":
+        return []
+    # One group: moments over the channels and pixels of one sample, as in WGAN-GP's critics; affine per channel.
+    return [nn.BatchNorm2d(channels) if norm == "batch" else nn.GroupNorm(1, channels)]
 
 
 def halvings(shape: tuple[int, ...], smallest: int) -> int:

@@ -32,10 +32,8 @@ def _hidden(size: int, spec: MLPSpec) -> tuple[list[nn.Module], int]:
     layers: list[nn.Module] = [nn.BatchNorm1d(size)] if spec.norm_input else []
     for width in spec.hidden:
         layers.append(nn.Linear(size, width))
-        if spec.norm == "batch":
-            layers.append(nn.BatchNorm1d(width))
-        elif spec.norm == "layer":
-            layers.append(nn.LayerNorm(width))
+        if spec.norm != "none":
+            layers.append(nn.BatchNorm1d(width) if spec.norm == "batch" else nn.LayerNorm(width))
         layers.append(ACTIVATIONS[spec.activation].module())
         size = width
     return layers, size

@@ -35,24 +35,21 @@ class Residual(nn.Module):
     def __init__(self, inputs: int, outputs: int, norm: Norm, resample: Resample, first: bool = False) -> None:
         super().__init__()
         self.resample, self.first = resample, first
-        bias = norm == "none" or first
-        self.norms = nn.ModuleList(nn.Sequential(*image_norm(norm, n)) for n in (() if first else (inputs, outputs)))
+        norm = "none" if first else norm
+        self.norms = nn.ModuleList(nn.Sequential(*image_norm(norm, n)) for n in (inputs, outputs))
         self.convs = nn.ModuleList(
-            (nn.Conv2d(inputs, outputs, 3, padding=1, bias=bias), nn.Conv2d(outputs, outputs, 3, padding=1))
+            (nn.Conv2d(inputs, outputs, 3, padding=1, bias=norm == "none"), nn.Conv2d(outputs, outputs, 3, padding=1))
         )
         self.shortcut = nn.Conv2d(inputs, outputs, 1) if inputs != outputs or resample != "none" else nn.Identity()
 
-    def _act(self, x: Tensor, i: int) -> Tensor:
-        return F.relu(x if self.first else self.norms[i](x))
-
     def forward(self, x: Tensor) -> Tensor:
-        y = x if self.first else self._act(x, 0)
+        y = x if self.first else F.relu(self.norms[0](x))
         if self.resample == "up":
             x, y = doubled(x), doubled(y)
         if self.first:
             x = F.avg_pool2d(x, 2)
         x = self.shortcut(x)
-        y = self.convs[1](self._act(self.convs[0](y), 1))
+        y = self.convs[1](F.relu(self.norms[1](self.convs[0](y))))
         if self.resample == "down":
             y = F.avg_pool2d(y, 2)
             x = x if self.first else F.avg_pool2d(x, 2)

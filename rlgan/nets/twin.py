@@ -23,10 +23,6 @@ class _Twin(nn.Module):
         self.weight = nn.Parameter(torch.stack((first.weight.detach(), second.weight.detach())))
         self.bias = nn.Parameter(torch.stack((first.bias.detach(), second.bias.detach())))
 
-    def alone(self, x: Tensor) -> Tensor:
-        """The first layer alone: ``(B, m) -> (B, n)``."""
-        raise NotImplementedError
-
 
 @final
 class TwinLinear(_Twin):
@@ -40,6 +36,7 @@ class TwinLinear(_Twin):
         return y.unflatten(-1, self.bias.shape).transpose(0, 1)
 
     def alone(self, x: Tensor) -> Tensor:
+        """The first map alone: ``(B, m) -> (B, n)``."""
         return linear(x, self.weight[0], self.bias[0])
 
 
@@ -82,7 +79,7 @@ class TwinQCritic(nn.Module):
         else:
             x = torch.cat((obs, action), -1)
         for layer in self.layers:
-            x = layer.alone(x) if first and isinstance(layer, _Twin) else layer(x)
+            x = layer.alone(x) if first and isinstance(layer, TwinLinear | TwinLayerNorm) else layer(x)
         return x.squeeze(-1)
 
 

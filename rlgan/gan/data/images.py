@@ -6,6 +6,7 @@ drawn. Which image is drawn is decided by the run's own generator in either case
 
 from __future__ import annotations
 
+import math
 from abc import abstractmethod
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -128,10 +129,9 @@ class Images(FiniteData):
             raise ValueError(f"workers = {self.workers}: must not be negative, for example 2; 0 decodes in the run")
         if self.named and self.size < 1:
             raise ValueError(f"held_out = {self.held_out}: leaves none of {self.total} images to train on; lower it")
-        if self.features == "inception":
-            Inception()
+        _ = self.extractor  # what is not at hand or cannot be decoded is refused here, and not in the middle of a run
         if self.named:
-            _ = self._in_memory  # what cannot be decoded is refused here, and not in the middle of a run
+            _ = self._in_memory
 
     @property
     def named(self) -> bool:
@@ -152,7 +152,7 @@ class Images(FiniteData):
 
     @cached_property
     def _in_memory(self) -> OnDevice | None:
-        if self.source.bytes > self.memory_mb * 2**20:
+        if len(self.source) * math.prod(self.source.shape) > self.memory_mb * 2**20:
             return None
         return OnDevice(torch.from_numpy(self.source.decoded), scaled)
 

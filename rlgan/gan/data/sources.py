@@ -39,11 +39,6 @@ class Source(ABC):
     def __getitem__(self, i: int) -> Levels:
         """Image `i`, ``(C, H, W)``, uint8."""
 
-    @property
-    def bytes(self) -> int:
-        """Memory that all of it takes decoded."""
-        return len(self) * int(np.prod(self.shape))
-
     def rows(self, index: Sequence[int]) -> Levels:
         """The images at `index`, ``(len(index), C, H, W)``, uint8."""
         return np.stack([self[i] for i in index]) if len(index) else np.zeros((0, *self.shape), np.uint8)

@@ -10,7 +10,6 @@ import os
 import tempfile
 import warnings
 from abc import ABC, abstractmethod
-from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 from typing import Any, ClassVar, final
@@ -41,24 +40,18 @@ class Extractor(ABC):
 
 
 @final
-@dataclass(frozen=True)
 class Pixels(Extractor):
-    """The image itself, averaged over blocks down to at most `side` x `side` pixels: colours and layout, no content.
+    """The image itself, averaged over blocks down to at most 8 x 8 pixels: colours and layout, no content.
 
     Always at hand and always the same, which is all that is to be said for it: distances in it rank coarse failures
     and see copies; they are no FID.
-
-    Args:
-        side: largest height and width that is kept.
     """
 
     name: ClassVar[str] = "pixels"
-    side: int = 8
 
     def __call__(self, images: Tensor) -> Tensor:
         x = images.detach().to("cpu", torch.float64)
-        size = (min(self.side, x.shape[2]), min(self.side, x.shape[3]))
-        return F.adaptive_avg_pool2d(x, size).flatten(1)
+        return F.adaptive_avg_pool2d(x, (min(8, x.shape[2]), min(8, x.shape[3]))).flatten(1)
 
 
 @final

@@ -69,22 +69,17 @@ class Memorisation:
             )
         self._cells = min(cells, len(self.training))
         self._index = NearestNeighbors(n_neighbors=1).fit(self.training)
-        self._unseen_distances, _ = self._to_training(self.unseen)
+        self._unseen_distances = self._index.kneighbors(self.unseen)[0][:, 0]
         self._spacing = distance_to_neighbour(self.training, 1)
         self._kmeans = KMeans(self._cells, n_init=1, random_state=0).fit(self.training)
         self._unseen_cells = self._kmeans.predict(self.unseen)
-
-    def _to_training(self, x: Points) -> tuple[Points, NDArray[np.int64]]:
-        """Distance to, and number of, the nearest training sample of each row."""
-        distances, index = self._index.kneighbors(x)
-        return distances[:, 0], index[:, 0]
 
     def __call__(self, generated: Tensor | Points) -> "Copying":
         """Every measure of a generated sample ``(m, d)``, m >= 2."""
         g = _points(generated)
         if len(g) < 2:
             raise ValueError(f"samples = {len(g)}: memorisation is measured of at least 2; draw more")
-        distances, nearest = self._to_training(g)
+        distances, nearest = (column[:, 0] for column in self._index.kneighbors(g))
         return Copying(
             ratio=float(distances.mean() / max(self._unseen_distances.mean(), np.finfo(np.float64).tiny)),
             c_t=self._c_t(g, distances),
