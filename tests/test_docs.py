@@ -12,7 +12,7 @@ import tomllib
 from collections.abc import Callable, Iterator
 from importlib import import_module
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import pytest
@@ -218,7 +218,13 @@ RULES: dict[str, Callable[[list[str]], None]] = {
 }
 
 
-@pytest.mark.parametrize("command", COMMANDS, ids=lambda command: f"{command.page}:{command.line}:{command.text[:40]}")
+def param(command: Command) -> Any:
+    """README's commands at every run of the tests, those of the folders with the slow ones."""
+    marks = [] if command.page == Path("README.md") else [pytest.mark.slow]
+    return pytest.param(command, id=f"{command.page}:{command.line}:{command.text[:40]}", marks=marks)
+
+
+@pytest.mark.parametrize("command", map(param, COMMANDS))
 def test_every_command_runs(
     command: Command, here: Callable[[Path], Path], trained: Callable[[Path], Path], tmp_path: Path
 ) -> None:
