@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -13,7 +12,7 @@ import numpy as np
 
 from rlgan.runs.config.build import RunSpec
 from rlgan.runs.record.checkpoint import Checkpoints
-from rlgan.runs.record.directory import stored_config, write_atomically, write_json
+from rlgan.runs.record.directory import replacing, stored_config, write_atomically, write_json
 from rlgan.runs.record.landscape import draw
 from rlgan.runs.record.logger import picture_name, rasterise
 from rlgan.runs.record.progress import NO_LEGEND, Legend
@@ -109,9 +108,8 @@ def evaluate_run(
     if pictures or arrays:
         folder.mkdir(exist_ok=True)
     if arrays:
-        stream = io.BytesIO()
-        np.savez_compressed(stream, **dict(arrays))  # type: ignore[arg-type]
-        write_atomically(folder / "samples.npz", stream.getvalue())
+        with replacing(folder / "samples.npz") as stream:
+            np.savez_compressed(stream, **dict(arrays))  # type: ignore[arg-type]
     for tag, picture in pictures.items():
         write_atomically(folder / f"{picture_name(tag)}.png", rasterise(picture)[0])
     return result

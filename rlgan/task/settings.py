@@ -96,8 +96,7 @@ class Settings:
             close = closest(self.device, ["auto", "cpu", "cuda", "mps"])
             hint = f"did you mean {close}?" if close else "use auto, cpu, cuda or cuda:1"
             raise ValueError(f"device = {self.device}: torch knows no such device; {hint}") from None
-        if device.type == "cuda" and (device.index or 0) >= torch.cuda.device_count():
-            count = torch.cuda.device_count()
+        if device.type == "cuda" and (device.index or 0) >= (count := torch.cuda.device_count()):
             raise ValueError(f"device = {self.device}: this machine has {count} CUDA device(s); use device=cpu or auto")
 
     @property

@@ -22,13 +22,7 @@ T = TypeVar("T")
 
 
 class Examination(NamedTuple):
-    """The result of `Task.examine`.
-
-    Args:
-        metrics: numbers by tag.
-        pictures: pictures by tag.
-        arrays: samples, by name.
-    """
+    """The result of `Task.examine`: numbers and pictures by tag, and samples by name."""
 
     metrics: dict[str, float]
     pictures: dict[str, Picture]
@@ -36,24 +30,14 @@ class Examination(NamedTuple):
 
 
 class Video(NamedTuple):
-    """A film of a task, as frames.
-
-    Args:
-        frames: uint8 (height, width, 3), at least one; gone through once.
-        fps: frames per second.
-    """
+    """A film: at least one frame, each uint8 (height, width, 3), gone through once; and frames per second."""
 
     frames: Iterator[np.ndarray]
     fps: float
 
 
 class Request(NamedTuple):
-    """An update of the players that a task asks for.
-
-    Args:
-        batches: the minibatches of one move.
-        watch: measure what the methods do as well.
-    """
+    """An update that a task asks for, with the minibatches of one move; `watch` also measures what the methods do."""
 
     batches: Sequence[Any]
     watch: bool

@@ -8,6 +8,7 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from importlib import resources
 from importlib.metadata import entry_points
 from pathlib import Path
@@ -80,10 +81,8 @@ def options() -> dict[str, list[str]]:
     found: dict[str, set[str]] = {}
     roots: list[Any] = [conf_directory(), *outside_directories()]
     for package in outside_packages():
-        try:
+        with suppress(ModuleNotFoundError):
             roots.append(resources.files(package))
-        except ModuleNotFoundError:
-            continue
     for root in roots:
         for folder in root.iterdir():
             if folder.is_dir() and not folder.name.startswith((".", "_")):

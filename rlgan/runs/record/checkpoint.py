@@ -9,7 +9,6 @@ so there is a good one at every moment. Files hold plain containers and tensors,
 from __future__ import annotations
 
 import hashlib
-import io
 import json
 import math
 from collections.abc import Callable, Mapping
@@ -91,17 +90,13 @@ def storable(value: Any, path: str = "state") -> Any:
     raise TypeError(f"{path} is a {type(value).__name__}: a checkpoint holds plain containers, numbers and tensors")
 
 
-class _Hashing(io.RawIOBase):
+class _Hashing:
     """A file that hashes what passes through it, so that the checksum is of what was meant to be written."""
 
     def __init__(self, file: IO[bytes]) -> None:
-        super().__init__()
         self._file = file
         self.digest = hashlib.sha256()
         self.size = 0
-
-    def writable(self) -> bool:
-        return True
 
     def write(self, data: Any) -> int:
         self.digest.update(data)
@@ -153,21 +148,21 @@ class Checkpoints:
 
     def best(self) -> Manifest | None:
         """Find the best checkpoint by the ranking tag; of equals the earliest."""
-        ranked = [item for item in self.manifests() if self._rank(item) is not None]
-        return min(ranked, key=lambda item: (self._rank(item) or 0.0, item.step)) if ranked else None
+        ranked = [item for item in self.manifests() if self._rank(item.metrics) < math.inf]
+        return min(ranked, key=lambda item: self._rank(item.metrics), default=None)
 
     def would_be_best(self, metrics: Mapping[str, float]) -> bool:
         """Tell whether a checkpoint with these metrics would be the best one."""
-        new = self._rank(Manifest(0, "", 0, "", dict(metrics)))
-        former = self.best()
-        old = self._rank(former) if former else None
-        return new is not None and (old is None or new < old)
+        best = self.best()
+        return self._rank(metrics) < (self._rank(best.metrics) if best else math.inf)
 
-    def _rank(self, manifest: Manifest) -> float | None:
-        if self._best is None or self._best[0] not in manifest.metrics:
-            return None
-        value = manifest.metrics[self._best[0]] * (1 if self._best[1] == "min" else -1)
-        return value if math.isfinite(value) else None
+    def _rank(self, metrics: Mapping[str, float]) -> float:
+        """Less is better; infinity where the ranking tag has no finite value."""
+        tag, direction = self._best or ("", "min")
+        value = metrics.get(tag, math.inf)
+        if not math.isfinite(value):
+            return math.inf
+        return value if direction == "min" else -value
 
     def save(self, step: int, state: Mapping[str, Any], metrics: Mapping[str, float], meta: Mapping[str, Any]) -> Path:
         """Write a checkpoint and remove those that are no longer kept.

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import io
 from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
 
-from rlgan.runs.record.directory import read_lines, write_atomically
+from rlgan.runs.record.directory import read_lines, replacing
 from rlgan.runs.record.logger import picture_name
 from rlgan.task.figure import BLUE, REAL, SMALL, figure, quiet
 from rlgan.task.statistics import bootstrap_interval, interquartile_mean
@@ -44,10 +43,9 @@ def draw_seeds(path: Path, seeds: Sequence[int], tags: Sequence[str]) -> list[Pa
             axes.fill_between(steps, low, high, color=BLUE, alpha=0.25, lw=0, label="95 % interval")
             axes.legend(fontsize=SMALL, frameon=False)
         quiet(axes, "steps", tag, f"{len(curves)} seeds", curves=True)
-        stream = io.BytesIO()
-        drawing.savefig(stream, format="png")
         file = path / "pictures" / f"seeds_{picture_name(tag)}.png"
         file.parent.mkdir(exist_ok=True)
-        write_atomically(file, stream.getvalue())
+        with replacing(file) as stream:
+            drawing.savefig(stream, format="png")
         files.append(file)
     return files
