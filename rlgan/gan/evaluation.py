@@ -202,11 +202,10 @@ def critic_metrics(subject: Subject, frequencies: int = FREQUENCIES) -> dict[str
     found = {"wasserstein/dual_eval": dual, **dual_scalars(dual, slope, lipschitz_bound(subject.critic, frequencies))}
     if isinstance(subject.data, Pair):
         found |= {"wasserstein/true": subject.data.w1, "wasserstein/dual_over_true": dual / subject.data.w1}
-    if isinstance(subject.data, FiniteData):
-        known = reference(subject.data, _QUICK_REFERENCE)
-        if len(known.unseen):
-            auc = membership_auc(subject.scores(known.training), subject.scores(known.unseen))
-            found["memorisation/membership_auc"] = auc
+    known = reference(subject.data, _QUICK_REFERENCE) if isinstance(subject.data, FiniteData) else None
+    if known is not None and len(known.unseen):
+        auc = membership_auc(subject.scores(known.training), subject.scores(known.unseen))
+        found["memorisation/membership_auc"] = auc
     return found
 
 

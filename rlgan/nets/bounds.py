@@ -20,9 +20,6 @@ stride 2 is at most 2 % above the supremum, with 64 0.2 %."""
 _CHANNELS = 128
 """Up to here one matrix a frequency is affordable."""
 
-SILU_SLOPE = 1.0999
-"""The largest derivative of x sigmoid(x) is 1.09984, at x = 2.3994."""
-
 
 @runtime_checkable
 class KnowsItsBound(Protocol):
@@ -87,8 +84,7 @@ def convolution_bound(layer: nn.Conv2d, frequencies: int = FREQUENCIES) -> float
     if layer.padding_mode != "zeros" or layer.groups != 1 or set(layer.dilation) != {1} or layer.stride[1] != stride:
         return None
     weight = _double(layer.weight)
-    weight = F.pad(weight, (0, -weight.shape[3] % stride, 0, -weight.shape[2] % stride))
-    weight = F.pixel_unshuffle(weight, stride)
+    weight = F.pixel_unshuffle(F.pad(weight, (0, -weight.shape[3] % stride, 0, -weight.shape[2] % stride)), stride)
     n, m, height, width = weight.shape
     unfoldings = (
         weight.reshape(n, -1),
@@ -130,7 +126,7 @@ def _layer_norm(layer: nn.LayerNorm | nn.GroupNorm, frequencies: int) -> float:
 
 _LAYERS: dict[type[nn.Module], Callable[[Any, int], float | None]] = {
     **dict.fromkeys((nn.Identity, nn.Flatten, nn.Unflatten, nn.ReLU, nn.Tanh), lambda layer, n: 1.0),
-    nn.SiLU: lambda layer, n: SILU_SLOPE,
+    nn.SiLU: lambda layer, n: 1.0999,  # the largest derivative of x sigmoid(x) is 1.09984, at x = 2.3994
     nn.LeakyReLU: lambda layer, n: max(1.0, abs(layer.negative_slope)),
     nn.ELU: lambda layer, n: max(1.0, layer.alpha),
     nn.Linear: lambda layer, n: float(_norms(_double(layer.weight))),

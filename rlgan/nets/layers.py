@@ -20,9 +20,6 @@ Weighted = nn.Linear | nn.Conv2d | nn.ConvTranspose2d
 DDPG_FINAL_BOUND = 3e-3
 """The last layer's bound in Lillicrap et al. 2016 (section 7): first outputs near zero, tanh not saturated."""
 
-SPARSE_INPUTS = 15
-"""How many inputs a unit listens to at first, in Martens 2010 (section 5)."""
-
 
 class Act(NamedTuple):
     """An activation: as a module, on a tensor and on a numpy array that may be overwritten, and the gain that keeps a
@@ -73,7 +70,7 @@ def _all_uniform(layer: Weighted, bound: float) -> None:
 
 
 def _sparse(layer: Weighted) -> None:
-    """N(0, 1) on exactly min(15, m) inputs of every unit, m = fan-in, and 0 on all others (Martens 2010).
+    """N(0, 1) on exactly min(15, m) inputs of every unit, m = fan-in, and 0 on all others (Martens 2010, section 5).
 
     However wide a layer, its units neither shrink nor look alike. Per unit: ``torch.nn.init.sparse_`` zeroes a share of
     the units that an input feeds instead, so that a unit may listen to many inputs, or to none.
@@ -82,7 +79,7 @@ def _sparse(layer: Weighted) -> None:
     with torch.no_grad():
         units = layer.weight.transpose(0, 1) if transposed else layer.weight
         n, m = units.shape[0], units[0].numel()
-        chosen = torch.rand(n, m, device=units.device).topk(min(SPARSE_INPUTS, m)).indices
+        chosen = torch.rand(n, m, device=units.device).topk(min(15, m)).indices
         values = torch.randn(chosen.shape, dtype=units.dtype, device=units.device)
         units.copy_(units.new_zeros(n, m).scatter_(1, chosen, values).reshape(units.shape))
 

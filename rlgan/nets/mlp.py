@@ -59,8 +59,8 @@ class MLP(nn.Module):
         self.activation = spec.activation
         self._activate = ACTIVATIONS[spec.activation].in_place
         self.linears = tuple(layer for layer in self.layers if isinstance(layer, nn.Linear))
-        norms = [layer for layer in self.layers if isinstance(layer, nn.LayerNorm)]
-        self.norms = tuple(norms) if norms else (None,) * len(spec.hidden)
+        norms = tuple(layer for layer in self.layers if isinstance(layer, nn.LayerNorm))
+        self.norms = norms or (None,) * len(spec.hidden)
         self._squash = squashed(spec.output, self.outputs)
 
     def layers_replaced(self) -> None:

@@ -10,7 +10,7 @@ torch's own spectral norms write through a parametrisation and fail under vmap o
 from __future__ import annotations
 
 import math
-from typing import final
+from typing import Any, final
 
 import torch
 import torch.nn.functional as F
@@ -93,20 +93,18 @@ def spectrally_normalised(module: nn.Module, iterations: int = 1) -> nn.Module:
     Raises:
         ValueError: if there is no such layer, or one of a kind that is not known here.
     """
-    found = 0
+    kinds: dict[type[nn.Module], Any] = {nn.Linear: SpectralLinear, nn.Conv2d: SpectralConv2d}
+    found = False
     for owner in list(module.modules()):
         for name, child in list(owner.named_children()):
-            if type(child) is nn.Linear:
-                setattr(owner, name, SpectralLinear(child, iterations))
-            elif type(child) is nn.Conv2d and child.padding_mode == "zeros":
-                setattr(owner, name, SpectralConv2d(child, iterations))
-            elif isinstance(child, nn.Linear | nn.modules.conv._ConvNd):
+            if not isinstance(child, nn.Linear | nn.modules.conv._ConvNd):
+                continue
+            if type(child) not in kinds or getattr(child, "padding_mode", "zeros") != "zeros":
                 raise ValueError(
                     f"network = with a {type(child).__name__}: spectral norm knows nn.Linear and zero-padded nn.Conv2d"
                 )
-            else:
-                continue
-            found += 1
+            setattr(owner, name, kinds[type(child)](child, iterations))
+            found = True
         if isinstance(owner, MLP):
             owner.layers_replaced()
     if not found:

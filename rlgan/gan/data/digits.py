@@ -24,12 +24,15 @@ class Digits(FiniteData):
         held_out: share that training never sees, for measures of memorisation and of distance.
     """
 
+    shape = (1, 8, 8)
+    total = 1797
+
     held_out: float = 0.2
 
     @cached_property
     def _scans(self) -> tuple[OnDevice, Tensor]:
         pixels, labels = load_digits(return_X_y=True)
-        return OnDevice(torch.from_numpy(pixels).float().reshape(-1, 1, 8, 8) / 8 - 1), torch.from_numpy(labels)
+        return OnDevice(torch.from_numpy(pixels).float().reshape(-1, *self.shape) / 8 - 1), torch.from_numpy(labels)
 
     @property
     def points(self) -> Tensor:
@@ -40,14 +43,6 @@ class Digits(FiniteData):
     def labels(self) -> Tensor:
         """The digit on each, ``(1797,)``, int64."""
         return self._scans[1]
-
-    @property
-    def shape(self) -> tuple[int, ...]:
-        return tuple(self.points.shape[1:])
-
-    @property
-    def total(self) -> int:
-        return len(self.points)
 
     def read(self, index: Tensor) -> Tensor:
         return self._scans[0][index]

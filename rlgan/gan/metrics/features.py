@@ -98,17 +98,13 @@ class DigitsClassifier(Extractor):
                 return cls(tuple(torch.from_numpy(stored[key]) for key in _WEIGHTS))
         except (OSError, ValueError, KeyError, EOFError):
             taught = cls.fit(images, labels)
-        taught._keep(path)
-        return taught
-
-    def _keep(self, path: Path) -> None:
-        """Write to the cache if it can be written to; another process may do so at the same moment."""
-        arrays = {key: w.numpy() for key, w in zip(_WEIGHTS, self.weights, strict=True)}
+        arrays = {key: w.numpy() for key, w in zip(_WEIGHTS, taught.weights, strict=True)}
         with contextlib.suppress(OSError):  # a read-only home: it is taught again the next time
             path.parent.mkdir(parents=True, exist_ok=True)
             with tempfile.NamedTemporaryFile(dir=path.parent, suffix=".npz", delete=False) as file:
                 np.savez(file, allow_pickle=False, **arrays)
-            os.replace(file.name, path)
+            os.replace(file.name, path)  # at once, for another process may do so at the same moment
+        return taught
 
 
 @final

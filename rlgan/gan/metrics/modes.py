@@ -126,8 +126,8 @@ class DigitsJudge:
     """
 
     def __init__(self, images: Tensor, labels: Tensor) -> None:
-        self.classifier = LogisticRegression(max_iter=1000)
-        self.classifier.fit(images.flatten(1).double().numpy(), labels.numpy())
+        pixels = images.flatten(1).double().numpy()
+        self.classifier = LogisticRegression(max_iter=1000).fit(pixels, labels.numpy())
 
     def probabilities(self, samples: Tensor) -> Tensor:
         """Of every image the probability of each class: ``(n, *shape) -> (n, k)``, float64, on the CPU."""
