@@ -95,8 +95,8 @@ def one_graph(function: Callable[..., T], device: torch.device) -> Callable[...,
     """One graph for one update; calls check the shapes of its tensors, whether one is given twice, and nothing else.
 
     The players, losses and game of an update never change, so guards on them (100 us and more a call, a seventh of a
-    small update) are dropped. Dynamo keeps graphs by code object: each update gets a code object of its own, so that
-    one never runs the graph of another.
+    small update) are dropped. Dynamo keeps graphs by code object, a few for each: every update gets a code object of
+    its own, so that any number of them can be compiled, and none runs the graph of another.
     """
 
     def run(*args: Any) -> T:
