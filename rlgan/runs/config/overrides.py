@@ -158,7 +158,8 @@ def refuse_setting_for_option(text: str, overrides: Sequence[str], groups: Mappi
     parts = key.split(".")
     group = next((part for part in (parts[-1], parts[0]) if part in groups), None)
     option = closest(value, groups[group]) if group is not None else None
-    if len(parts) < 2 or group is None or "@" in key or option is None:
+    # `critic.optimizer.optimizer=Adam` is a setting of the option itself.
+    if len(parts) < 2 or len(parts) > len(set(parts)) or group is None or "@" in key or option is None:
         return
     places = sorted(place for place in _choices(overrides) if place.startswith(f"{group}@"))
     named = [place for place in places if set(parts) <= {group, *place.partition("@")[2].split(".")}]
