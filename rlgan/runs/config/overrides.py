@@ -158,13 +158,13 @@ def refuse_setting_for_option(text: str, overrides: Sequence[str], groups: Mappi
     parts = key.split(".")
     group = next((part for part in (parts[-1], parts[0]) if part in groups), None)
     option = closest(value, groups[group]) if group is not None else None
-    # `critic.optimizer.optimizer=Adam` is a setting of the option itself.
-    if len(parts) < 2 or len(parts) > len(set(parts)) or group is None or "@" in key or option is None:
+    if len(parts) < 2 or group is None or "@" in key or option is None:
         return
-    places = sorted(place for place in _choices(overrides) if place.startswith(f"{group}@"))
-    named = [place for place in places if set(parts) <= {group, *place.partition("@")[2].split(".")}]
+    places = sorted(place.partition("@")[2] for place in _choices(overrides) if place.startswith(f"{group}@"))
+    # `critic.optimizer.optimizer=Adam`, a key inside of a place, is a setting of the option that stands there.
+    named = [at for at in places if set(parts) <= {group, *at.split(".")} and not key.startswith(f"{at}.")]
     if named:
-        meant = " or ".join(f"{place}={option}" for place in named)
+        meant = " or ".join(f"{group}@{at}={option}" for at in named)
         raise ConfigError(f"{key} = {value}: {option} is an option of the group {group}; did you mean {meant}?")
 
 
