@@ -4,8 +4,6 @@ Every draw comes from streams of its own with a fixed seed: measuring neither di
 draws, and all averages of the generator are given the same latent vectors.
 """
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from functools import cached_property, lru_cache

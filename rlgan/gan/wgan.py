@@ -5,8 +5,6 @@ min_generator max_critic  E f(x_real) - E f(G(z)),      f kept Lipschitz        
 The other GAN losses are the same game with other functions of the critic's scores.
 """
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 from dataclasses import replace
 from functools import partial

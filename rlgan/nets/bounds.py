@@ -3,8 +3,6 @@
 A network of a kind of its own says it itself, as only it knows how its parts are put together: see `KnowsItsBound`.
 """
 
-from __future__ import annotations
-
 import math
 from collections.abc import Callable, Iterable
 from typing import Any, Protocol, runtime_checkable

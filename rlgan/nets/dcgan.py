@@ -1,7 +1,5 @@
 """A small convolutional generator and critic for images (Radford et al. 2016)."""
 
-from __future__ import annotations
-
 import math
 from dataclasses import dataclass
 from typing import ClassVar, final

@@ -1,7 +1,5 @@
 """The smallest players: a linear critic and a generator that is one point, for games that are solved by hand."""
 
-from __future__ import annotations
-
 import math
 from dataclasses import dataclass
 from typing import final

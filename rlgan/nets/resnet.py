@@ -1,7 +1,5 @@
 """The residual generator and critic of WGAN-GP (Gulrajani et al. 2017, arXiv:1704.00028, appendix F, table 7)."""
 
-from __future__ import annotations
-
 import math
 from dataclasses import dataclass
 from typing import Literal, final

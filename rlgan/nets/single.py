@@ -1,7 +1,5 @@
 """A perceptron's answer to one input, by numpy: what acting in one environment asks for at every step."""
 
-from __future__ import annotations
-
 import math
 from typing import Any, TypeGuard
 

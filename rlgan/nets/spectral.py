@@ -7,8 +7,6 @@ it is saved, stacked over seeds and goes in and out of the compiled update like 
 torch's own spectral norms write through a parametrisation and fail under vmap or compile.
 """
 
-from __future__ import annotations
-
 import math
 from typing import Any, final
 

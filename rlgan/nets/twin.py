@@ -1,7 +1,5 @@
 """Two action values of one architecture as one network: every layer of both is one batched product."""
 
-from __future__ import annotations
-
 from typing import Any, final
 
 import torch

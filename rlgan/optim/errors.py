@@ -1,7 +1,5 @@
 """What can go wrong in a step, and the checks of settings that many classes share."""
 
-from __future__ import annotations
-
 import contextlib
 import math
 from collections.abc import Iterator

@@ -1,7 +1,5 @@
 """Many updates of one shape as one: a leading seed axis under ``torch.func.vmap``, in one graph."""
 
-from __future__ import annotations
-
 import math
 from collections.abc import Sequence
 from typing import Any, cast
@@ -43,12 +41,7 @@ class Stack:
         ValueError: if the updates are not of one shape, or a player's optimizer cannot be stacked.
     """
 
-    def __init__(
-        self,
-        updates: Sequence[Update],
-        compiled: bool = False,
-        check_every: int | None = None,
-    ) -> None:
+    def __init__(self, updates: Sequence[Update], compiled: bool = False, check_every: int | None = None) -> None:
         self.updates = list(updates)
         first = self.updates[0]
         for name, player in first.players.items():
@@ -92,11 +85,7 @@ class Stack:
                 overwrite(state, moved[name])
         return metrics
 
-    def __call__(
-        self,
-        batches: Sequence[Any],
-        watch: Sequence[bool] = (),
-    ) -> list[Report | NonFinite | None]:
+    def __call__(self, batches: Sequence[Any], watch: Sequence[bool] = ()) -> list[Report | NonFinite | None]:
         """One move of every update that is given minibatches; the others stand still.
 
         Args:

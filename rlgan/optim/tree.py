@@ -1,7 +1,5 @@
 """Nested containers of tensors: minibatches, players' states, what an optimizer saves."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Iterator
 from typing import Any
 

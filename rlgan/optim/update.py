@@ -1,7 +1,5 @@
 """The update: one move of a game, run eagerly on modules or as one compiled pure function of the vectors."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from typing import Any, TypeAlias, cast
 
@@ -185,12 +183,7 @@ class Update:
             fixed_in_memory({name: p.state for name, p in self.players.items()})
 
     def _pure_move(
-        self,
-        states: dict[str, PlayerState],
-        finite: Tensor,
-        batches: list[Any],
-        scalars: Tensor,
-        draws: Draws,
+        self, states: dict[str, PlayerState], finite: Tensor, batches: list[Any], scalars: Tensor, draws: Draws
     ) -> Metrics:
         at, metrics = self.pure_move(states, finite, batches, scalars, draws)
         with torch.no_grad():

@@ -1,7 +1,5 @@
 """What an agent is: two players, their losses, and nothing of environments, replay or logging."""
 
-from __future__ import annotations
-
 from abc import ABC, abstractmethod
 from collections.abc import Callable
 from typing import Any, ClassVar

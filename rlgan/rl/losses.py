@@ -1,7 +1,5 @@
 """Losses of deterministic policy gradient methods: pure functions, q_tm1 = Q(s_{t-1}, a_{t-1}) as in the papers."""
 
-from __future__ import annotations
-
 import torch
 import torch.nn.functional as F
 from torch import Tensor

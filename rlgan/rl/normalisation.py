@@ -4,8 +4,6 @@ Stored observations stay as they were seen, so that the statistics of now apply 
 the actor and its perturbed copies act upon, and to evaluation.
 """
 
-from __future__ import annotations
-
 from collections.abc import Callable
 from typing import Any
 
@@ -34,11 +32,7 @@ class Normaliser:
     """
 
     def __init__(
-        self,
-        obs_dim: int,
-        clip: float,
-        dtype: torch.dtype = torch.float32,
-        device: torch.device | str = "cpu",
+        self, obs_dim: int, clip: float, dtype: torch.dtype = torch.float32, device: torch.device | str = "cpu"
     ) -> None:
         self.clip = clip
         self.count = 0

@@ -1,7 +1,5 @@
 """An evaluation episode as a film."""
 
-from __future__ import annotations
-
 import dataclasses
 from collections.abc import Iterator
 

@@ -1,7 +1,5 @@
 """What a resumed run needs to have the same bits: the same machine, the same choices, the same random numbers."""
 
-from __future__ import annotations
-
 import platform
 import random
 from collections.abc import Mapping

@@ -1,7 +1,5 @@
 """The training loop: step, log, evaluate, save; stop on a signal; never save what is not finite."""
 
-from __future__ import annotations
-
 import math
 import os
 import random

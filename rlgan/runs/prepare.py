@@ -1,7 +1,5 @@
 """Build a run's task in the state of its newest checkpoint, and report how a run went."""
 
-from __future__ import annotations
-
 import sys
 import traceback
 from dataclasses import dataclass

@@ -10,8 +10,6 @@ everything else, from minibatches to evaluation, each does by itself with its ow
 marked and left out, and the others go on.
 """
 
-from __future__ import annotations
-
 import signal
 import sys
 from collections.abc import Callable, Sequence

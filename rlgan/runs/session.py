@@ -1,7 +1,5 @@
 """Take a run from its configuration to its end: directory, checkpoint, task, loop, messages."""
 
-from __future__ import annotations
-
 import json
 import os
 import sys

@@ -1,7 +1,5 @@
 """The texts of the command line: help pages, and errors in one line."""
 
-from __future__ import annotations
-
 import os
 import sys
 import textwrap

@@ -1,7 +1,5 @@
 """Errors of a run: a wrong setting, a wrong directory, a damaged checkpoint, divergence."""
 
-from __future__ import annotations
-
 
 class ConfigError(ValueError):
     """A setting has a value that cannot be used.

@@ -1,7 +1,5 @@
 """Independent random streams from one seed: every source of randomness is a named generator."""
 
-from __future__ import annotations
-
 import hashlib
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager

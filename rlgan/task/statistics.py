@@ -1,7 +1,5 @@
 """Statistics of a figure over several seeds: mean, interquartile mean, bootstrap intervals."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Mapping, Sequence
 
 import numpy as np

@@ -1,7 +1,5 @@
 """Suggest the nearest existing name for a misspelt one: `did you mean …?`."""
 
-from __future__ import annotations
-
 import difflib
 from collections.abc import Iterable
 

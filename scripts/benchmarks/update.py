@@ -4,14 +4,7 @@ from __future__ import annotations
 
 from rlgan.rl.replay.uniform import Transition
 from scripts.benchmarks import peers
-from scripts.benchmarks.ddpg import (
-    PlainUpdate,
-    apart,
-    matrix_products,
-    our_parameters,
-    our_update,
-    transitions,
-)
+from scripts.benchmarks.ddpg import PlainUpdate, apart, matrix_products, our_parameters, our_update, transitions
 from scripts.benchmarks.harness import Options, Report, Variant, measure
 from scripts.benchmarks.profiling import profiled
 

@@ -11,18 +11,7 @@ from torch import Tensor, nn
 from rlgan.gan.lipschitz import Clip, GradientPenalty, Lipschitz
 from rlgan.gan.wgan import Batch, WassersteinGame
 from rlgan.nets import MLPSpec
-from rlgan.optim import (
-    Alternating,
-    Game,
-    Losses,
-    Method,
-    Player,
-    PlayerSpec,
-    Simultaneous,
-    Update,
-    adam,
-    rmsprop,
-)
+from rlgan.optim import Alternating, Game, Losses, Method, Player, PlayerSpec, Simultaneous, Update, adam, rmsprop
 
 LATENT_DIM, DATA_DIM = 2, 2
 RADIUS, WEIGHT = 0.1, 0.1

@@ -22,11 +22,7 @@ STEPS, SEEDS = {"ring": 4000, "grid": 6000}, 5
 
 DATA = {"ring": (), "grid": ("generator.network.init=he", "critic.optimizer.lr=2e-3", "generator.optimizer.lr=5e-4")}
 GROUPSORT = ("lipschitz=none", "network@critic.network=orthogonal", "critic.network.hidden=[64,64]")
-RMSPROP = (
-    "optimizer@critic.optimizer=rmsprop",
-    "optimizer@generator.optimizer=rmsprop",
-    "critic.optimizer.lr=2e-3",
-)
+RMSPROP = ("optimizer@critic.optimizer=rmsprop", "optimizer@generator.optimizer=rmsprop", "critic.optimizer.lr=2e-3")
 CONTROLS = {
     "clip": ("lipschitz=clip", *RMSPROP),
     "GP": ("lipschitz=gradient_penalty",),

@@ -112,9 +112,7 @@ CASES: dict[str, Case] = {
         40, 51, (*LUNAR, "exploration=parameter", "exploration.adapt_every=7", "replay=prioritised")
     ),
     "td3, LunarLander by both noises": Case(
-        40,
-        51,
-        (*LUNAR, "agent=td3", "exploration=mixed", "exploration.parameter.adapt_every=7", "n_step=3"),
+        40, 51, (*LUNAR, "agent=td3", "exploration=mixed", "exploration.parameter.adapt_every=7", "n_step=3")
     ),
     "ddpg, many seeds by parameter noise": Case(
         140, 175, (*DDPG, "exploration=parameter", "checkpoint_every=70", "steps=230", "seeds=3"), (3, 4, 5)

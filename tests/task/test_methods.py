@@ -66,21 +66,13 @@ def test_every_optimizer_trains_both_tasks_and_survives_a_checkpoint(task: str, 
         ("wgan", ["schedule@critic.noise_schedule=cosine"], r"critic\.noise_schedule = Cosine.*no noise to schedule"),
         ("wgan", ["schedule@critic.momentum_schedule=cosine"], r"critic\.momentum_schedule = .*no momentum"),
         ("ddpg", ["schedule@actor.projection_schedule=cosine"], r"actor\.projection_schedule = .*no projection"),
-        (
-            "wgan",
-            ["schedule@critic.projection_schedule=cosine"],
-            r"critic\.projection_schedule = .*shrinks the set",
-        ),
+        ("wgan", ["schedule@critic.projection_schedule=cosine"], r"critic\.projection_schedule = .*shrinks the set"),
         (
             "ddpg",
             ["schedule@critic.momentum_schedule=linear", "critic.momentum_schedule.end=2.0"],
             r"critic\.momentum_schedule = .*leads beta to",
         ),
-        (
-            "wgan",
-            ["optimizer@critic.optimizer=nesterov", "game=consensus"],
-            r"critic\.optimizer = Descent.*Consensus",
-        ),
+        ("wgan", ["optimizer@critic.optimizer=nesterov", "game=consensus"], r"critic\.optimizer = Descent.*Consensus"),
         ("ddpg", ["critic.optimizer.lr=inf"], r"lr = inf: the learning rate must be positive"),
         (
             "wgan",

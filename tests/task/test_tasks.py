@@ -164,10 +164,7 @@ def test_a_method_of_ones_own_is_one_file_and_one_yaml(
     start.close()
 
 
-GAMES = {
-    "simultaneous": ("game=simultaneous",),
-    "alternating, k = 2": ("game=alternating", "game.k=2"),
-}
+GAMES = {"simultaneous": ("game=simultaneous",), "alternating, k = 2": ("game=alternating", "game.k=2")}
 
 
 @pytest.mark.parametrize("game", GAMES)

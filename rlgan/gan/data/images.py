@@ -4,8 +4,6 @@ Small sets are decoded once and drawn from in memory, on the device; larger ones
 drawn. Which image is drawn is decided by the run's own generator in either case, so that a run resumes exactly.
 """
 
-from __future__ import annotations
-
 import math
 from abc import abstractmethod
 from collections.abc import Iterator

@@ -1,7 +1,5 @@
 """Images as they are found: files of a folder, an array, a data set; what is wrong is said with the file's name."""
 
-from __future__ import annotations
-
 import os
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Sequence

@@ -1,7 +1,5 @@
 """Calls of a compiled function that go straight to its graph."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Hashable, Mapping
 from typing import Any, NamedTuple
 from unittest.mock import patch

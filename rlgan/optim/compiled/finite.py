@@ -1,7 +1,5 @@
 """Whether the moves of a compiled or stacked update were finite: a flag that stays on the device and is read seldom."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping, Sequence
 from typing import TypeAlias
 

@@ -1,7 +1,5 @@
 """An update as one compiled graph: when that pays, how it is compiled, and where compiled graphs are kept."""
 
-from __future__ import annotations
-
 import logging
 import os
 import shutil

@@ -1,7 +1,5 @@
 """A pass of the compiler over an update's graph: matrix products in the form in which a CPU is quick at them."""
 
-from __future__ import annotations
-
 from typing import Any
 
 import torch

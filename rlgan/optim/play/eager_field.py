@@ -1,7 +1,5 @@
 """The field of gradients on modules: autograd, steps in place."""
 
-from __future__ import annotations
-
 import contextlib
 import math
 from collections.abc import Iterator, Mapping, Sequence

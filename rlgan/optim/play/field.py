@@ -8,8 +8,6 @@ A loss sees neither: it is ``loss(nets, batch) -> (scalar, metrics)`` with ``net
 ``nets.average.critic(x)`` its averaged copy.
 """
 
-from __future__ import annotations
-
 from abc import ABC, abstractmethod
 from collections import namedtuple
 from collections.abc import Callable, Mapping, Sequence

@@ -17,8 +17,6 @@ All gradients of a simultaneous move are taken before any write. A step to z' is
 with all its slots, which are then dropped, so that moments change once a move.
 """
 
-from __future__ import annotations
-
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field

@@ -8,8 +8,6 @@ Its two coefficients, which the settings of an adaptive method do not show, are 
 after a move; so they cost nothing at the moves that nobody looks at.
 """
 
-from __future__ import annotations
-
 from typing import NamedTuple
 
 from torch import Tensor

@@ -1,7 +1,5 @@
 """A player: one network's vector and everything that moves it."""
 
-from __future__ import annotations
-
 import functools
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple, TypedDict
@@ -112,12 +110,7 @@ class Player:
     averages: dict[str, nn.Module]
 
     def __init__(
-        self,
-        name: str,
-        module: nn.Module,
-        spec: PlayerSpec,
-        horizon: int = 0,
-        generator: torch.Generator | None = None,
+        self, name: str, module: nn.Module, spec: PlayerSpec, horizon: int = 0, generator: torch.Generator | None = None
     ) -> None:
         if spec.xi.active and generator is None:
             raise ValueError(f"noise = {spec.xi}: player {name} has noise and needs a generator to draw it from")

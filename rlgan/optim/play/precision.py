@@ -1,7 +1,5 @@
 """Matrix products in bfloat16: the networks inside the losses run under autocast, everything else stays float32."""
 
-from __future__ import annotations
-
 import functools
 from collections.abc import Callable
 from typing import Any

@@ -4,8 +4,6 @@ Everything takes ``loss``, a pure function of theta (d,) to a scalar, and never 
 through products H v alone, each the price of about two gradients.
 """
 
-from __future__ import annotations
-
 import math
 from collections.abc import Callable
 from dataclasses import dataclass

@@ -1,7 +1,5 @@
 """The landscape about a player: slices through its loss in filter-normalised directions, and a survey of one player."""
 
-from __future__ import annotations
-
 import functools
 import math
 from collections.abc import Callable, Mapping

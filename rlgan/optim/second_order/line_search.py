@@ -6,8 +6,6 @@ higher by that rounding and decide by the slopes, which still have digits (Hager
 Nocedal & Wright, Numerical Optimization, 2nd edition 2006, chapter 3.
 """
 
-from __future__ import annotations
-
 import math
 from collections.abc import Callable
 from typing import NamedTuple

@@ -16,8 +16,6 @@ if every evaluation is of the same function. On minibatches use the methods ther
 Nocedal & Wright, Numerical Optimization, 2nd edition 2006, chapters 5 - 7.
 """
 
-from __future__ import annotations
-
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Generator, Iterator
 from dataclasses import dataclass

@@ -7,8 +7,6 @@ A method fills the slots `momentum`, `metric` and `noise`; the player adds sched
 A new method is a function here (see presets.py) and one YAML.
 """
 
-from __future__ import annotations
-
 import math
 from abc import ABC, abstractmethod
 from collections.abc import Callable
@@ -214,13 +212,7 @@ class FusedAdam(Engine):
     """
 
     def __init__(
-        self,
-        theta: Tensor,
-        slots: Slots,
-        momentum: GradientEMA,
-        metric: RMS,
-        weight_decay: float,
-        decoupled: bool,
+        self, theta: Tensor, slots: Slots, momentum: GradientEMA, metric: RMS, weight_decay: float, decoupled: bool
     ) -> None:
         self._theta, self._mean, self._square = [theta], [slots["mean"]], [slots["mean_square"]]
         self._count = torch.zeros((), dtype=torch.float32, device=theta.device)

@@ -4,8 +4,6 @@ A metric keeps its state in vectors of the player, changes it with every gradien
 from step to step (bias corrections) come in from outside as `s`, computed in Python doubles.
 """
 
-from __future__ import annotations
-
 from abc import ABC, abstractmethod
 from collections.abc import Callable
 from dataclasses import dataclass

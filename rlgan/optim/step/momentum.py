@@ -4,8 +4,6 @@ Adam averages gradients *before* the metric; heavy ball, Nesterov and RMSProp-wi
 *after* it. Both are one slot with two places to act. A third says where the gradient is taken.
 """
 
-from __future__ import annotations
-
 import functools
 from abc import ABC, abstractmethod
 from dataclasses import dataclass

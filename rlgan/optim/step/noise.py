@@ -4,8 +4,6 @@ Draws are made outside of the update, from a generator that the checkpoint carri
 a compiled or stacked update would tie the trajectory to the way it is run.
 """
 
-from __future__ import annotations
-
 import math
 from abc import ABC, abstractmethod
 from dataclasses import dataclass

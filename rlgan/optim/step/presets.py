@@ -1,7 +1,5 @@
 """Named methods: each fills the slots of the one equation."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass, field, replace
 from typing import Literal, TypeAlias
 

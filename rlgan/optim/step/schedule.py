@@ -7,8 +7,6 @@ Every schedule is a ``LambdaLR`` function as it stands, ``LambdaLR(optimizer, Po
 run's length is told it first, ``LambdaLR(optimizer, Linear().over(10_000))``.
 """
 
-from __future__ import annotations
-
 import functools
 import math
 from abc import ABC, abstractmethod

@@ -1,7 +1,5 @@
 """The words in which a step speaks: a player's vectors by name, the numbers of a step, what losses and moves report."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 from typing import Literal, TypeAlias
 

@@ -1,7 +1,5 @@
 """A parameter group of a torch optimizer as one vector, with a method's slots over it."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -74,12 +72,7 @@ class GroupVector:
             entry.setdefault("step", 0)
 
     def _share(
-        self,
-        name: str,
-        value: Tensor,
-        everything: list[Tensor],
-        state: dict[Tensor, dict[str, Any]],
-        method: Method,
+        self, name: str, value: Tensor, everything: list[Tensor], state: dict[Tensor, dict[str, Any]], method: Method
     ) -> None:
         """Keep a number or matrix of the group with its first parameter."""
         shared = state[everything[0]]

@@ -21,8 +21,6 @@ group: of its parameters that have a gradient; the others are left alone with th
 own tensors. A projection, and the generator of noise, are the user's to make again when a state is loaded.
 """
 
-from __future__ import annotations
-
 import contextlib
 import inspect
 from collections.abc import Callable, Iterator

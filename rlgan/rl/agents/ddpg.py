@@ -1,7 +1,5 @@
 """Deep deterministic policy gradient (Lillicrap et al. 2016)."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 
 import torch

@@ -1,7 +1,5 @@
 """The off-policy deterministic actor-critic (Silver et al. 2014), for teaching: DDPG without target networks."""
 
-from __future__ import annotations
-
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Literal, final

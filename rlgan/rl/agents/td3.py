@@ -1,7 +1,5 @@
 """Twin delayed deep deterministic policy gradient (Fujimoto et al. 2018)."""
 
-from __future__ import annotations
-
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, ClassVar

@@ -12,8 +12,6 @@ friction (there 0.0005 and less). Figures are those of rllab's models; gravity i
 Everything that changes is a plain attribute, so that a run saves and resumes them exactly (`rlgan.rl.envs.env_state`).
 """
 
-from __future__ import annotations
-
 import math
 from abc import abstractmethod
 from collections.abc import Callable, Sequence

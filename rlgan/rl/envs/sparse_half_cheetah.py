@@ -1,7 +1,5 @@
 """The half-cheetah that is paid for arriving only (Plappert et al. 2018); `rlgan.rl.envs.sparse` registers it."""
 
-from __future__ import annotations
-
 from typing import Any
 
 from gymnasium.envs.mujoco.half_cheetah_v5 import HalfCheetahEnv

@@ -6,8 +6,6 @@ resets, ignores its action and is no transition; in SAME_STEP the step itself re
 `info["final_obs"]`; in DISABLED those that ended are reset here, by mask.
 """
 
-from __future__ import annotations
-
 import atexit
 import math
 import multiprocessing

@@ -1,7 +1,5 @@
 """Worker processes for environments: which of them has failed is said by its number, and all are ended in time."""
 
-from __future__ import annotations
-
 import contextlib
 import os
 import signal

@@ -1,7 +1,5 @@
 """Parameter noise and action noise together."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass, field
 from typing import Any
 

@@ -1,7 +1,5 @@
 """Parameter noise: exploration by copies of the actor with perturbed parameters (Plappert et al. 2018)."""
 
-from __future__ import annotations
-
 import copy
 from dataclasses import dataclass, field
 from typing import Any
@@ -115,12 +113,7 @@ class _PerturbedActor(Explorer):
 
 
 #: Layers whose parameters are left alone: they set the scale on which the perturbation of the others acts.
-NORMALISATIONS: tuple[type[nn.Module], ...] = (
-    nn.LayerNorm,
-    nn.GroupNorm,
-    nn.RMSNorm,
-    nn.modules.batchnorm._NormBase,
-)
+NORMALISATIONS: tuple[type[nn.Module], ...] = (nn.LayerNorm, nn.GroupNorm, nn.RMSNorm, nn.modules.batchnorm._NormBase)
 
 # Copies evaluated one after the other up to this number, by one batched call above it, whose fixed cost is that of six
 # calls.

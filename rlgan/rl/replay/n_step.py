@@ -7,8 +7,6 @@ with that of the true last observation. Sutton 1988; in deterministic policy gra
 The rewards after the first are those of the behaviour of then: off-policy a bias, which n = 1 does not have.
 """
 
-from __future__ import annotations
-
 from typing import Any, NamedTuple
 
 import numpy as np

@@ -1,7 +1,5 @@
 """Prioritised experience replay, proportional (Schaul et al. 2016): what was predicted badly is drawn more often."""
 
-from __future__ import annotations
-
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any

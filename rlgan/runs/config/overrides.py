@@ -3,8 +3,6 @@
 Nothing here imports torch: tab completion goes through this module.
 """
 
-from __future__ import annotations
-
 import os
 import re
 from collections.abc import Mapping, Sequence

@@ -1,7 +1,5 @@
 """Check values of a configuration against the type annotations of the arguments they are for."""
 
-from __future__ import annotations
-
 import inspect
 import math
 import types

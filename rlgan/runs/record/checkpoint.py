@@ -6,8 +6,6 @@ so there is a good one at every moment. Files hold plain containers and tensors,
 `torch.load(weights_only=True)` and in no other way: a checkpoint cannot run code.
 """
 
-from __future__ import annotations
-
 import hashlib
 import json
 import math

@@ -1,7 +1,5 @@
 """Draw the curves of many seeds: every seed thin, their interquartile mean thick, its interval shaded."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from pathlib import Path
 

@@ -1,7 +1,5 @@
 """Write films of a run: .mp4 files, and moving pictures for TensorBoard."""
 
-from __future__ import annotations
-
 import importlib.util
 import io
 import os

@@ -10,17 +10,7 @@ from sklearn.datasets import load_digits, make_moons, make_swiss_roll
 from rlgan.gan.data import Atoms, Cones, Data, Digits, Dirac, Gaussians, Grid, Ring, SwissRoll, TwoMoons
 from rlgan.gan.metrics import wasserstein_primal
 
-ALL: list[Data] = [
-    Ring(),
-    Grid(),
-    SwissRoll(),
-    TwoMoons(),
-    Cones(),
-    Cones(1, 128),
-    Gaussians(),
-    Atoms(8, 5),
-    Digits(),
-]
+ALL: list[Data] = [Ring(), Grid(), SwissRoll(), TwoMoons(), Cones(), Cones(1, 128), Gaussians(), Atoms(8, 5), Digits()]
 MIXTURES: list[Ring | Grid] = [Ring(), Ring(5, 2.0, 0.1), Grid(), Grid(3, 1.0, 0.1)]
 
 

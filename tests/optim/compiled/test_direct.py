@@ -80,11 +80,7 @@ def test_other_shapes_strides_and_structures_are_looked_up_anew() -> None:
 
 @pytest.mark.parametrize(
     "function",
-    [
-        lambda state, x, y: {"sum": x + y},
-        lambda state, x, y: {"given": x},
-        lambda state, x, y: (x + y,),
-    ],
+    [lambda state, x, y: {"sum": x + y}, lambda state, x, y: {"given": x}, lambda state, x, y: (x + y,)],
     ids=["a tensor twice", "an argument returned", "no dictionary returned"],
 )
 def test_what_is_not_plain_is_called_the_ordinary_way(function: Callable[..., Any]) -> None:

@@ -13,14 +13,7 @@ from torch.func import grad, hessian
 
 from rlgan.optim.errors import LineSearchFailed, NonFinite
 from rlgan.optim.second_order.line_search import Oracle, strong_wolfe
-from rlgan.optim.second_order.newton import (
-    BFGS,
-    LBFGS,
-    ConjugateGradient,
-    FullBatch,
-    Newton,
-    SteepestDescent,
-)
+from rlgan.optim.second_order.newton import BFGS, LBFGS, ConjugateGradient, FullBatch, Newton, SteepestDescent
 from tests.optim.problems import PROBLEMS, Loss, Problem, quadratic, vector, with_spectrum
 
 METHODS: dict[str, FullBatch] = {

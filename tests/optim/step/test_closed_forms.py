@@ -53,12 +53,7 @@ def player(
     momentum_schedule: Schedule = Constant(),  # noqa: B008
 ) -> Player:
     spec = PlayerSpec(
-        None,
-        method,
-        schedule=schedule,
-        projection=projection,
-        averaging=averaging,
-        momentum_schedule=momentum_schedule,
+        None, method, schedule=schedule, projection=projection, averaging=averaging, momentum_schedule=momentum_schedule
     )
     return Player("p", Point(x0), spec, 100, torch.Generator().manual_seed(0))
 

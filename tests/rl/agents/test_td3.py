@@ -9,17 +9,7 @@ import torch
 from torch import Tensor
 
 from rlgan.nets import MLPSpec, PairedCritic, TwinQCritic, twin
-from rlgan.optim import (
-    EMA,
-    Alternating,
-    Extragradient,
-    Game,
-    NoAverage,
-    Player,
-    PlayerSpec,
-    Update,
-    sgd,
-)
+from rlgan.optim import EMA, Alternating, Extragradient, Game, NoAverage, Player, PlayerSpec, Update, sgd
 from rlgan.rl.agents.dpg import DPG, QuadraticCritic
 from rlgan.rl.agents.td3 import TD3
 from rlgan.rl.losses import smoothed
