@@ -3,6 +3,8 @@
 torch is imported by the job and never above it, so that tab completion and --help answer at once.
 """
 
+from __future__ import annotations
+
 import json
 import os
 import sys
