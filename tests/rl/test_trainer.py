@@ -23,6 +23,7 @@ from rlgan.task.task import Play
 from tests.optim.problems import linked
 from tests.rl import scripted
 from tests.rl.scripted import MODES, in_mode
+from tests.small import TASKS, build
 
 
 class Modest(scripted.Scripted):
@@ -275,3 +276,19 @@ def test_a_restored_trainer_goes_on_bit_for_bit(exploration: Exploration, game: 
 def test_impossible_values_are_refused(given: dict[str, Any], message: str) -> None:
     with pytest.raises(ValueError, match=f"^({message})"):
         trainer(**given)
+
+
+def test_a_look_that_is_due_when_a_run_is_saved_is_taken_when_it_goes_on() -> None:
+    """A log falls between two moves of a game that moves every second step: the next move is looked at, after a resume
+    too."""
+    words = (*TASKS["ddpg"], "game.k=2", "log_every=63")
+    first, second = build(*words), build(*words)
+    assert isinstance(first, Trainer) and isinstance(second, Trainer)
+    while first.steps_done < 63:
+        first.advance()
+    assert first._watch and "optim/critic/update_norm" not in first.metrics()
+    second.load_state_dict(first.state_dict())
+    second.advance()
+    assert "optim/critic/update_norm" in second.metrics()
+    for task in (first, second):
+        task.close()
