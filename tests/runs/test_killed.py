@@ -72,9 +72,9 @@ CASES: dict[str, Case] = {
         140, 175, (*DDPG, "checkpoint_every=70", "learning_starts=100", "eval_every=100", "steps=230")
     ),
     "ddpg, in the warm-up": Case(60, 95, (*DDPG, "checkpoint_every=60", "learning_starts=100", "steps=130")),
-    "ddpg, at an episode's end, next step": Case(200, 230, (*PENDULUM, "exploration=ornstein_uhlenbeck")),
+    "ddpg, at an episode's end, by a drifting noise": Case(200, 230, (*PENDULUM, "exploration=ornstein_uhlenbeck")),
     "ddpg, at an episode's end, k=3": Case(200, 230, (*PENDULUM, "game.k=3")),
-    "ddpg, at an episode's end, disabled": Case(200, 230, (*PENDULUM, "game=simultaneous", "updates_per_step=0.7")),
+    "ddpg, at an episode's end, simultaneous": Case(200, 230, (*PENDULUM, "game=simultaneous", "updates_per_step=0.7")),
     "ddpg, compiled": Case(200, 230, (*PENDULUM, "compile=true", *COMPILED["ddpg"])),
     "ddpg, Hopper by parameter noise": Case(
         180,
@@ -121,8 +121,13 @@ CASES: dict[str, Case] = {
 
 #: These are killed indeed, and go on in a fresh interpreter with other hash seeds and addresses.
 FRESH = ("wgan", "ddpg, in mid-episode")
-#: The compiled run of DDPG guards what both have in common.
-SLOW = ("wgan, compiled",)
+#: What others of the cases have as well: a compiled graph, stacked seeds, an episode's middle, prioritised replay.
+SLOW = (
+    "wgan, compiled",
+    "wgan, many seeds",
+    "td3, in mid-episode by parameter noise",
+    "td3, LunarLander by both noises",
+)
 
 
 @pytest.mark.parametrize(

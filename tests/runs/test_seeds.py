@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import math
 import os
+import shutil
 import signal
 from collections.abc import Iterator
 from pathlib import Path
@@ -101,6 +102,7 @@ def test_a_seed_follows_the_run_that_it_would_be_alone_for_200_updates(case: str
     follow(words, (0, 4), 260 if "DDPG" in case else 200, 1e-12)
 
 
+@pytest.mark.slow
 def test_a_seed_in_a_compiled_stack_follows_the_run_that_it_would_be_alone() -> None:
     follow((*TASKS["ddpg"], *COMPILED["ddpg"], "precision=float64", "compile=true"), (0, 1), 100, 1e-12)
 
@@ -148,8 +150,8 @@ def test_the_interquartile_mean_leaves_out_a_quarter_at_either_end() -> None:
     assert (plain["mean_low"], plain["mean_high"]) == (expected.low, expected.high)
 
 
-def test_one_seed_is_trained_further_and_evaluated_as_an_ordinary_run(group: Path) -> None:
-    copy = group / "seed=2"
+def test_one_seed_is_trained_further_and_evaluated_as_an_ordinary_run(group: Path, tmp_path: Path) -> None:
+    copy = Path(shutil.copytree(group / "seed=2", tmp_path / "seed=2"))
     before = summary(copy)
     ended = rlgan(f"resume={copy}", "steps=30")
     assert ended.code == 0 and "resuming at step 20" in ended.err
@@ -260,10 +262,11 @@ def test_one_seed_does_not_become_several(group: Path, folder: str, change: str,
     assert ended.code == 2 and says.format(group / folder) in ended.err
 
 
-def test_a_run_of_several_seeds_takes_on_more_of_them(group: Path) -> None:
-    ended = rlgan(f"resume={group}", "seeds=[2,5,9]")
+def test_a_run_of_several_seeds_takes_on_more_of_them(group: Path, tmp_path: Path) -> None:
+    copy = Path(shutil.copytree(group, tmp_path / "run"))
+    ended = rlgan(f"resume={copy}", "seeds=[2,5,9]")
     assert ended.code == 0 and "3 of 3 seeds finished" in ended.out
-    assert summary(group / "seed=9")["step"] == 20
+    assert summary(copy / "seed=9")["step"] == 20
 
 
 @pytest.mark.parametrize(

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import copy
+from collections.abc import Iterable
 from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import given, settings
@@ -45,16 +47,23 @@ def _round_trip(task: str, *overrides: str, steps: int) -> None:
         run.close()
 
 
-@pytest.mark.parametrize("task", TASKS)
-@pytest.mark.parametrize("game", GAMES)
+def once_each(options: Iterable[str]) -> list[Any]:
+    """Every option with either task, in turns; with the other one among the slow tests."""
+    return [
+        pytest.param(option, task, marks=[] if (i + k) % 2 == 0 else pytest.mark.slow)
+        for i, option in enumerate(options)
+        for k, task in enumerate(TASKS)
+    ]
+
+
+@pytest.mark.parametrize(("game", "task"), once_each(GAMES))
 def test_every_game_trains_both_tasks_and_survives_a_checkpoint(task: str, game: str) -> None:
     optimizers = [f"optimizer@{player}.optimizer=adam" for player in ("critic", OTHER[task])]
     # Seven moves each: beyond a return of lookahead (k = 5), and not at one.
     _round_trip(task, f"game={game}", *optimizers, *SLOTS, steps=7 if task == "wgan" else 67)
 
 
-@pytest.mark.parametrize("task", TASKS)
-@pytest.mark.parametrize("optimizer", OPTIMIZERS)
+@pytest.mark.parametrize(("optimizer", "task"), once_each(OPTIMIZERS))
 def test_every_optimizer_trains_both_tasks_and_survives_a_checkpoint(task: str, optimizer: str) -> None:
     players = [f"optimizer@{player}.optimizer={optimizer}" for player in ("critic", OTHER[task])]
     _round_trip(task, *players, steps=3 if task == "wgan" else 64)
