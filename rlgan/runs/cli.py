@@ -83,7 +83,12 @@ def train(arguments: Sequence[str]) -> int:
     typed = list(known.overrides)
     if unknown:
         raise ConfigError(f"{unknown[0]}: no such option; see --help")
-    switches = list((Counter(words) - Counter(typed)).elements())
+    left, switches = Counter(typed), []
+    for word in words:
+        if left[word]:
+            left[word] -= 1
+        else:
+            switches.append(word)
     if "hydra.mode=MULTIRUN" in typed:
         typed.remove("hydra.mode=MULTIRUN")
         switches, known.multirun = [*switches, "-m"], True
@@ -92,16 +97,19 @@ def train(arguments: Sequence[str]) -> int:
         if key in _REFUSED:
             raise ConfigError(f"{key} = {value}: {_REFUSED[key].format(value=value)}")
     resumed = [item for item in typed if item.lstrip("+").startswith("resume=")]
-    if resumed and (where := parse(resumed[-1]).value()) is not None:
-        if known.multirun:
+    if resumed and (where := resumed[-1].partition("=")[2]) != "null":
+        if known.multirun or parse(resumed[-1]).is_sweep_override():
             raise ConfigError(f"resume = {where}: cannot be combined with -m; resume the runs one by one")
-        return _resume(str(where), [item for item in typed if item not in resumed])
+        if switches or not where:
+            what = f"cannot be combined with {switches[0]}; leave it out" if switches else "name a run's directory"
+            raise ConfigError(f"resume = {where}: {what}")
+        return _resume(str(parse(resumed[-1]).value()), [item for item in typed if item not in resumed])
     groups = options()
     rewritten = [forced(item, groups) if "=" in item else item for item in typed]
     for item in typed:
         parse(item)
         refuse_setting_for_option(item, typed, groups)
-    return _hydra([*switches, *rewritten], typed, many=known.multirun)
+    return _hydra([*rewritten, *switches], typed, many=known.multirun)
 
 
 def _resume(where: str, rest: list[str]) -> int:
@@ -211,6 +219,8 @@ def evaluate(arguments: Sequence[str]) -> int:
 
     if config.get("seeds") is not None:
         print(seeds_table(*evaluate_seeds(path, which, **how)))
+        if how["curvature"]:
+            print(f"note: the curvature of each seed is in {short_path(path)}/seed=*/evaluation.json", file=sys.stderr)
         return 0
     result = evaluate_run(path, which, **how)
     print(f"checkpoint: {which}, step {result.metrics['step']:.0f}", file=sys.stderr)

@@ -64,7 +64,11 @@ def run_seeds(run: RunDirectory, spec: RunSpec, task: Task | None = None) -> Out
         if why_not:
             print(f"note: {why_not}; the seeds run one after another", file=sys.stderr)
             stacked = first.stacked = 1
-        ends = _in_turn(seeds, first, make) if stacked == 1 else _side_by_side(seeds, first, make)
+        try:
+            ends = _in_turn(seeds, first, make) if stacked == 1 else _side_by_side(seeds, first, make)
+        except Exception as error:  # a seed that could not start
+            run.write_status("failed", first.task.steps_done, str(error))
+            raise
         return _conclude(run, first, ends)
 
 

@@ -103,6 +103,41 @@ def test_a_sweep_is_asked_for_in_any_place_and_summed_up(rlgan: Command, words: 
     shutil.rmtree("outputs")
 
 
+@pytest.mark.parametrize(
+    ("words", "says"),
+    [
+        ("resume=run --cfg job", "resume = run: cannot be combined with --cfg; leave it out"),
+        ("resume=run,other", "resume = run,other: cannot be combined with -m"),
+        ("resume=", "resume = : name a run's directory"),
+        ("resume=damaged", "damaged/config.yaml: is damaged (it holds no keys and values)"),
+        ("resume=torn", "torn/config.yaml: is damaged ("),
+        ("-m task=wgan critic.optimizer=adam,rmsprop", "did you mean optimizer@critic.optimizer=adam,rmsprop?"),
+        (
+            "task=wgan hydra/launcher=jobli",
+            "hydra/launcher = jobli: there is no such group; launchers and sweepers come",
+        ),
+        ("task=quadratic run_dir=/proc/nowhere", "run_dir = /proc/nowhere: cannot be made ("),
+    ],
+)
+def test_odd_commands_and_damaged_runs_are_one_line(rlgan: Command, words: str, says: str) -> None:
+    for name, text in (("damaged", "[1, 2]\n"), ("torn", "a: [1,\n")):
+        Path(name).mkdir()
+        (Path(name) / "config.yaml").write_text(text)
+    code, _, err = rlgan(*words.split())
+    assert code == 2 and says in err and len(err.splitlines()) == 1, err
+
+
+def test_hydras_switches_may_stand_last(rlgan: Command) -> None:
+    code, out, err = rlgan("task=quadratic", "steps=7", "steps=7", "--cfg", "job")
+    assert code == 0 and "steps: 7" in out, err
+
+
+def test_the_latest_run_may_lie_deep(rlgan: Command) -> None:
+    assert rlgan(*SMALL, "run_dir=outputs/a/b/c/d")[0] == 0
+    code, _, err = rlgan("evaluate", "latest")
+    assert code == 0 and err.startswith("latest: outputs/a/b/c/d\n")
+
+
 LEGEND = Legend(
     {"distance": ("w/",), "loss": ("critic/loss", "critic/norm")},
     {"w/primal": "exact W1", "w/dual": "the gap", "critic/loss": "what is minimised"},

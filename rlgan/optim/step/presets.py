@@ -7,7 +7,7 @@ from torch import Tensor
 
 from rlgan.optim.errors import called, positive
 from rlgan.optim.step.method import Descent, Method, Project
-from rlgan.optim.step.metric import AMS, RMS, AdaGrad, AdaGradFull, AdaGradNorm, Metric, sum_of_squares
+from rlgan.optim.step.metric import AMS, KEEPS_FINITE, RMS, AdaGrad, AdaGradFull, AdaGradNorm, Metric, sum_of_squares
 from rlgan.optim.step.momentum import GradientEMA, Velocity
 from rlgan.optim.step.noise import Langevin, Noise, NoNoise, Sphere
 from rlgan.optim.step.schedule import Factor
@@ -123,6 +123,8 @@ def amsgrad(
     shrinks. With it, as torch.optim.Adam(amsgrad=True): m is corrected, H = eps + sqrt(v^ / (1 - beta2^t)), v^_0 = 0;
     the correction comes after the maximum, so that H can shrink.
     """
+    positive("eps", eps, KEEPS_FINITE)
+    positive("initial", initial, KEEPS_FINITE)
     metric = AMS(beta2, eps if bias_correction else 0.0, 0.0 if bias_correction else initial, bias_correction)
     momentum = GradientEMA(beta1, bias_correction)
     return Descent(lr, momentum, metric, weight_decay=weight_decay, project_in=project_in)

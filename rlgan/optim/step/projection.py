@@ -79,9 +79,10 @@ class _Radius(Projection):
     """A set whose size is a radius, which a schedule multiplies."""
 
     radius: float
+    remedy: ClassVar[str] = UNBOUNDED
 
     def __post_init__(self) -> None:
-        positive("radius", self.radius, UNBOUNDED)
+        positive("radius", self.radius, self.remedy)
 
     def scalars(self, factor: float) -> dict[str, float]:
         return {"radius": self.radius * factor}
@@ -102,6 +103,7 @@ class Box(_Radius):
 
     uses_metric = False
 
+    remedy = "for example 0.01"
     radius: float = 0.01
 
     def __call__(self, x: Tensor, s: Scalars, h: Tensor | None = None) -> Tensor:

@@ -68,7 +68,18 @@ class NoiseStreams:
 
 
 class ActionNoise(Explorer):
-    """Adds noise to the actor's action: a = clip(mu(s) + noise, -1, 1).
+    """Adds noise to the actor's action: a = clip(mu(s) + noise, -1, 1)."""
+
+    @abstractmethod
+    def noise(self) -> np.ndarray:
+        """The noise of the coming step, (n, action_dim) float32; `observe` moves on to the next."""
+
+    def act(self, obs: np.ndarray | torch.Tensor) -> np.ndarray:
+        return clip(self._policy(obs) + self.noise())
+
+
+class _StreamedNoise(ActionNoise):
+    """Noise made of one stream of standard normal draws an environment.
 
     Args:
         spec: the kind of noise, with its `sigma` and its `schedule`.
@@ -80,13 +91,6 @@ class ActionNoise(Explorer):
         self._sigma = spec.sigma
         self._streams = NoiseStreams(rollout.num_envs, rollout.action_dim, rollout.generator)
         self._used = False
-
-    @abstractmethod
-    def noise(self) -> np.ndarray:
-        """The noise of the coming step, (n, action_dim) float32; `observe` moves on to the next."""
-
-    def act(self, obs: np.ndarray | torch.Tensor) -> np.ndarray:
-        return clip(self._policy(obs) + self.noise())
 
     def observe(self, ended: np.ndarray, valid: np.ndarray) -> None:
         super().observe(ended, valid)
@@ -151,7 +155,7 @@ class GaussianActionNoise(Exploration):
         return _GaussianNoise(self, rollout)
 
 
-class _GaussianNoise(ActionNoise):
+class _GaussianNoise(_StreamedNoise):
     def noise(self) -> np.ndarray:
         self._used = True
         return np.float32(self._sigma * self.factor) * self._streams.now()
@@ -195,7 +199,7 @@ class OrnsteinUhlenbeckActionNoise(Exploration):
         return _OrnsteinUhlenbeckNoise(self, rollout)
 
 
-class _OrnsteinUhlenbeckNoise(ActionNoise):
+class _OrnsteinUhlenbeckNoise(_StreamedNoise):
     def __init__(self, spec: OrnsteinUhlenbeckActionNoise, rollout: Rollout) -> None:
         super().__init__(spec, rollout)
         self._decay, self._root = np.float32(1.0 - spec.theta * spec.dt), spec.dt**0.5

@@ -155,8 +155,11 @@ def refuse_setting_for_option(text: str, overrides: Sequence[str], groups: Mappi
     key, value = _key(text), _value(text)
     parts = key.split(".")
     group = next((part for part in (parts[-1], parts[0]) if part in groups), None)
-    option = closest(value, groups[group]) if group is not None else None
-    if len(parts) < 2 or group is None or "@" in key or option is None:
+    if len(parts) < 2 or group is None or "@" in key:
+        return
+    every = [closest(one, groups[group]) for one in value.split(",")]
+    option = ",".join(filter(None, every))
+    if None in every:
         return
     places = sorted(place.partition("@")[2] for place in _choices(overrides) if place.startswith(f"{group}@"))
     # `critic.optimizer.optimizer=Adam`, a key inside of a place, is a setting of the option that stands there.
@@ -176,6 +179,7 @@ def changes(overrides: Sequence[str], choices: Mapping[str, str]) -> dict[str, A
     values: dict[str, Any] = {}
     for text in overrides:
         override = parse(text)
+        refuse_setting_for_option(text, [f"task={choices[key]}" for key in ("task",) if key in choices], groups)
         key = override.get_key_element().lstrip("+~")
         if override.is_sweep_override():
             raise ConfigError(f"{key} = {_value(text)}: a resumed run cannot be swept; give one value")
@@ -203,11 +207,10 @@ def explain(error: BaseException, overrides: Sequence[str]) -> str:
             key = next((k for k in map(_key, overrides) if k.partition("@")[0] == group), group)
             return f"{key} = {option}: {group} has no such option; {nearest(option, groups[group], 'its options are')}"
         if group:
-            return f"{group} = {option}: there is no such group; {nearest(group, groups, 'there are')}"
+            return _no_group(group, option, groups)
     unknown = re.search(r"Override (\S+?)=(\S+) looks like a config group override, but", text)
     if unknown:
-        hint = nearest(unknown[1].partition("@")[0], groups, "there are")
-        return f"{unknown[1]} = {unknown[2]}: there is no such group; {hint}"
+        return _no_group(unknown[1], unknown[2], groups)
     refused = re.search(r"Could not override '([^']+)'", text)
     if refused:
         return _refused(refused[1], overrides, groups)
@@ -220,12 +223,19 @@ def explain(error: BaseException, overrides: Sequence[str]) -> str:
     return text.split(" See https://hydra.cc")[0].split(" Set the environment variable")[0]
 
 
+def _no_group(key: str, value: str, groups: Mapping[str, Any]) -> str:
+    hint = nearest(key.partition("@")[0], groups, "there are")
+    if key.startswith("hydra/"):
+        hint = 'launchers and sweepers come with pip install "rlgan[sweep]"'
+    return f"{key} = {value}: there is no such group; {hint}"
+
+
 def _refused(key: str, overrides: Sequence[str], groups: Mapping[str, Any]) -> str:
     value = next((_value(item) for item in overrides if _key(item) == key), "?")
     group = key.partition("@")[0]
     mounted = _choices(overrides)
     if group not in groups:
-        return f"{key} = {value}: there is no such group; {nearest(group, groups, 'there are')}"
+        return _no_group(key, value, groups)
     task = mounted.get("task", "this task")
     places = [place for place in mounted if place.partition("@")[0] == group]
     if places:

@@ -11,6 +11,7 @@ import json
 import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import IO, Any, Literal, cast
 
@@ -171,11 +172,10 @@ class Checkpoints:
         target = self._path / f"step_{step:09d}.pt"
         try:
             self._path.mkdir(parents=True, exist_ok=True)
-            with replacing(target) as file:
+            # A manifest of an earlier file of this name would vouch for the wrong bytes.
+            with replacing(target, partial(target.with_suffix(".json").unlink, missing_ok=True)) as file:
                 hashing = _Hashing(file)
                 torch.save(storable(state), cast(IO[bytes], hashing))
-                # A manifest of an earlier file of this name would vouch for the wrong bytes.
-                target.with_suffix(".json").unlink(missing_ok=True)
             manifest = Manifest(
                 step, target.name, hashing.size, hashing.digest.hexdigest(), dict(metrics), storable(meta, "meta")
             )

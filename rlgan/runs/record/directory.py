@@ -20,7 +20,7 @@ import re
 import socket
 import sys
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from datetime import datetime
 from pathlib import Path
@@ -43,8 +43,10 @@ _IN_NAME_ALREADY = ("task", "seed", "seeds", "run_dir", "resume", "progress", "n
 
 
 @contextmanager
-def replacing(path: Path) -> Iterator[IO[bytes]]:
+def replacing(path: Path, before: Callable[[], object] = lambda: None) -> Iterator[IO[bytes]]:
     """Write a file anew so that a reader, or a kill at any moment, finds the old content or the new one.
+
+    `before` is called when the new one is safe on the disk, just before it takes the place of the old one.
 
     Staged beside its place, fsynced, renamed; then the directory is fsynced, so that the rename survives a power cut.
     """
@@ -54,6 +56,7 @@ def replacing(path: Path) -> Iterator[IO[bytes]]:
             yield file
             file.flush()
             os.fsync(file.fileno())
+        before()
         os.replace(staged, path)
     finally:
         staged.unlink(missing_ok=True)
@@ -132,7 +135,10 @@ class RunDirectory:
             strange = sorted(item.name for item in path.iterdir() if item.name != "lock")
             if strange:
                 raise RunError(f"run_dir = {path}: holds other files ({strange[0]}); name a new or an empty directory")
-        path.mkdir(parents=True, exist_ok=True)
+        try:
+            path.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise RunError(f"run_dir = {path}: cannot be made ({error.strerror}); choose another") from error
         return cls(path)
 
     def _take_lock(self) -> IO[str]:
@@ -236,8 +242,12 @@ def read_config(path: Path) -> dict[str, Any]:
     if not file.is_file():
         fault = "is not a run (it has no config.yaml)" if path.exists() else "no such run"
         raise RunError(f"{path}: {fault}{near(path)}")
-    config = OmegaConf.to_container(OmegaConf.load(file))
-    assert isinstance(config, dict)
+    try:
+        config = OmegaConf.to_container(OmegaConf.load(file))
+    except Exception as error:
+        raise RunError(f"{file}: is damaged ({' '.join(str(error).split())[:80]}); put it back as it was") from error
+    if not isinstance(config, dict) or not config:
+        raise RunError(f"{file}: is damaged (it holds no keys and values); put it back as it was")
     return {str(key): value for key, value in config.items()}
 
 
@@ -252,7 +262,7 @@ def near(path: Path) -> str:
 
 def latest_runs(count: int = 5) -> list[Path]:
     """List the runs below outputs/ that were active last, newest first; many seeds in one process are one run."""
-    return _runs_in(Path("outputs"))[:count]
+    return sorted(_below(Path("outputs")), key=_last_active, reverse=True)[:count]
 
 
 def find_run(word: str) -> Path:
@@ -275,6 +285,15 @@ def _runs_in(*places: Path) -> list[Path]:
     found = {file.parent.resolve() for place in places for depth in ("", "*/", "*/*/")
              for file in place.glob(f"{depth}config.yaml")}  # fmt: skip
     return sorted((run for run in found if run.parent not in found), key=_last_active, reverse=True)
+
+
+def _below(place: Path) -> Iterator[Path]:
+    """All runs below a folder, however deep; what lies within a run is no other run."""
+    if (place / "config.yaml").is_file():
+        yield place.resolve()
+    elif place.is_dir() and not place.is_symlink():
+        for child in place.iterdir():
+            yield from _below(child)
 
 
 def _last_active(run: Path) -> float:
