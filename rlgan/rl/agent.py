@@ -2,7 +2,7 @@
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Protocol, runtime_checkable
 
 from torch import Tensor, nn
 
@@ -57,10 +57,6 @@ class Agent(ABC):
     def actor_loss(self, nets: Nets, batch: Transition) -> tuple[Tensor, Metrics]:
         """What the actor minimises, a scalar, and metrics."""
 
-    def td_error(self, nets: Nets, batch: Transition) -> Tensor:
-        """|y - Q(s, a)| of every transition, (batch,): the priorities of prioritised replay, which alone needs it."""
-        raise NotImplementedError(f"{type(self).__name__} has no td_error")
-
     def value(self, critic: Callable[..., Tensor], obs: Tensor, action: Tensor) -> Tensor:
         """Q(s, a) as the actor's loss uses it, (batch,): for pictures and for the critic's bias."""
         return critic(obs, action)
@@ -72,6 +68,14 @@ class Agent(ABC):
     def losses(self) -> Losses:
         """Both, the critic first."""
         return Losses({"critic": self.critic_loss, "actor": self.actor_loss})
+
+
+@runtime_checkable
+class NamesErrors(Protocol):
+    """An agent that prioritised replay can go by: it has a method `td_error`."""
+
+    def td_error(self, nets: Nets, batch: Transition) -> Tensor:
+        """|y - Q(s, a)| of every transition, (batch,)."""
 
 
 class _Acting(nn.Module):

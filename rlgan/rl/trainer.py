@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from rlgan.optim import Game, NonFinite, PlayerSpec, TwoPlayers
 from rlgan.rl import episodes, pictures, video
-from rlgan.rl.agent import Agent
+from rlgan.rl.agent import Agent, NamesErrors
 from rlgan.rl.envs.environment import Environment
 from rlgan.rl.exploration.explorer import Exploration, Rollout
 from rlgan.rl.normalisation import NormalisedActor, Normaliser
@@ -118,7 +118,7 @@ class Trainer(Stackable):
             if not bound > 0:
                 raise ValueError(f"{name} = {bound}: must be positive, for example {usual}")
         replay = replay or UniformReplay()
-        if not isinstance(replay, UniformReplay) and type(agent).td_error is Agent.td_error:
+        if not isinstance(replay, UniformReplay) and not isinstance(agent, NamesErrors):
             raise ValueError(
                 f"replay = {replay}: goes by TD errors, and {type(agent).__name__} names none; give it a td_error, or "
                 "use replay=uniform"
@@ -244,6 +244,7 @@ class Trainer(Stackable):
         return batch._replace(noise=noise.to(batch.action.dtype))
 
     def _td_error(self, batch: Transition) -> Tensor:
+        assert isinstance(self.agent, NamesErrors), "refused at the start"
         with torch.no_grad():
             return self.agent.td_error(self.update.eager.nets(()), batch)
 
