@@ -45,7 +45,7 @@ PUBLIC: dict[str, str] = {
     """,
     "rlgan.task": """
         CheckpointError ConfigError Diverged Examination Picture Play Request RunError Settings Stackable
-        StackedUpdate Task Video drive
+        Task Together Video drive
     """,
 }
 

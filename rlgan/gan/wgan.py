@@ -5,7 +5,7 @@ min_generator max_critic  E f(x_real) - E f(G(z)),      f kept Lipschitz        
 The other GAN losses are the same game with other functions of the critic's scores.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from functools import partial
 from typing import Any, ClassVar, Literal, NamedTuple
@@ -28,7 +28,7 @@ from rlgan.optim.step.schedule import Constant, Schedule
 from rlgan.task.errors import Diverged
 from rlgan.task.seeding import Generators
 from rlgan.task.settings import Settings
-from rlgan.task.task import Examination, Picture, Play, Request, Stackable
+from rlgan.task.task import Asked, Examination, Picture, Play, Request, Stackable, Together, attempt
 
 CURVATURE_SAMPLES = 1024
 """Samples of each kind on which the loss surfaces are measured."""
@@ -225,7 +225,8 @@ class WGAN(Stackable):
 
     def play(self) -> Play[None]:
         try:
-            self._last = yield Request(self.batches(), self.settings.looks(self.steps_done, self.steps_done + 1))
+            watch = self.settings.looks(self.steps_done, self.steps_done + 1)
+            self._last = yield Request("learn", (watch,))
         except NonFinite as error:
             raise Diverged(
                 f"step {self.steps_done + 1}: {error}. Nothing of the update at fault was written. Try a lower "
@@ -233,6 +234,14 @@ class WGAN(Stackable):
             ) from error
         self.steps_done += 1
         self._path.record(self.generator.vector.theta, self.critic.vector.theta)
+
+    def learn(self, watch: bool) -> Any:
+        """Draw the minibatches of a move, and make it; see `move`."""
+        return self.move(self.batches(), watch)
+
+    @classmethod
+    def together(cls, tasks: Sequence[Any]) -> Together[Any]:
+        return WGANs(tasks)
 
     def metrics(self) -> dict[str, float]:
         temperature = {} if self._temperature is None else {"critic/temperature": self.temperature}
@@ -290,6 +299,22 @@ class WGAN(Stackable):
         self._last = state["last"]
         self._primal = state["primal"]
         self._path.load(state["path"])
+
+
+class WGANs(Together[WGAN]):
+    """Several of them, their updates made as one."""
+
+    order = ("learn", "evaluate")
+
+    def learn(self, asked: Asked) -> Sequence[Any]:
+        """`WGAN.learn` of many: each draws from its own streams."""
+        batches = [None if own is None else attempt(task.batches) for task, own in zip(self.tasks, asked, strict=True)]
+        ready = [
+            None if own is None or isinstance(drawn, Exception) else (drawn, *own)
+            for own, drawn in zip(asked, batches, strict=True)
+        ]
+        moved = self.move(ready) if any(ready) else batches
+        return [drawn if isinstance(drawn, Exception) else own for drawn, own in zip(batches, moved, strict=True)]
 
 
 def _projected(critic: PlayerSpec, lipschitz: Lipschitz) -> PlayerSpec:

@@ -98,13 +98,24 @@ class Stack:
             raised, if a loss or a gradient of it was NaN or infinite, in which case nothing of it is written; or None
             if it stood still.
         """
-        given = [own is not None for own in batches]
         still = next(own for own in batches if own is not None)
         data = _stacked([list(still if own is None else own) for own in batches])
+        return self.move(data, [own is not None for own in batches], watch)
+
+    def move(
+        self, batches: list[Any], given: Sequence[bool], watch: Sequence[bool] = ()
+    ) -> list[Report | NonFinite | None]:
+        """The same, on minibatches whose tensors have all updates' rows already, (S, ...).
+
+        Args:
+            batches: `Update.batches` minibatches; the rows of updates that stand still are read, and count for nothing.
+            given: which updates move.
+            watch: as in a call.
+        """
         watched = [k for k, wanted in enumerate(watch) if wanted and given[k]]
         earlier = {k: {name: before(p) for name, p in self.updates[k].players.items()} for k in watched}
         draws = self._draws(given)
-        metrics = self._moved(self._finite.active(given), data, self._numbers(), draws)
+        metrics = self._moved(self._finite.active(given), batches, self._numbers(), draws)
         for update, moves in zip(self.updates, given, strict=True):
             if moves:
                 update.count()
@@ -119,6 +130,11 @@ class Stack:
         for k, report in enumerate(reports):
             found.append(failed[k][0] if k in failed else report if given[k] else None)
         return found
+
+    @property
+    def pays(self) -> bool:
+        """Whether a call is not slower than the updates one after the other: on a CPU vmap costs more than it saves."""
+        return self._blocked or self._device.type != "cpu"
 
     def check(self) -> list[NonFinite | None]:
         """Look now which seeds were not finite: for each of them the error, its moves since not made nor counted."""

@@ -17,14 +17,12 @@ import torch
 from torch import nn
 
 from rlgan.optim.compiled.graph import resolve_compile
-from rlgan.optim.errors import NonFinite
 from rlgan.optim.play.field import Losses
 from rlgan.optim.play.game import Game
 from rlgan.optim.play.player import Player, PlayerSpec
 from rlgan.optim.play.precision import bfloat16, bfloat16_note
 from rlgan.optim.second_order.landscape import Landscape, survey
 from rlgan.optim.stack import Stack
-from rlgan.optim.step.types import Report
 from rlgan.optim.update import Update
 
 
@@ -91,10 +89,8 @@ class TwoPlayers:
         self.update = Update(players, losses, game, compiled=self.compiled, shares_batch=shares_batch)
 
     @staticmethod
-    def stacked(
-        learners: Sequence[TwoPlayers],
-    ) -> Callable[[Sequence[Sequence[Any] | None], Sequence[bool]], list[Report | NonFinite | None]]:
-        """One call that moves all of `learners`, equal but for their seeds: ``moved(batches, watch)``, see `Stack`.
+    def stacked(learners: Sequence[TwoPlayers]) -> Stack:
+        """What moves all of `learners`, equal but for their seeds, at once.
 
         Raises:
             ValueError: a player's optimizer cannot be stacked.

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 import numpy as np
@@ -18,10 +18,11 @@ from rlgan.rl.exploration.explorer import Exploration, Rollout
 from rlgan.rl.normalisation import NormalisedActor, Normaliser
 from rlgan.rl.replay.n_step import NStep
 from rlgan.rl.replay.uniform import Layout, ReplaySpec, Sampler, Transition, UniformReplay
+from rlgan.rl.together import Trainers
 from rlgan.task.errors import ConfigError, Diverged
 from rlgan.task.seeding import Generators
 from rlgan.task.settings import Settings
-from rlgan.task.task import Play, Request, Stackable
+from rlgan.task.task import Play, Request, Stackable, Together
 
 if TYPE_CHECKING:
     from rlgan.optim.second_order.landscape import Landscape
@@ -175,7 +176,7 @@ class Trainer(Stackable):
         """One step of all environments, and the updates that it buys."""
         count = 0
         while not count:  # a step in which every environment resets is no step
-            count = self._collect()
+            count = yield Request("collect")
         self._watch |= self.settings.looks(self.steps_done, self.steps_done + count)
         self.steps_done += count
         if self.steps_done > self.learning_starts:
@@ -186,7 +187,20 @@ class Trainer(Stackable):
                 # The last move before a log is the one that is looked at.
                 yield from self._learn(self._watch and self._credit <= self._critic_steps - 1e-9)
 
-    def _collect(self) -> int:
+    def _learn(self, watch: bool) -> Play[None]:
+        try:
+            yield Request("learn", (watch,))
+        except NonFinite as error:
+            raise Diverged(
+                f"step {self.steps_done}, update {self._moves + 1}: {error}. Nothing of this step was written. Try a "
+                "lower critic.optimizer.lr, or look at the scale of the rewards"
+            ) from error
+
+    @classmethod
+    def together(cls, tasks: Sequence[Any]) -> Together[Any]:
+        return Trainers(tasks)
+
+    def collect(self) -> int:
         """Act, step, store; the number of transitions."""
         if self.steps_done < self.learning_starts:
             action = self.envs.random_actions(self.generators.torch("random actions"))
@@ -211,15 +225,17 @@ class Trainer(Stackable):
             return self.envs.obs
         return self.normaliser(torch.from_numpy(self.envs.obs).to(self.settings.torch_device, self.settings.dtype))
 
-    def _learn(self, watch: bool) -> Play[None]:
+    def learn(self, watch: bool) -> None:
+        """Draw the minibatches of a move, and make it.
+
+        Raises:
+            NonFinite: a loss or gradient is not finite; nothing was written.
+        """
         batches = [self._draw(sampler) for sampler in self._samplers]
-        try:
-            metrics = yield Request(batches, watch)
-        except NonFinite as error:
-            raise Diverged(
-                f"step {self.steps_done}, update {self._moves + 1}: {error}. Nothing of this step was written. Try a "
-                "lower critic.optimizer.lr, or look at the scale of the rewards"
-            ) from error
+        self.learnt(self.move(batches, watch), watch, batches[-1].obs)
+
+    def learnt(self, metrics: Mapping[str, Tensor | float], watch: bool, obs: Tensor) -> None:
+        """Take note of a move that was made, on observations `obs` (B, obs_dim) in its last minibatch."""
         self._last = {**self._last, **metrics}
         self._moves += 1
         self._watch &= not watch
@@ -227,7 +243,7 @@ class Trainer(Stackable):
             sampler.learn(self._td_error)
         every = self.explorer.adapt_every
         if every is not None and self._moves % every == 0:
-            self.explorer.adapt(batches[-1].obs)
+            self.explorer.adapt(obs)
 
     def _draw(self, sampler: Sampler) -> Transition:
         batch = sampler(self.generators.torch("replay", self.settings.torch_device))

@@ -8,7 +8,7 @@ import threading
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from types import FrameType
 from typing import Any
 
@@ -23,7 +23,7 @@ from rlgan.runs.record.logger import Logger
 from rlgan.runs.record.progress import Progress
 from rlgan.task.errors import Diverged
 from rlgan.task.settings import Settings, crossed
-from rlgan.task.task import Play, Stackable, Task, drive
+from rlgan.task.task import Play, Request, Stackable, Task, drive
 
 _SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGUSR2)
 
@@ -42,6 +42,30 @@ class Interrupted(Exception):
         self.step = step
 
 
+class Clock:
+    """Seconds of training: evaluations, pictures and saves stop it, of any run that shares it."""
+
+    def __init__(self) -> None:
+        self._idle, self._pauses, self._since = 0.0, 0, 0.0
+
+    def __call__(self) -> float:
+        """Seconds, from anywhere."""
+        return (self._since if self._pauses else time.monotonic()) - self._idle
+
+    @contextmanager
+    def paused(self) -> Iterator[None]:
+        """Stop inside the block; several blocks may overlap."""
+        self._pauses += 1
+        if self._pauses == 1:
+            self._since = time.monotonic()
+        try:
+            yield
+        finally:
+            self._pauses -= 1
+            if not self._pauses:
+                self._idle += time.monotonic() - self._since
+
+
 @dataclass
 class Start:
     """Everything that one start of a run needs: a new run has one, and every resume is one more.
@@ -54,6 +78,7 @@ class Start:
         checkpoint: what to go on from.
         stacked: the number of runs that are moved as one.
         draws: draw pictures at every evaluation, and not at the end alone (a picture costs up to a second).
+        clock: of the training time; runs that take turns share one.
     """
 
     task: Task
@@ -63,6 +88,7 @@ class Start:
     checkpoint: Checkpoint | None = None
     stacked: int = 1
     draws: bool = True
+    clock: Clock = field(default_factory=Clock)
 
 
 class Stop:
@@ -124,7 +150,8 @@ class Run:
             self._earlier_seconds = float(meta["wall_seconds"])
             self.checkpoints.discard_after(self._saved_at)
             self.logger = Logger(path, tensorboard, self._saved_at, int(meta["metrics_bytes"]))
-        self._began = self._log_began = time.monotonic()
+        self._clock = start.clock
+        self._began, self._log_began = time.monotonic(), self._clock()
         self._steps_at_log = self.task.steps_done
 
     @property
@@ -136,37 +163,36 @@ class Run:
         """Log the training scalars of this step."""
         step = self.task.steps_done
         values = self._finite(self.task.metrics())
-        elapsed = time.monotonic() - self._log_began
+        elapsed = self._clock() - self._log_began
         rate = (step - self._steps_at_log) / elapsed if elapsed > 0 else 0.0
         self._write(step, {**values, "time/steps_per_second": rate, "time/seconds": self.seconds})
-        self._log_began, self._steps_at_log = time.monotonic(), step
+        self._log_began, self._steps_at_log = self._clock(), step
 
-    def evaluate(self, draw: bool) -> dict[str, float]:
+    def evaluate(self, draw: bool) -> Play[dict[str, float]]:
         """Evaluate and log, with pictures if wanted; the time does not count in the training rate."""
-        began = time.monotonic()
-        step = self.task.steps_done
-        values = self._finite(self.task.evaluate())
-        took = time.monotonic() - began
-        self._write(step, {**values, "time/evaluation_seconds": took})
-        if draw:
-            self.logger.pictures(step, self.task.pictures())
-        self._log_began += time.monotonic() - began
+        with self._clock.paused():
+            began = time.monotonic()
+            step = self.task.steps_done
+            stackable = isinstance(self.task, Stackable)
+            values = self._finite((yield Request("evaluate")) if stackable else self.task.evaluate())
+            self._write(step, {**values, "time/evaluation_seconds": time.monotonic() - began})
+            if draw:
+                self.logger.pictures(step, self.task.pictures())
         return values
 
     def save(self, evaluation: Mapping[str, float]) -> None:
         """Save a checkpoint of this step; `evaluation` is this step's, if there was one."""
-        began = time.monotonic()
-        step = self.task.steps_done
-        meta = {
-            "metrics_bytes": self.logger.flush(),
-            "wall_seconds": self.seconds,
-            **exactness(self.settings, self.task, self._start.stacked),
-        }
-        state = {"task": self.task.state_dict(), "global_random": global_random_state(), "latest": self.latest}
-        self.checkpoints.save(step, state, evaluation, meta)
-        self._saved_at = step
-        self.run.write_status("running", step)
-        self._log_began += time.monotonic() - began
+        with self._clock.paused():
+            step = self.task.steps_done
+            meta = {
+                "metrics_bytes": self.logger.flush(),
+                "wall_seconds": self.seconds,
+                **exactness(self.settings, self.task, self._start.stacked),
+            }
+            state = {"task": self.task.state_dict(), "global_random": global_random_state(), "latest": self.latest}
+            self.checkpoints.save(step, state, evaluation, meta)
+            self._saved_at = step
+            self.run.write_status("running", step)
 
     def finish(self) -> dict[str, float]:
         """Write summary.json and TensorBoard's HPARAMS page; returns the summary."""
@@ -205,7 +231,7 @@ class Run:
                 self.log()
             evaluation: dict[str, float] = {}
             if end or crossed(eval_every, former, step):
-                evaluation = self.evaluate(end or self._start.draws)
+                evaluation = yield from self.evaluate(end or self._start.draws)
             better = bool(save_every and evaluation) and self.checkpoints.would_be_best(evaluation)
             if end or better or crossed(save_every, former, step):
                 self.save(evaluation)

@@ -5,9 +5,9 @@ RUN/seed=<k>/      an ordinary run's directory, which can be evaluated, resumed 
 RUN/summary.json   what became of each seed; mean, IQM and 95 % bootstrap intervals over those that finished
 RUN/pictures/      the seeds' curves
 
-The seeds run side by side, and every update that they ask for at the same time is made as one (`Stackable.stacked`);
-everything else, from minibatches to evaluation, each does by itself with its own generators. A seed that fails is
-marked and left out, and the others go on.
+The seeds run side by side, and what they ask for at the same time is done at once, from acting and environments to
+updates and evaluation (`Stackable.together`), each with its own generators. A seed that fails is marked and left out,
+and the others go on.
 """
 
 import signal
@@ -25,7 +25,7 @@ from rlgan.runs.record.directory import RunDirectory, State, short_path, stored
 from rlgan.runs.record.progress import Legend, SeedProgress, seeds_table
 from rlgan.task.errors import ConfigError, RunError
 from rlgan.task.statistics import over_seeds
-from rlgan.task.task import Play, Request, Stackable, StackedUpdate, Task
+from rlgan.task.task import Play, Request, Stackable, Task, Together
 
 T = TypeVar("T")
 Ends = dict[int, "dict[str, float] | Exception"]
@@ -78,7 +78,7 @@ def _why_not(start: Start) -> str:
     if not isinstance(task, Stackable):
         return f"{type(task).__name__} makes its updates by itself"
     try:
-        type(task).stacked([task])
+        type(task).together([task])
     except ValueError as error:
         return str(error)
     return ""
@@ -108,6 +108,7 @@ def _side_by_side(seeds: Sequence[int], first: Start, make: Callable[..., Start]
             starts.append(make(seed, first))
             # Sixteen pictures at every evaluation would take longer than the training between them.
             starts[-1].draws = False
+            starts[-1].clock = first.clock
     except BaseException:
         for start in starts:
             start.task.close()
@@ -123,7 +124,7 @@ def _side_by_side(seeds: Sequence[int], first: Start, make: Callable[..., Start]
         for seed, start in zip(seeds, starts, strict=True)
     ]
     with stop.installed():
-        ended = drive_stacked(lives, type(tasks[0]).stacked(tasks))
+        ended = drive_together(lives, type(tasks[0]).together(tasks))
     bar.close()
     for seed, start, end in zip(seeds, starts, ended, strict=True):
         if isinstance(end, Exception):
@@ -131,14 +132,15 @@ def _side_by_side(seeds: Sequence[int], first: Start, make: Callable[..., Start]
     return dict(zip(seeds, ended, strict=True))
 
 
-def drive_stacked(plays: Sequence[Play[T]], stacked: StackedUpdate) -> list[T | Exception]:
-    """Run all of `plays` to their ends; the updates that they ask for at the same time are made by one call.
+def drive_together(plays: Sequence[Play[T]], together: Together[Any]) -> list[T | Exception]:
+    """Run all of `plays` to their ends; what they ask for at the same time is done at once.
 
     Returns:
         What each returned, or the exception that ended it.
     """
     waiting: list[Request | None] = [None] * len(plays)
     ended: list[T | Exception] = [RuntimeError("did not run")] * len(plays)
+    rank = {work: i for i, work in enumerate(together.order)}
 
     def go(k: int, reply: Any) -> None:
         """Play `k` up to its next request."""
@@ -151,18 +153,16 @@ def drive_stacked(plays: Sequence[Play[T]], stacked: StackedUpdate) -> list[T | 
 
     for k in range(len(plays)):
         go(k, None)
-    while any(request is not None for request in waiting):
-        asked = list(waiting)
+    while works := {request.work for request in waiting if request is not None}:
+        work = min(works, key=lambda name: rank.get(name, -1))
+        asked = [request.arguments if request is not None and request.work == work else None for request in waiting]
         replies: Sequence[Any]
         try:
-            replies = stacked(
-                [None if request is None else request.batches for request in asked],
-                [request is not None and request.watch for request in asked],
-            )
+            replies = together.serve(work, asked)
         except Exception as error:
             replies = [error] * len(plays)
-        for k, request in enumerate(asked):
-            if request is not None:
+        for k, own in enumerate(asked):
+            if own is not None:
                 go(k, replies[k])
     return ended
 

@@ -5,4 +5,4 @@
 
 from rlgan.task.errors import CheckpointError, ConfigError, Diverged, RunError
 from rlgan.task.settings import Settings
-from rlgan.task.task import Examination, Picture, Play, Request, Stackable, StackedUpdate, Task, Video, drive
+from rlgan.task.task import Examination, Picture, Play, Request, Stackable, Task, Together, Video, drive

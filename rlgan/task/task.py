@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
-from typing import TYPE_CHECKING, Any, ClassVar, Literal, NamedTuple, Self, TypeAlias, TypeVar
+from typing import TYPE_CHECKING, Any, ClassVar, Generic, Literal, NamedTuple, TypeAlias, TypeVar
 
 from rlgan.task.errors import ConfigError
 from rlgan.task.settings import Settings
@@ -37,30 +37,25 @@ class Video(NamedTuple):
 
 
 class Request(NamedTuple):
-    """An update that a task asks for, with the minibatches of one move; `watch` also measures what the methods do."""
+    """Work that a play asks for: a method of the task, by its name, and what it is called with."""
 
-    batches: Sequence[Any]
-    watch: bool
+    work: str
+    arguments: tuple[Any, ...] = ()
 
 
 Play: TypeAlias = Generator[Request, Any, T]
-"""What asks for updates as it goes, is sent the metrics of each, or thrown its FloatingPointError, and returns T."""
+"""What asks for work as it goes, is sent what came of it, or thrown its exception, and returns T."""
 
 
-StackedUpdate: TypeAlias = Callable[[Sequence[Sequence[Any] | None], Sequence[bool]], Sequence[Any]]
-"""`update(batches, watch)`: one move of every task that has minibatches (None for one that stands still); returns for
-each task its metrics, or its FloatingPointError, not raised, or None."""
-
-
-def drive(play: Play[T], update: Callable[[Request], Any] | None) -> T:
-    """Run `play` to its end and return its result; `update` answers its requests (None if it makes none)."""
+def drive(play: Play[T], answer: Callable[[Request], Any] | None) -> T:
+    """Run `play` to its end and return its result; `answer` does what it asks for (None if it asks for nothing)."""
     try:
         request = next(play)
-        assert update is not None
+        assert answer is not None
         while True:
             try:
-                reply = update(request)
-            except FloatingPointError as error:
+                reply = answer(request)
+            except Exception as error:
                 request = play.throw(error)
             else:
                 request = play.send(reply)
@@ -170,7 +165,7 @@ class Task(ABC):
 
 
 class Stackable(Task):
-    """A task whose updates are made by its caller, so that those of many seeds can be made as one.
+    """A task whose work is done by its caller, so that the same work of many seeds can be done at once.
 
     A subclass makes its `learner`, and writes `play` instead of `advance`.
 
@@ -186,28 +181,88 @@ class Stackable(Task):
 
     @abstractmethod
     def play(self) -> Play[None]:
-        """Train for one or more steps, asking for every update that they need.
+        """Train for one or more steps, asking for `move` or for other methods of the task as it goes.
 
         Raises:
             Diverged: a quantity is not finite.
         """
 
-    @classmethod
-    def stacked(cls, tasks: Sequence[Self]) -> StackedUpdate:
-        """Make a function that updates all of `tasks` at once: they are of one configuration but for the seed.
-
-        Raises:
-            ValueError: their updates cannot be stacked; names what stands in the way.
-        """
-        return type(tasks[0].learner).stacked([task.learner for task in tasks])
-
-    def answer(self, request: Request) -> Any:
-        """Make the requested update of this task alone; returns its metrics.
+    def move(self, batches: Sequence[Any], watch: bool) -> Any:
+        """Move the players once on these minibatches; the metrics, with what the methods do where it is watched.
 
         Raises:
             FloatingPointError: a loss or gradient is not finite; nothing was written.
         """
-        return self.learner.update(request.batches, request.watch)
+        return self.learner.update(batches, watch)
+
+    @classmethod
+    def together(cls, tasks: Sequence[Any]) -> Together[Any]:
+        """All of `tasks` as one: they are of one configuration but for the seed.
+
+        Raises:
+            ValueError: their updates cannot be stacked; names what stands in the way.
+        """
+        return Together(tasks)
+
+    def answer(self, request: Request) -> Any:
+        """Do what was asked for, for this task alone."""
+        return getattr(self, request.work)(*request.arguments)
 
     def advance(self) -> None:
         drive(self.play(), self.answer)
+
+
+S = TypeVar("S", bound=Stackable)
+Asked: TypeAlias = "Sequence[tuple[Any, ...] | None]"
+"""For each task what it calls a method with; None for one that does not call it now."""
+
+
+class Together(Generic[S]):
+    """Several tasks that work side by side: what all of them ask for at a time is done at once.
+
+    Their players share memory, a row each. A subclass has a method for each kind of work that can be done for many at
+    once, of the name that it has for one; every other is done for one task after another.
+
+    Args:
+        tasks: of one configuration but for the seed.
+
+    Raises:
+        ValueError: their updates cannot be stacked; names what stands in the way.
+    """
+
+    #: Work that waits until nobody asks for any that stands before it, or for other work.
+    order: ClassVar[tuple[str, ...]] = ("move", "evaluate")
+
+    def __init__(self, tasks: Sequence[S]) -> None:
+        self.tasks = list(tasks)
+        self.stack = type(tasks[0].learner).stacked([task.learner for task in tasks])
+
+    def serve(self, work: str, asked: Asked) -> Sequence[Any]:
+        """Do some work for all that ask for it.
+
+        Returns:
+            For each of them what came of it, or its exception, not raised.
+        """
+        together: Callable[[Asked], Sequence[Any]] | None = getattr(self, work, None)
+        return self.one_by_one(work, asked) if together is None else together(asked)
+
+    def one_by_one(self, work: str, asked: Asked) -> list[Any]:
+        """The same, one task after another."""
+        return [
+            None if own is None else attempt(getattr(task, work), *own)
+            for task, own in zip(self.tasks, asked, strict=True)
+        ]
+
+    def move(self, asked: Asked) -> Sequence[Any]:
+        """`Stackable.move` of many."""
+        if not self.stack.pays:
+            return self.one_by_one("move", asked)
+        return self.stack([None if own is None else own[0] for own in asked], [bool(own and own[1]) for own in asked])
+
+
+def attempt(function: Callable[..., T], *arguments: Any) -> T | Exception:
+    """What a call returns, or its exception."""
+    try:
+        return function(*arguments)
+    except Exception as error:
+        return error

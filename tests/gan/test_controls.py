@@ -53,14 +53,16 @@ def test_every_control_stacked_is_the_run_alone(name: str) -> None:
     """Two seeds in one call, and the pure function of one of them, against each run eagerly by itself: 3 moves."""
     alone = [train(task_of(name, seed), 3) for seed in (3, 4)]
     together = [task_of(name, seed) for seed in (3, 4)]
-    update = WGAN.stacked(together)
+    group = WGAN.together(together)
     pure = task_of(name)
     pure.update.compiled = True  # the pure function, not compiled
     start = vectors(pure)
     for _ in range(3):
         plays = [task.play() for task in together]
         requests = [next(play) for play in plays]
-        reports = update([request.batches for request in requests], [False, False])
+        asked = [(task.batches(), False) for task in together]
+        assert [request.work for request in requests] == ["learn", "learn"]
+        reports = group.stack([batches for batches, _ in asked], [False, False])
         for play, report in zip(plays, reports, strict=True):
             with pytest.raises(StopIteration):
                 play.send(report)
@@ -92,11 +94,9 @@ def penalties(task: WGAN, moves: int) -> list[list[float]]:
     """How much there is of a penalty in every minibatch of every move."""
     found = []
     for _ in range(moves):
-        play = task.play()
-        request = next(play)
-        found.append([float(batch.due) for batch in request.batches])
-        with pytest.raises(StopIteration):
-            play.send(task.answer(request))
+        batches = task.batches()
+        found.append([float(batch.due) for batch in batches])
+        task.move(batches, False)
     return found
 
 

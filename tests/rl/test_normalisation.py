@@ -197,7 +197,7 @@ def test_stacked_seeds_keep_statistics_of_their_own() -> None:
     for _ in range(5):
         for group in (alone, stacked):
             for task in group:
-                task._collect()
+                task.collect()
         batches = [[task._draw(sampler) for sampler in task._samplers] for task in stacked]
         stack(batches)
         for task in alone:

@@ -9,7 +9,7 @@ import shutil
 import signal
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import pytest
@@ -18,7 +18,7 @@ from scipy import stats
 
 from rlgan.gan.wgan import WGAN, Batch
 from rlgan.rl.trainer import Trainer
-from rlgan.runs.seeds import drive_stacked
+from rlgan.runs.seeds import drive_together
 from rlgan.task.statistics import over_seeds
 from rlgan.task.task import Play, Request, Task, drive
 from tests.small import COMPILED, QUIET, TASKS, builder, metrics, rlgan, status, summary, train
@@ -62,7 +62,7 @@ def follow(words: tuple[str, ...], seeds: tuple[int, ...], steps: int, tolerance
     alone = [builder(*words, f"seed={seed}")() for seed in seeds]
     stacked = [builder(*words, f"seed={seed}")() for seed in seeds]
     try:
-        together = type(stacked[0]).stacked(stacked)  # type: ignore[attr-defined]
+        together = type(stacked[0]).together(stacked)  # type: ignore[attr-defined]
 
         def run(task: Any) -> Play[None]:
             while task.steps_done < steps:
@@ -70,7 +70,7 @@ def follow(words: tuple[str, ...], seeds: tuple[int, ...], steps: int, tolerance
 
         for task in alone:
             drive(run(task), task.answer)  # type: ignore[attr-defined]
-        assert drive_stacked([run(task) for task in stacked], together) == [None] * len(seeds)
+        assert drive_together([run(task) for task in stacked], together) == [None] * len(seeds)
         for one, other in zip(alone, stacked, strict=True):
             expected, found = vectors(one), vectors(other)
             for name, value in expected.items():
@@ -290,18 +290,23 @@ def test_replies_reach_the_play_that_asked_and_errors_the_one_at_fault() -> None
         got = []
         for i in range(n):
             try:
-                got.append((yield Request([i], False)))
+                got.append((yield Request("move", (i,))))
             except FloatingPointError:
                 return ["failed", *got]
         return got
 
     calls = []
 
-    def together(batches: Any, watch: Any) -> list[Any]:
-        calls.append(list(batches))
-        return [None if own is None else FloatingPointError() if n == 2 and own == [1] else (n, *own)
-                for n, own in enumerate(batches)]  # fmt: skip
+    class Noted:
+        order = ("move",)
 
-    ended = drive_stacked([play(1), play(3), play(3)], together)
+        def serve(self, work: str, asked: Any) -> list[Any]:
+            calls.append((work, list(asked)))
+            return [None if own is None else FloatingPointError() if n == 2 and own == (1,) else (n, *own)
+                    for n, own in enumerate(asked)]  # fmt: skip
+
+    ended = drive_together([play(1), play(3), play(3)], cast(Any, Noted()))
     assert ended == [[(0, 0)], [(1, 0), (1, 1), (1, 2)], ["failed", (2, 0)]]
-    assert calls == [[[0], [0], [0]], [None, [1], [1]], [None, [2], None]]
+    assert calls == [
+        ("move", [(0,), (0,), (0,)]), ("move", [None, (1,), (1,)]), ("move", [None, (2,), None])
+    ]  # fmt: skip

@@ -90,7 +90,8 @@ class SeedProgress(Progress):
 
     def update(self, step: int) -> None:
         self._running[self._seed] = step
-        self._bar.update(min(self._running.values()))
+        if self._seed == next(reversed(self._running)):  # once for all of them
+            self._bar.update(min(self._running.values()))
 
     def metrics(self, values: Mapping[str, float]) -> None:
         self._values[self._seed] |= values

@@ -14,7 +14,7 @@ from rlgan.rl.agents.dpg import DPG, QuadraticCritic
 from rlgan.rl.agents.td3 import TD3
 from rlgan.rl.losses import smoothed
 from rlgan.rl.trainer import Trainer
-from rlgan.runs.seeds import drive_stacked
+from rlgan.runs.seeds import drive_together
 from rlgan.task.task import Play, drive
 from tests.rl.agents.test_ddpg import GAMMA, LinearActor, batch, optimum, relative
 from tests.rl.test_losses import ACTION, BATCH, OBS, gradient, transitions
@@ -188,7 +188,7 @@ def test_seeds_side_by_side_are_the_seeds_alone(agent: Any, game: Game) -> None:
 
     for task in alone:
         drive(run(task), task.answer)
-    assert drive_stacked([run(task) for task in stacked], Trainer.stacked(stacked)) == [None, None]
+    assert drive_together([run(task) for task in stacked], Trainer.together(stacked)) == [None, None]
     for one, other in zip(alone, stacked, strict=True):
         assert one.critic.steps == other.critic.steps > 10
         assert (one.critic.vector.theta - other.critic.vector.theta).abs().max() < 1e-12

@@ -19,7 +19,7 @@ from rlgan.rl.losses import td_loss
 from rlgan.rl.replay.prioritised import PrioritisedReplay, PrioritisedSampler, PrioritisedStore, SumTree
 from rlgan.rl.replay.uniform import Layout
 from rlgan.rl.trainer import Trainer
-from rlgan.runs.seeds import drive_stacked
+from rlgan.runs.seeds import drive_together
 from rlgan.task.task import Play
 from tests.rl.exploration.test_action_noise import through_file
 from tests.rl.replay.test_uniform import steps
@@ -174,7 +174,7 @@ def test_seeds_side_by_side_are_the_seeds_alone() -> None:
     for task in alone:
         while task.steps_done < 60:
             task.advance()
-    assert drive_stacked([run(task) for task in stacked], Trainer.stacked(stacked)) == [None, None]
+    assert drive_together([run(task) for task in stacked], Trainer.together(stacked)) == [None, None]
     for one, other in zip(alone, stacked, strict=True):
         assert one.critic.steps == other.critic.steps > 40
         assert (vectors(one) - vectors(other)).abs().max() < 1e-12
