@@ -6,18 +6,20 @@ import os
 import warnings
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from typing import Any, ClassVar, Literal
+from typing import Any, ClassVar, Literal, get_args
 
 import gymnasium
 import numpy as np
 from gymnasium import spaces
+from gymnasium.envs.registration import EnvSpec
 from gymnasium.vector import AutoresetMode, SyncVectorEnv, VectorEnv
 
 from rlgan.rl.envs import env_state, workers
+from rlgan.rl.envs.batched import BatchedEnv
 from rlgan.rl.envs.vector_env import VectorEnvironment
 from rlgan.task.suggest import closest
 
-Vectorization = Literal["sync", "async"]
+Vectorization = Literal["auto", "sync", "async", "batched"]
 
 
 @dataclass(frozen=True)
@@ -39,7 +41,9 @@ class Environment:
 
         max_episode_steps: steps after which an episode is truncated; None leaves it to the environment.
         num_envs: environments stepped together.
-        vectorization: `sync` in this process; `async` in worker processes, for slow environments (no exact resume).
+        vectorization: `sync` in this process; `async` in worker processes, for slow environments (no exact resume);
+            `batched` by one call of numpy, where the id has such an environment (`rlgan.rl.envs.batched`), which gives
+            the same numbers; `auto` where it has one and takes the `kwargs`, and without wrappers, else `sync`.
         timeout: seconds that a worker process may take for a step or a reset before the run gives it up.
         eval_options: `options` of the environment's reset in evaluations and films, for starts of one's choice
             (Pendulum knows {x_init: 3.1, y_init: 0.0}, bounds of angle and velocity). Training starts as always.
@@ -57,15 +61,15 @@ class Environment:
     wrappers: tuple[Callable[[gymnasium.Env], gymnasium.Env], ...] = ()
     max_episode_steps: int | None = None
     num_envs: int = 1
-    vectorization: Vectorization = "sync"
+    vectorization: Vectorization = "auto"
     timeout: float = 300.0
     eval_options: dict[str, Any] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         if self.num_envs < 1:
             raise ValueError(f"num_envs = {self.num_envs}: must be at least 1")
-        if self.vectorization not in ("sync", "async"):
-            raise ValueError(f"vectorization = {self.vectorization}: unknown; choose sync or async")
+        if self.vectorization not in get_args(Vectorization):
+            raise ValueError(f"vectorization = {self.vectorization}: unknown; choose auto, sync, async or batched")
         if not self.timeout > 0:
             raise ValueError(f"timeout = {self.timeout}: must be positive, for example 300 seconds")
         if self.max_episode_steps is not None and self.max_episode_steps < 1:
@@ -78,6 +82,8 @@ class Environment:
             _check_spaces(self.id, probe)
         finally:
             probe.close()
+        if self.vectorization == "batched" and (why := self._not_batched()):
+            raise ValueError(f"vectorization = batched: {why}; use auto or sync")
 
     def _check_id(self) -> None:
         module, _, name = self.id.rpartition(":")
@@ -106,8 +112,33 @@ class Environment:
             raise ValueError(f"id = {self.id}: {str(error).splitlines()[0]}") from error
 
     @property
+    def _spec(self) -> EnvSpec:
+        return gymnasium.spec(self.id.rpartition(":")[2])
+
+    @property
     def _entry_point(self) -> str:
-        return str(gymnasium.spec(self.id.rpartition(":")[2]).entry_point)
+        return str(self._spec.entry_point)
+
+    def _not_batched(self) -> str | None:
+        """Why these environments cannot be batched, or None."""
+        kind = BatchedEnv.registered(self._spec)
+        if kind is None:
+            return f"{self.id} has no batched environment"
+        if self.wrappers:
+            return "wrappers are put around single environments"
+        if self.autoreset is not AutoresetMode.NEXT_STEP:
+            return "its episodes restart at their next step"
+        unknown = sorted({*self._spec.kwargs, *self.kwargs} - kind.options())
+        return f"the batched {self.id} does not know {', '.join(unknown)}" if unknown else None
+
+    def batched(self, num_envs: int) -> BatchedEnv | None:
+        """So many environments as one batched one, where `vectorization` allows it, or None."""
+        if self.vectorization in ("sync", "async") or self._not_batched():
+            return None
+        kind = BatchedEnv.registered(self._spec)
+        assert kind is not None, "else it could not be batched"
+        limit = self._spec.max_episode_steps if self.max_episode_steps is None else self.max_episode_steps
+        return kind(num_envs, limit, **{**self._spec.kwargs, **self.kwargs})
 
     @property
     def made(self) -> str:
@@ -155,6 +186,9 @@ class Environment:
 
     def make(self, seed: int) -> VectorEnvironment:
         """The environments, reset: environment i with seed `seed + i`."""
+        batched = self.batched(self.num_envs)
+        if batched is not None:
+            return VectorEnvironment(batched, seed, self.id, self.made)
         adapter, notes = self._adapter()
         makes = [workers.Make(self.make_one, adapter, i, os.getpid()) for i in range(self.num_envs)]
         return VectorEnvironment(self._vector(makes), seed, self.id, self.made, adapter, notes)
@@ -175,7 +209,7 @@ class Environment:
 
     def _vector(self, makes: Sequence[workers.Make]) -> VectorEnv:
         # copy=False: observations are converted into an array of our own anyway.
-        if self.vectorization == "sync":
+        if self.vectorization != "async":
             return SyncVectorEnv(makes, copy=False, autoreset_mode=self.autoreset)
         try:
             return workers.Workers(makes, self.timeout, copy=False, autoreset_mode=self.autoreset)

@@ -19,6 +19,7 @@ from gymnasium import spaces
 from gymnasium.vector import AutoresetMode, VectorEnv
 
 from rlgan.rl.envs import env_state, workers
+from rlgan.rl.envs.batched import BatchedEnv
 from rlgan.task.errors import Diverged
 
 
@@ -51,6 +52,67 @@ class Step(NamedTuple):
     def ended(self) -> np.ndarray:
         """(n,) bool: the environments whose episode this step finished."""
         return self.terminated | self.truncated
+
+
+class Rows:
+    """Where n environments stand: what is seen of each, and its episode so far. Written in place.
+
+    `obs` (n, obs_dim) float32 is the observation to act upon, `valid` (n,) bool False where the next step is a reset,
+    `total` and `length` (n,) are those of the present episode, `steps` (n,) the transitions of all episodes.
+    """
+
+    names = ("obs", "valid", "total", "length", "steps")
+
+    def __init__(self, num_envs: int, obs_dim: int) -> None:
+        self.obs = np.zeros((num_envs, obs_dim), dtype=np.float32)
+        self.valid = np.ones(num_envs, dtype=np.bool_)
+        self.total = np.zeros(num_envs)
+        self.length = np.zeros(num_envs, dtype=np.int64)
+        self.steps = np.zeros(num_envs, dtype=np.int64)
+
+    def begin(self, obs: np.ndarray) -> None:
+        """New episodes everywhere, seen as `obs`; none of their steps has been made."""
+        self.obs[...] = obs
+        self.valid[...] = True
+        for counter in (self.total, self.length, self.steps):
+            counter[...] = 0
+
+    def move(
+        self,
+        action: np.ndarray,
+        reward: np.ndarray,
+        next_obs: np.ndarray,
+        terminated: np.ndarray,
+        truncated: np.ndarray,
+        moved: np.ndarray | None = None,
+    ) -> Step:
+        """Take note of a step in mode NEXT_STEP.
+
+        Args:
+            action, reward, next_obs, terminated, truncated: as in `Step`, which keeps them.
+            moved: (n,) bool, the environments that were stepped; in the others nothing ended, at reward 0. All, where
+                none is given.
+        """
+        obs, valid = self.obs.copy(), self.valid.copy()
+        if moved is None:
+            self.obs[...] = next_obs
+            self.valid[...] = True
+        else:
+            np.copyto(self.obs, next_obs, where=moved[:, None])
+            self.valid |= moved
+            valid &= moved
+        self.total += reward
+        self.length += valid
+        self.steps += valid
+        episodes: tuple[Episode, ...] = ()
+        ended = terminated | truncated
+        if np.count_nonzero(ended):
+            who = np.flatnonzero(ended)
+            episodes = tuple(Episode(int(i), float(self.total[i]), int(self.length[i])) for i in who)
+            self.total[who] = 0.0
+            self.length[who] = 0
+            self.valid[who] = False
+        return Step(obs, action, reward, next_obs, terminated, truncated, valid, episodes)
 
 
 class ActionMap:
@@ -96,7 +158,7 @@ class VectorEnvironment:
         adapter: env_state.Adapter | None = None,
         notes: Sequence[str] = (),
     ) -> None:
-        self._vector: Any = vector
+        self.vector: Any = vector
         self._mode = AutoresetMode(vector.metadata["autoreset_mode"])
         self.seed, self.name, self.made = seed, name, made
         self._adapter = adapter
@@ -111,9 +173,7 @@ class VectorEnvironment:
         # A product with zero is zero for finite values and NaN otherwise: one fast look at all of them.
         self._zero_obs = np.zeros(num_envs * self.obs_dim, dtype=np.float32)
         self._zero_action = np.zeros(num_envs * self.action_dim, dtype=np.float32)
-        self._all = np.ones(num_envs, dtype=np.bool_)
-        self._lengths = np.zeros(num_envs, dtype=np.int64)
-        self.steps = 0
+        self.rows = Rows(num_envs, self.obs_dim)
         try:
             self.reset()
         except BaseException:
@@ -127,21 +187,28 @@ class VectorEnvironment:
     def reset(self, seed: int | None = None) -> np.ndarray:
         """Start anew from `seed` (default: the seed of construction); the first observations (n, obs_dim)."""
         seed = self.seed if seed is None else seed
-        for i, space in enumerate((self._vector.action_space, self._vector.observation_space)):
+        for i, space in enumerate((self.vector.action_space, self.vector.observation_space)):
             space.seed(int(np.random.SeedSequence([seed, 1, i]).generate_state(1)[0]))
-        self.steps = 0
-        self._totals = np.zeros(self.num_envs)
-        self._lengths = np.zeros(self.num_envs, dtype=np.int64)
-        raw, _ = self._ask(self._vector.reset, seed=[seed + i for i in range(self.num_envs)])
-        self._valid = self._all
-        self.obs = self._flat(raw)
-        self._check("observation", self.obs, self._zero_obs)
+        raw, _ = self._ask(self.vector.reset, seed=[seed + i for i in range(self.num_envs)])
+        obs = self._flat(raw)
+        self._check("observation", obs, self._zero_obs)
+        self.rows.begin(obs)
         return self.obs
+
+    @property
+    def obs(self) -> np.ndarray:
+        """(n, obs_dim) float32, the observations to act upon; the next step overwrites them."""
+        return self.rows.obs
+
+    @property
+    def steps(self) -> int:
+        """Transitions so far, over all environments."""
+        return int(self.rows.steps.sum())
 
     @property
     def valid(self) -> np.ndarray:
         """(n,) bool: False where the next step is a reset (gymnasium's mode NEXT_STEP): its action is ignored."""
-        return self._valid
+        return self.rows.valid
 
     def step(self, action: np.ndarray | torch.Tensor) -> Step:
         """Step all environments.
@@ -153,33 +220,27 @@ class VectorEnvironment:
             Diverged: an action, reward or observation is NaN or infinite; names environment, step and value.
             RuntimeError: an environment has raised, or a worker process has ended; names which one, and when.
         """
-        chosen = action.detach().cpu().numpy() if isinstance(action, torch.Tensor) else action
-        if chosen.shape != (self.num_envs, self.action_dim):
-            raise ValueError(f"action = shape {chosen.shape}: must be ({self.num_envs}, {self.action_dim})")
-        unit = np.minimum(np.maximum(chosen, -1.0), 1.0).astype(np.float32, copy=False)
+        unit = self.unit(action)
         self._check("action", unit, self._zero_action)
-        raw, reward, terminated, truncated, info = self._ask(self._vector.step, self._map(unit))
+        raw, reward, terminated, truncated, info = self._ask(self.vector.step, self._map(unit))
         observation = self._flat(raw)
         self._check("observation", observation, self._zero_obs)
         if not math.isfinite(reward.sum()):
             self._raise_diverged("reward", reward[:, None])
+        if self._mode is AutoresetMode.NEXT_STEP:
+            return self.rows.move(unit, reward, observation, terminated, truncated)
+        return self._settle(unit, reward, observation, terminated, truncated, info)
 
-        obs, valid = self.obs, self._valid
-        ended = terminated | truncated
-        self._totals += reward
-        self._lengths += valid
-        self.steps += int(np.count_nonzero(valid))
-        episodes: tuple[Episode, ...] = ()
-        if np.count_nonzero(ended):
-            who = np.flatnonzero(ended)
-            episodes = tuple(Episode(int(i), float(self._totals[i]), int(self._lengths[i])) for i in who)
-            self._totals[who] = 0.0
-            self._lengths[who] = 0
-            next_obs = self._settle(observation, ended, info)
-        else:
-            self._valid = self._all
-            self.obs = next_obs = observation
-        return Step(obs, unit, reward, next_obs, terminated, truncated, valid, episodes)
+    def unit(self, action: np.ndarray | torch.Tensor) -> np.ndarray:
+        """The actions (n, action_dim) as float32 within [-1, 1].
+
+        Raises:
+            ValueError: another shape.
+        """
+        chosen = action.detach().cpu().numpy() if isinstance(action, torch.Tensor) else action
+        if chosen.shape != (self.num_envs, self.action_dim):
+            raise ValueError(f"action = shape {chosen.shape}: must be ({self.num_envs}, {self.action_dim})")
+        return np.minimum(np.maximum(chosen, -1.0), 1.0).astype(np.float32, copy=False)
 
     def _ask(self, function: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
         try:
@@ -188,37 +249,46 @@ class VectorEnvironment:
             index, reason = error.index_and_reason
             raise RuntimeError(
                 f"environment {index} ({self.name}) raised {reason} after {self.steps} environment steps, "
-                f"{self._lengths[index]} of them in its present episode"
+                f"{self.rows.length[index]} of them in its present episode"
             ) from error
         except multiprocessing.TimeoutError as error:
             raise RuntimeError(
-                f"no answer of {workers.describe_silent(self._vector)} ({self.name}) within "
-                f"{self._vector.timeout:g} s, after {self.steps} environment steps; env.timeout allows longer"
+                f"no answer of {workers.describe_silent(self.vector)} ({self.name}) within "
+                f"{self.vector.timeout:g} s, after {self.steps} environment steps; env.timeout allows longer"
             ) from error
         except (EOFError, ConnectionError) as error:
-            if not isinstance(self._vector, workers.Workers):
+            if not isinstance(self.vector, workers.Workers):
                 raise
             raise RuntimeError(
-                f"the worker process of {workers.describe_dead(self._vector)} of {self.name} has ended after "
+                f"the worker process of {workers.describe_dead(self.vector)} of {self.name} has ended after "
                 f"{self.steps} environment steps; it was killed or ran out of memory: env.vectorization=sync needs no "
                 "workers"
             ) from error
 
-    def _settle(self, observation: np.ndarray, ended: np.ndarray, info: dict[str, Any]) -> np.ndarray:
-        """After a step at which some episode ended: set `obs` and `_valid` for the next, return the true successors."""
+    def _settle(
+        self,
+        unit: np.ndarray,
+        reward: np.ndarray,
+        observation: np.ndarray,
+        terminated: np.ndarray,
+        truncated: np.ndarray,
+        info: dict[str, Any],
+    ) -> Step:
+        """Take note of a step in the modes in which it, or a reset after it, begins the next episode."""
+        ended = terminated | truncated
         successor = observation
-        if self._mode is AutoresetMode.NEXT_STEP:
-            self._valid = ~ended
-        elif self._mode is AutoresetMode.SAME_STEP:
+        if self._mode is AutoresetMode.SAME_STEP and ended.any():
             successor = observation.copy()
             for i in np.flatnonzero(ended):
                 successor[i] = np.asarray(info["final_obs"][i]).reshape(-1)
             self._check("observation", successor, self._zero_obs)
-        else:
-            observation = self._flat(self._ask(self._vector.reset, options={"reset_mask": ended})[0])
+        step = self.rows.move(unit, reward, successor, terminated, truncated)
+        if self._mode is AutoresetMode.DISABLED and ended.any():
+            observation = self._flat(self._ask(self.vector.reset, options={"reset_mask": ended})[0])
             self._check("observation", observation, self._zero_obs)
-        self.obs = observation
-        return successor
+        self.rows.obs[...] = observation
+        self.rows.valid[...] = True
+        return step
 
     def random_actions(self, generator: torch.Generator) -> np.ndarray:
         """Actions (n, action_dim), uniform in [-1, 1]: uniform within the bounds of every dimension."""
@@ -233,12 +303,15 @@ class VectorEnvironment:
             "num_envs": self.num_envs,
             "environments": None,
         }
-        if self._adapter is not None:
-            state["environments"] = env_state.save_vector(self._vector, self._adapter, self._own())
+        if isinstance(self.vector, BatchedEnv):
+            state["environments"] = {"batched": self.vector.state_dict()}
+        elif self._adapter is not None:
+            state["environments"] = env_state.save_vector(self.vector, self._adapter, self._own())
+        if state["environments"] is not None:
             state["obs"] = torch.from_numpy(self.obs.copy())
-            state["totals"] = self._totals.tolist()
-            state["lengths"] = self._lengths.tolist()
-            state["valid"] = self._valid.tolist()
+            state["totals"] = self.rows.total.tolist()
+            state["lengths"] = self.rows.length.tolist()
+            state["valid"] = self.valid.tolist()
         return state
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
@@ -255,34 +328,43 @@ class VectorEnvironment:
                 f"num_envs = {self.num_envs}: the saved state holds {state['num_envs']} environments; "
                 "resume with the same number"
             )
-        changed = state["made"] != self.made
-        if changed:
-            self._notes.append(
-                f"resume will not be bit-exact: the environment was {state['made']} and is {self.made}; "
-                "its episodes restart"
-            )
-        if changed or state["environments"] is None or self._adapter is None:
+        saved, why = state["environments"], ""
+        batched = isinstance(self.vector, BatchedEnv)
+        if state["made"] != self.made:
+            why = f"the environment was {state['made']} and is {self.made}"
+        elif saved is not None and batched != ("batched" in saved):
+            then, now = ("sync", "batched") if batched else ("batched", "sync or async")
+            why = f"the environments were saved with env.vectorization={then}, which goes on exactly, and are {now}"
+        if why:
+            self._notes.append(f"resume will not be bit-exact: {why}; its episodes restart")
+        if why or saved is None or not (batched or self._adapter):
             # Another seed than at the start, or the same episodes would be seen twice.
             self.reset(int(np.random.SeedSequence([self.seed, state["steps"]]).generate_state(1)[0]))
         else:
-            env_state.restore_vector(self._vector, self._adapter, state["environments"], self._own())
-            self.obs = state["obs"].numpy().copy()
-            self._totals = np.array(state["totals"])
-            self._lengths = np.array(state["lengths"], dtype=np.int64)
-            self._valid = np.array(state["valid"], dtype=np.bool_)
-        self.steps = state["steps"]
+            if batched:
+                self.vector.load_state_dict(saved["batched"])
+            else:
+                assert self._adapter is not None
+                env_state.restore_vector(self.vector, self._adapter, saved, self._own())
+            self.rows.obs[...] = state["obs"].numpy()
+            self.rows.total[...] = state["totals"]
+            self.rows.length[...] = state["lengths"]
+            self.rows.valid[...] = state["valid"]
+        # How they are shared out among the environments does not matter: it is their sum that counts.
+        self.rows.steps[...] = 0
+        self.rows.steps[0] = state["steps"]
 
     def close(self) -> None:
         """Close the environments and end their worker processes, also dead, stopped or busy ones."""
-        if isinstance(self._vector, workers.Workers):
+        if isinstance(self.vector, workers.Workers):
             atexit.unregister(self.close)
-            workers.end(self._vector)
+            workers.end(self.vector)
         else:
-            self._vector.close()
+            self.vector.close()
 
     def _own(self) -> list[gymnasium.Env]:
         """The environments as their adapter made them, in this process."""
-        return [guard.env for guard in self._vector.envs]
+        return [guard.env for guard in self.vector.envs]
 
     def _flat(self, raw: np.ndarray) -> np.ndarray:
         return raw.reshape(self.num_envs, -1).astype(np.float32)
@@ -292,10 +374,17 @@ class VectorEnvironment:
             self._raise_diverged(what, values)
 
     def _raise_diverged(self, what: str, values: np.ndarray) -> None:
+        error = self.diverged(what, values)
+        if error is not None:
+            raise error
+
+    def diverged(self, what: str, values: np.ndarray) -> Diverged | None:
+        """What to raise if the action, observation or reward (n, k) of some environment is not finite; or None."""
         for i, row in enumerate(values):
             bad = np.flatnonzero(~np.isfinite(row))
             if len(bad):
-                raise Diverged(
+                return Diverged(
                     f"{what} of environment {i} ({self.name}) is {row[bad[0]]} in component {bad[0]} "
-                    f"after {self.steps} environment steps, step {self._lengths[i]} of its episode"
+                    f"after {self.steps} environment steps, step {self.rows.length[i]} of its episode"
                 )
+        return None

@@ -60,7 +60,7 @@ ENVIRONMENTS = {
 @pytest.mark.parametrize("mode", MODES)
 @pytest.mark.parametrize("id", ENVIRONMENTS)
 def test_a_restored_environment_goes_on_exactly(id: str, mode: str, where: str) -> None:
-    spec = in_mode(mode)(id, num_envs=2)
+    spec = in_mode(mode)(id, num_envs=2, vectorization="sync")
     env, fresh = spec.make(seed=1), spec.make(seed=9)
     assert env._adapter is not None and env._adapter.name == ENVIRONMENTS[id] and env.notes() == []
     go_to(env, where, torch.Generator().manual_seed(0))
@@ -69,7 +69,7 @@ def test_a_restored_environment_goes_on_exactly(id: str, mode: str, where: str) 
     assert np.array_equal(fresh.obs, env.obs) and fresh.steps == env.steps
     traces = [run(each, 260, torch.Generator().manual_seed(7)) for each in (env, fresh)]
     assert traces[0] == traces[1]
-    assert np.array_equal(*[each._vector.action_space.sample() for each in (env, fresh)])
+    assert np.array_equal(*[each.vector.action_space.sample() for each in (env, fresh)])
     for each in (env, fresh):
         each.close()
 
@@ -145,11 +145,11 @@ def test_a_state_of_another_number_of_environments_is_refused() -> None:
     state = Environment(num_envs=2).make(seed=0).state_dict()
     with pytest.raises(ValueError, match=r"^num_envs = 3: the saved state holds 2 environments"):
         Environment(num_envs=3).make(seed=0).load_state_dict(state)
-    state = Environment(num_envs=1).make(seed=0).state_dict()
+    state = Environment(num_envs=1, vectorization="sync").make(seed=0).state_dict()
     hopper = Environment("Hopper-v5").make(seed=0)
     assert hopper._adapter is not None
     with pytest.raises(ValueError, match=r"^environment state = attributes: .* by mujoco"):
-        env_state.restore_vector(hopper._vector, hopper._adapter, state["environments"], hopper._own())
+        env_state.restore_vector(hopper.vector, hopper._adapter, state["environments"], hopper._own())
 
 
 def test_a_changed_environment_says_so_and_restarts_instead_of_being_changed_back() -> None:
@@ -158,7 +158,7 @@ def test_a_changed_environment_says_so_and_restarts_instead_of_being_changed_bac
     state = through_file(env.state_dict())
     moon = Environment("Pendulum-v1", {"g": 1.6}).make(seed=1)
     moon.load_state_dict(state)
-    assert moon._vector.envs[0].unwrapped.g == 1.6 and moon.steps == env.steps
+    assert moon.vector.g == 1.6 and moon.steps == env.steps
     assert moon.notes() == [
         "resume will not be bit-exact: the environment was Pendulum-v1 with {'g': 10.0} and is "
         "Pendulum-v1 with {'g': 1.6}; its episodes restart"
@@ -169,8 +169,8 @@ def test_every_space_of_the_environments_is_seeded() -> None:
     """An environment may draw from its own spaces; unseeded ones take their numbers from the operating system."""
 
     def draws(seed: int) -> list[float]:
-        env = Environment("Pendulum-v1", num_envs=2).make(seed=seed)
-        spaces = [env._vector.observation_space, env._vector.action_space]
+        env = Environment("Pendulum-v1", num_envs=2, vectorization="sync").make(seed=seed)
+        spaces = [env.vector.observation_space, env.vector.action_space]
         spaces += [s for one in env._own() for s in (one.action_space, one.observation_space)]
         return [float(np.asarray(space.sample()).ravel()[0]) for space in spaces]
 

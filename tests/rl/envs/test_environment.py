@@ -120,7 +120,7 @@ def test_random_actions_fill_the_bounds_and_repeat_with_their_generator() -> Non
 def test_equal_seeds_give_equal_starts_and_a_seeded_action_space() -> None:
     one, two, other = (Environment(num_envs=2).make(seed) for seed in (5, 5, 8))
     assert np.array_equal(one.obs, two.obs) and not np.array_equal(one.obs, other.obs)
-    assert np.array_equal(one._vector.action_space.sample(), two._vector.action_space.sample())
+    assert np.array_equal(one.vector.action_space.sample(), two.vector.action_space.sample())
     moved = one.step(np.ones((2, 1), np.float32)).next_obs
     assert np.array_equal(one.reset(), two.obs) and not np.array_equal(one.obs, moved)
 
@@ -152,7 +152,7 @@ def test_equal_seeds_give_equal_starts_and_a_seeded_action_space() -> None:
         ({"wrappers": (NormalizeObservation,)}, r"^wrappers\[0\] = NormalizeObservation\(?\)?: .*normalise_obs=true"),
         ({"kwargs": {"gg": 1}}, r"^kwargs = \{'gg': 1\}: Pendulum-v1 refuses them"),
         ({"num_envs": 0}, r"^num_envs = 0: must be at least 1"),
-        ({"vectorization": "gpu"}, r"^vectorization = gpu: unknown; choose sync or async"),
+        ({"vectorization": "gpu"}, r"^vectorization = gpu: unknown; choose auto, sync, async or batched"),
     ],
 )
 def test_what_cannot_be_used_is_refused_by_name(arguments: dict, message: str) -> None:

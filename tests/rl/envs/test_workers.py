@@ -37,7 +37,7 @@ def run(env: VectorEnvironment, steps: int = 12) -> list[tuple[np.ndarray, ...]]
 
 def ended(env: VectorEnvironment) -> bool:
     """Whether all worker processes are gone."""
-    return not any(process.is_alive() for process in env._vector.processes)
+    return not any(process.is_alive() for process in env.vector.processes)
 
 
 @pytest.mark.parametrize(
@@ -115,7 +115,7 @@ def _parent(stat: Path) -> int:
 def test_a_killed_worker_is_named(who: int) -> None:
     env = Environment("Scripted-v0", num_envs=2, vectorization="async").make(seed=0)
     assert any("not be bit-exact: asynchronous" in note for note in env.notes())
-    os.kill(env._vector.processes[who].pid, signal.SIGKILL)
+    os.kill(env.vector.processes[who].pid, signal.SIGKILL)
     with pytest.raises(
         RuntimeError,
         match=rf"worker process of environment {who} \(exit code -9\) of Scripted-v0 has ended after 0 env",
@@ -127,7 +127,7 @@ def test_a_killed_worker_is_named(who: int) -> None:
 def test_closing_never_waits_for_a_worker_that_does_not_answer(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(workers, "PATIENCE", 0.05)
     env = Environment("Scripted-v0", num_envs=3, vectorization="async").make(seed=0)
-    stopped, killed, _ = (process.pid for process in env._vector.processes)
+    stopped, killed, _ = (process.pid for process in env.vector.processes)
     os.kill(stopped, signal.SIGSTOP)
     os.kill(killed, signal.SIGKILL)
     env.close()
@@ -138,7 +138,7 @@ def test_closing_never_waits_for_a_worker_that_does_not_answer(monkeypatch: pyte
 def test_a_worker_that_does_not_answer_is_named_and_given_up() -> None:
     env = Environment("Scripted-v0", num_envs=2, vectorization="async", timeout=0.5).make(seed=0)
     env.step(np.zeros((2, env.action_dim), dtype=np.float32))
-    os.kill(env._vector.processes[1].pid, signal.SIGSTOP)
+    os.kill(env.vector.processes[1].pid, signal.SIGSTOP)
     with pytest.raises(
         RuntimeError, match=r"no answer of environment 1 \(Scripted-v0\) within 0.5 s, after .*env.timeout"
     ):
@@ -149,12 +149,12 @@ def test_a_worker_that_does_not_answer_is_named_and_given_up() -> None:
 def test_signals_to_the_whole_group_leave_the_workers_alive() -> None:
     """A terminal's Ctrl-C reaches them too; the run's own process still has a step to finish."""
     env = Environment("Scripted-v0", num_envs=2, vectorization="async").make(seed=0)
-    for process in env._vector.processes:
+    for process in env.vector.processes:
         for number in (signal.SIGINT, signal.SIGTERM, signal.SIGUSR2):
             os.kill(process.pid, number)
     assert len(run(env, 5)) == 5 and ended(env)
     # They closed their environments and left by themselves.
-    assert [process.exitcode for process in env._vector.processes] == [0, 0]
+    assert [process.exitcode for process in env.vector.processes] == [0, 0]
 
 
 def test_training_with_workers_is_training_without() -> None:
