@@ -16,6 +16,6 @@ from rlgan.nets.linear import LinearSpec, PointSpec
 from rlgan.nets.mlp import MLP, Actor, LateQCritic, MLPSpec, QCritic
 from rlgan.nets.orthogonal import OrthogonalMLP, OrthogonalSpec
 from rlgan.nets.resnet import ResNetCritic, ResNetGenerator, ResNetSpec
-from rlgan.nets.single import Single
+from rlgan.nets.single import Many, Single
 from rlgan.nets.spectral import spectrally_normalised
 from rlgan.nets.twin import PairedCritic, TwinQCritic, twin

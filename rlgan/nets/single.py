@@ -1,10 +1,11 @@
-"""A perceptron's answer to one input, by numpy: what acting in one environment asks for at every step."""
+"""Perceptrons' answers to a few inputs: what acting asks for at every step, of one actor or of one for each seed."""
 
 import math
 from typing import Any, TypeGuard
 
 import numpy as np
 import torch
+import torch.nn.functional as F
 from torch import nn
 
 from rlgan.nets.layers import ACTIVATIONS
@@ -77,6 +78,59 @@ class Single:
                     x = _layer_norm(x, *scale)
                 x = activate(x)
             x = product(weight, x)
+            x += bias
+            return np.tanh(x, out=x)
+
+
+class Many:
+    """The actions of S actors of one shape, each for observations of its own.
+
+    Args:
+        actor: of their shape, for which `Single.possible` holds.
+        rows: their parameters (S, d), in the order of `actor.parameters()`; they are read at every call.
+    """
+
+    def __init__(self, actor: Actor, rows: torch.Tensor) -> None:
+        mlp = actor.mlp
+        self._activation = ACTIVATIONS[mlp.activation]
+        pieces = dict(zip(actor.parameters(), rows.split([p.numel() for p in actor.parameters()], 1), strict=True))
+        own: dict[torch.Tensor, torch.Tensor] = {p: piece.view(len(rows), *p.shape) for p, piece in pieces.items()}
+        # (S, i, o) and (S, 1, o)
+        self._layers = [
+            (own[layer.weight].mT, own[layer.bias][:, None], norm and (own[norm.weight], own[norm.bias], norm.eps))
+            for layer, norm in zip(mlp.linears, (*mlp.norms, None), strict=True)
+        ]
+        widest = max(layer.weight.numel() for layer in mlp.linears)
+        self._arrays = None
+        if widest < THREADED and not any(norm for *_, norm in self._layers):
+            self._arrays = [(weight.numpy(), bias.numpy()) for weight, bias, _ in self._layers]
+
+    def __call__(self, x: np.ndarray) -> np.ndarray:
+        """Actions (S, n, action_dim) in [-1, 1] for observations x (S, n, obs_dim), of the parameters' dtype."""
+        if self._arrays is not None and x.shape[1] == 1:
+            return self._by_numpy(x)
+        *hidden, (weight, bias, _) = self._layers
+        with torch.no_grad():
+            h = torch.from_numpy(x).to(bias.dtype)
+            for w, b, norm in hidden:
+                h = torch.baddbmm(b, h, w)
+                if norm is not None:
+                    scale, shift, eps = norm
+                    h = F.layer_norm(h, h.shape[-1:], eps=eps) * scale[:, None] + shift[:, None]
+                h = self._activation.in_place(h)
+            return torch.baddbmm(bias, h, weight).tanh_().numpy()
+
+    def _by_numpy(self, x: np.ndarray) -> np.ndarray:
+        assert self._arrays is not None
+        *hidden, (weight, bias) = self._arrays
+        activate = self._activation.array
+        x = x.astype(bias.dtype, copy=False)
+        with np.errstate(over="ignore", invalid="ignore"):
+            for w, b in hidden:
+                x = np.matmul(x, w)
+                x += b
+                x = activate(x)
+            x = np.matmul(x, weight)
             x += bias
             return np.tanh(x, out=x)
 

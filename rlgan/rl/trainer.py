@@ -14,10 +14,11 @@ from rlgan.optim import Game, NonFinite, PlayerSpec, TwoPlayers
 from rlgan.rl import episodes, pictures, video
 from rlgan.rl.agent import Agent, NamesErrors
 from rlgan.rl.envs.environment import Environment
+from rlgan.rl.envs.vector_env import Episode, Step
 from rlgan.rl.exploration.explorer import Exploration, Rollout
 from rlgan.rl.normalisation import NormalisedActor, Normaliser
 from rlgan.rl.replay.n_step import NStep
-from rlgan.rl.replay.uniform import Layout, ReplaySpec, Sampler, Transition, UniformReplay
+from rlgan.rl.replay.uniform import Layout, ReplaySpec, Transition, UniformReplay
 from rlgan.rl.together import Trainers
 from rlgan.task.errors import ConfigError, Diverged
 from rlgan.task.seeding import Generators
@@ -129,6 +130,7 @@ class Trainer(Stackable):
         # A window of n steps is stored when its last step has been taken.
         self.learning_starts = max(learning_starts, batch_size + (n_step - 1) * env.num_envs)
         self.updates_per_step = updates_per_step
+        self.batch_size = batch_size
         self.eval_episodes = eval_episodes
         self.steps_done = 0
         self.generators = gens = Generators(settings.seed)
@@ -157,9 +159,9 @@ class Trainer(Stackable):
         self.update = self.learner.update
         self.policy = agent.policy(self.actor.module)
         self._critic_steps = steps["critic"]
-        self._windows = NStep(n_step, agent.discount, self.envs.num_envs, obs_dim, action_dim) if n_step != 1 else None
+        self.windows = NStep(n_step, agent.discount, self.envs.num_envs, obs_dim, action_dim) if n_step != 1 else None
         self.replay = replay.make(
-            Layout(capacity, obs_dim, action_dim, dtype, device, self._windows is not None, settings.steps)
+            Layout(capacity, obs_dim, action_dim, dtype, device, self.windows is not None, settings.steps)
         )
         self._samplers = [self.replay.sampler(batch_size) for _ in range(self.update.batches)]
         self.explorer = exploration.make(
@@ -202,24 +204,32 @@ class Trainer(Stackable):
 
     def collect(self) -> int:
         """Act, step, store; the number of transitions."""
-        if self.steps_done < self.learning_starts:
-            action = self.envs.random_actions(self.generators.torch("random actions"))
-        else:
-            action = self.explorer.act(self._seen())
-        step = self.envs.step(action)
-        if self.normaliser is not None:
-            self.normaliser.observe(step.obs[step.valid])
-        if self._windows is None:
-            count = self.replay.add(step)
-        else:
-            self.replay.add(self._windows.push(step))
-            count = int(step.valid.sum())
+        warm = self.steps_done < self.learning_starts
+        step = self.envs.step(self.random_actions() if warm else self.explorer.act(self.seen()))
+        count = self.store(step)
         self.explorer.observe(step.ended, step.valid)
         for episode in step.episodes:
-            self._returns.append(episode.total)
+            self.note(episode)
         return count
 
-    def _seen(self) -> np.ndarray | Tensor:
+    def random_actions(self) -> np.ndarray:
+        """Those of the steps before `learning_starts`."""
+        return self.envs.random_actions(self.generators.torch("random actions"))
+
+    def store(self, step: Step) -> int:
+        """Put a step's transitions into the replay, and their observations into the statistics; how many they are."""
+        if self.normaliser is not None:
+            self.normaliser.observe(step.obs[step.valid])
+        if self.windows is None:
+            return self.replay.add(step)
+        self.replay.add(self.windows.push(step))
+        return int(step.valid.sum())
+
+    def note(self, episode: Episode) -> None:
+        """Take note of an episode that has ended."""
+        self._returns.append(episode.total)
+
+    def seen(self) -> np.ndarray | Tensor:
         """The present observations, as the networks see them."""
         if self.normaliser is None:
             return self.envs.obs
@@ -231,7 +241,7 @@ class Trainer(Stackable):
         Raises:
             NonFinite: a loss or gradient is not finite; nothing was written.
         """
-        batches = [self._draw(sampler) for sampler in self._samplers]
+        batches = self.draw()
         self.learnt(self.move(batches, watch), watch, batches[-1].obs)
 
     def learnt(self, metrics: Mapping[str, Tensor | float], watch: bool, obs: Tensor) -> None:
@@ -245,10 +255,15 @@ class Trainer(Stackable):
         if every is not None and self._moves % every == 0:
             self.explorer.adapt(obs)
 
-    def _draw(self, sampler: Sampler) -> Transition:
-        batch = sampler(self.generators.torch("replay", self.settings.torch_device))
+    def draw(self) -> list[Transition]:
+        """The minibatches of a move."""
+        stream = self.generators.torch("replay", self.settings.torch_device)
+        return [self.finished(sampler(stream)) for sampler in self._samplers]
+
+    def finished(self, batch: Transition) -> Transition:
+        """A minibatch that was drawn as the losses want it; its observations are normalised in their own memory."""
         if self.normaliser is not None:
-            self.normaliser.normalise_(batch)  # in the sampler's own memory, where `learn` finds it again
+            self.normaliser.normalise_(batch)  # in the sampler's, where `learnt` finds it again
         return self._with_noise(batch, self.generators)
 
     def _with_noise(self, batch: Transition, generators: Generators) -> Transition:
@@ -321,7 +336,7 @@ class Trainer(Stackable):
             "players": self.update.state_dict(),
             "generators": self.generators.state_dict(),
             "replay": self.replay.state_dict(),
-            "windows": None if self._windows is None else self._windows.state_dict(),
+            "windows": None if self.windows is None else self.windows.state_dict(),
             "explorer": self.explorer.state_dict(),
             "normaliser": None if self.normaliser is None else self.normaliser.state_dict(),
             "environments": self.envs.state_dict(),
@@ -343,8 +358,8 @@ class Trainer(Stackable):
         self.update.load_state_dict(state["players"])
         self.replay.load_state_dict(state["replay"])
         self.envs.load_state_dict(state["environments"])
-        if self._windows is not None:
-            self._windows.load_state_dict(state["windows"], self.envs.obs)
+        if self.windows is not None:
+            self.windows.load_state_dict(state["windows"], self.envs.obs)
         self.explorer.load_state_dict(state["explorer"])
         self._credit, self._moves = state["credit"], state["moves"]
         self._watch, self._last = state["watch"], state["last"]

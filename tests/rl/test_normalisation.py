@@ -82,7 +82,7 @@ def test_a_minibatch_is_normalised_by_the_statistics_of_now_and_the_replay_left_
     raw = task.replay.rows.clone()
     sampler = task.replay.sampler(32)
     generators = copy.deepcopy(task.generators.state_dict())
-    batch = task._draw(sampler)
+    batch = task.finished(sampler(task.generators.torch("replay", torch.device("cpu"))))
     task.generators.load_state_dict(generators)
     plain = task.replay.sampler(32)(task.generators.torch("replay", torch.device("cpu")))
     for name in ("obs", "next_obs"):
@@ -198,10 +198,10 @@ def test_stacked_seeds_keep_statistics_of_their_own() -> None:
         for group in (alone, stacked):
             for task in group:
                 task.collect()
-        batches = [[task._draw(sampler) for sampler in task._samplers] for task in stacked]
+        batches = [task.draw() for task in stacked]
         stack(batches)
         for task in alone:
-            task.update([task._draw(sampler) for sampler in task._samplers])
+            task.update(task.draw())
     for one, other in zip(alone, stacked, strict=True):
         assert differences(one.normaliser.state_dict(), other.normaliser.state_dict()) == []  # type: ignore[union-attr]
         assert torch.allclose(one.critic.vector.theta, other.critic.vector.theta, rtol=1e-4, atol=1e-6)

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 from abc import abstractmethod
+from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import torch
 
 from rlgan.optim.step.schedule import Constant, Schedule
-from rlgan.rl.exploration.explorer import Exploration, Explorer, Rollout, check_scale, clip, spawn
+from rlgan.rl.exploration.explorer import Answer, Exploration, Explorer, Rollout, check_scale, clip, spawn
 
 
 class NoiseStreams:
@@ -50,6 +51,20 @@ class NoiseStreams:
         self._calls = 0
         self._enough = int(self._block.shape[1] - self._cursor.max())
 
+    @classmethod
+    def joined(cls, parts: Sequence[NoiseStreams]) -> NoiseStreams:
+        """The streams of all `parts`, whose arrays become parts of its own."""
+        whole = cls.__new__(cls)
+        whole.generators = [generator for part in parts for generator in part.generators]
+        whole._block = np.concatenate([part._block for part in parts])
+        whole._cursor = np.concatenate([part._cursor for part in parts])
+        whole._who = np.arange(len(whole._cursor))
+        whole._count_ahead()
+        for rows, part in zip(whole._who.reshape(len(parts), -1), parts, strict=True):
+            own = slice(int(rows[0]), int(rows[-1]) + 1)
+            part._block, part._cursor = whole._block[own], whole._cursor[own]
+        return whole
+
     def state_dict(self) -> dict[str, Any]:
         """The present block, the place in it, and the generators."""
         return {
@@ -60,8 +75,8 @@ class NoiseStreams:
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Restore what `state_dict` saved."""
-        self._block = state["block"].numpy().copy()
-        self._cursor = np.array(state["cursor"], dtype=np.int64)
+        self._block[...] = state["block"].numpy()
+        self._cursor[...] = state["cursor"]
         self._count_ahead()
         for generator, saved in zip(self.generators, state["generators"], strict=True):
             generator.set_state(saved)
@@ -75,7 +90,7 @@ class ActionNoise(Explorer):
         """The noise of the coming step, (n, action_dim) float32; `observe` moves on to the next."""
 
     def act(self, obs: np.ndarray | torch.Tensor) -> np.ndarray:
-        return clip(self._policy(obs) + self.noise())
+        return clip(self.policy(obs) + self.noise())
 
 
 class _StreamedNoise(ActionNoise):
@@ -90,14 +105,23 @@ class _StreamedNoise(ActionNoise):
         super().__init__(rollout, spec.schedule)
         self._sigma = spec.sigma
         self._streams = NoiseStreams(rollout.num_envs, rollout.action_dim, rollout.generator)
-        self._used = False
+        self._used = np.zeros(rollout.num_envs, dtype=np.bool_)
 
     def observe(self, ended: np.ndarray, valid: np.ndarray) -> None:
         super().observe(ended, valid)
         # A step that was not acted by this explorer (uniform warm-up) takes nothing from the streams.
-        if self._used:
-            self._streams.advance(valid)
-            self._used = False
+        self._streams.advance(valid & self._used)
+        self._used[:] = False
+
+    def forgo(self, rows: np.ndarray) -> None:
+        self._used[rows] = False
+
+    def joined(self, parts: Sequence[Explorer], answer: Answer) -> Explorer:
+        own = cast(Sequence[_StreamedNoise], parts)
+        whole = self._whole(parts, answer)
+        whole._streams = NoiseStreams.joined([part._streams for part in own])
+        whole._used = np.zeros(whole.num_envs, dtype=np.bool_)
+        return whole
 
     def metrics(self) -> dict[str, float]:
         return {"exploration/sigma": self._sigma * self.factor}
@@ -108,7 +132,7 @@ class _StreamedNoise(ActionNoise):
     def load_state_dict(self, state: dict[str, Any]) -> None:
         super().load_state_dict(state)
         self._streams.load_state_dict(state["streams"])
-        self._used = False
+        self._used[:] = False
 
 
 @dataclass(frozen=True)
@@ -121,7 +145,10 @@ class NoExploration(Exploration):
 
 class _Greedy(Explorer):
     def act(self, obs: np.ndarray | torch.Tensor) -> np.ndarray:
-        return self._policy(obs)
+        return self.policy(obs)
+
+    def joined(self, parts: Sequence[Explorer], answer: Answer) -> Explorer:
+        return self._whole(parts, answer)
 
     def metrics(self) -> dict[str, float]:
         return {"exploration/sigma": 0.0}
@@ -157,8 +184,8 @@ class GaussianActionNoise(Exploration):
 
 class _GaussianNoise(_StreamedNoise):
     def noise(self) -> np.ndarray:
-        self._used = True
-        return np.float32(self._sigma * self.factor) * self._streams.now()
+        self._used[:] = True
+        return np.float32(self._sigma * self.factors) * self._streams.now()
 
 
 @dataclass(frozen=True)
@@ -203,23 +230,31 @@ class _OrnsteinUhlenbeckNoise(_StreamedNoise):
     def __init__(self, spec: OrnsteinUhlenbeckActionNoise, rollout: Rollout) -> None:
         super().__init__(spec, rollout)
         self._decay, self._root = np.float32(1.0 - spec.theta * spec.dt), spec.dt**0.5
-        self._x = self._next = np.zeros_like(self._streams.now())
+        self._x, self._next = np.zeros_like(self._streams.now()), np.zeros_like(self._streams.now())
 
     def noise(self) -> np.ndarray:
-        self._used = True
-        scale = np.float32(self._sigma * self.factor * self._root)
+        self._used[:] = True
+        scale = np.float32(self._sigma * self.factors * self._root)
         self._next = self._decay * self._x + scale * self._streams.now()
         return self._next
 
     def observe(self, ended: np.ndarray, valid: np.ndarray) -> None:
-        if self._used:
-            self._x[valid] = self._next[valid]
+        moved = valid & self._used
+        self._x[moved] = self._next[moved]
         super().observe(ended, valid)
         self._x[ended] = 0.0
+
+    def joined(self, parts: Sequence[Explorer], answer: Answer) -> Explorer:
+        own = cast(Sequence[_OrnsteinUhlenbeckNoise], parts)
+        whole = cast(_OrnsteinUhlenbeckNoise, super().joined(parts, answer))
+        whole._x = np.concatenate([part._x for part in own])
+        for part, rows in zip(own, np.split(whole._x, len(own)), strict=True):
+            part._x = rows
+        return whole
 
     def state_dict(self) -> dict[str, Any]:
         return {**super().state_dict(), "x": torch.from_numpy(self._x.copy())}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         super().load_state_dict(state)
-        self._x = state["x"].numpy().copy()
+        self._x[...] = state["x"].numpy()

@@ -7,9 +7,11 @@ the others do.
 
 from __future__ import annotations
 
+import copy
 from abc import ABC, abstractmethod
+from collections.abc import Callable, Sequence
 from functools import cached_property
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Self, TypeAlias
 
 import numpy as np
 import torch
@@ -40,6 +42,9 @@ class Rollout(NamedTuple):
     horizon: int = 0
 
 
+Answer: TypeAlias = Callable[[np.ndarray | torch.Tensor], np.ndarray]
+
+
 class Exploration(ABC):
     """A kind of exploration, as configured; `make` builds it for one run."""
 
@@ -63,6 +68,7 @@ class Explorer(ABC):
         self.actor, self.num_envs = rollout.actor, rollout.num_envs
         self.steps = 0
         self._schedule, self._horizon = schedule or Constant(), rollout.horizon
+        self._parts: Sequence[Explorer] = ()
         like = next(iter(self.actor.parameters()))
         self._dtype, self._device = like.dtype, like.device
         self._batch_norms = [
@@ -73,6 +79,14 @@ class Explorer(ABC):
     def factor(self) -> float:
         """The schedule's factor at the present step."""
         return self._schedule(self.steps, self._horizon)
+
+    @property
+    def factors(self) -> float | np.ndarray:
+        """That of every environment, (n, 1), or one for all."""
+        if not self._parts or isinstance(self._schedule, Constant):
+            return self.factor
+        own = [part.factor for part in self._parts]
+        return np.repeat(own, self.num_envs // len(own))[:, None]
 
     @abstractmethod
     def act(self, obs: np.ndarray | torch.Tensor) -> np.ndarray:
@@ -85,6 +99,8 @@ class Explorer(ABC):
             ended: (n,) bool, the environments whose episode ended: their noise starts afresh.
             valid: (n,) bool, False where the step was a reset and no transition: their noise does not advance.
         """
+        for part, own in zip(self._parts, valid.reshape(len(self._parts), -1), strict=True) if self._parts else ():
+            part.steps += int(np.count_nonzero(own))
         self.steps += int(np.count_nonzero(valid))
 
     def adapt(self, obs: torch.Tensor) -> None:  # noqa: B027
@@ -93,6 +109,20 @@ class Explorer(ABC):
     @abstractmethod
     def metrics(self) -> dict[str, float]:
         """`exploration/...` scalars."""
+
+    def forgo(self, rows: np.ndarray) -> None:  # noqa: B027
+        """Take note that the actions of the environments `rows` (n,) bool were chosen by somebody else this time."""
+
+    def joined(self, parts: Sequence[Explorer], answer: Answer) -> Explorer | None:
+        """One explorer of the environments of all `parts`, of which this is the first; None where there is none.
+
+        The parts stay what they are, to be saved and measured: their state is a part of the whole's.
+
+        Args:
+            parts: explorers of one configuration, each with an actor and streams of its own.
+            answer: all actors' own actions (S * n, action_dim) for observations (S * n, obs_dim).
+        """
+        return None
 
     def notes(self) -> list[str]:
         """What a user must know about this exploration."""
@@ -125,7 +155,16 @@ class Explorer(ABC):
     def _single(self) -> Single | None:
         return Single(self.actor) if self.num_envs == 1 and Single.possible(self.actor) else None
 
-    def _policy(self, obs: np.ndarray | torch.Tensor) -> np.ndarray:
+    def _whole(self, parts: Sequence[Explorer], answer: Answer) -> Self:
+        """A copy of this explorer that acts for all of `parts`."""
+        whole = copy.copy(self)
+        whole._parts = parts
+        whole.num_envs = sum(part.num_envs for part in parts)
+        whole.policy = answer  # type: ignore[method-assign, assignment]
+        return whole
+
+    def policy(self, obs: np.ndarray | torch.Tensor) -> np.ndarray:
+        """The actor's own actions (n, action_dim) float32, without exploration."""
         if self._single is not None:
             (row,) = obs if isinstance(obs, np.ndarray) else self._input(obs).detach().numpy()
             action = self._single(row)[None]

@@ -1,13 +1,14 @@
 """Parameter noise and action noise together."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import torch
 
 from rlgan.rl.exploration.action_noise import ActionNoise, GaussianActionNoise, OrnsteinUhlenbeckActionNoise
-from rlgan.rl.exploration.explorer import Exploration, Explorer, Rollout, clip
+from rlgan.rl.exploration.explorer import Answer, Exploration, Explorer, Rollout, clip
 from rlgan.rl.exploration.parameter_noise import ParameterNoise
 
 
@@ -44,6 +45,21 @@ class _Both(Explorer):
         super().observe(ended, valid)
         self.parameter.observe(ended, valid)
         self.action.observe(ended, valid)
+
+    def forgo(self, rows: np.ndarray) -> None:
+        self.parameter.forgo(rows)
+        self.action.forgo(rows)
+
+    def joined(self, parts: Sequence[Explorer], answer: Answer) -> Explorer | None:
+        own = cast(Sequence[_Both], parts)
+        whole = self._whole(parts, answer)
+        parameter = self.parameter.joined([part.parameter for part in own], answer)
+        action = self.action.joined([part.action for part in own], answer)
+        if parameter is None or action is None:
+            return None
+        assert isinstance(action, ActionNoise)
+        whole.parameter, whole.action = parameter, action
+        return whole
 
     def adapt(self, obs: torch.Tensor) -> None:
         self.parameter.adapt(obs)

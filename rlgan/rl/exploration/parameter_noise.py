@@ -1,17 +1,18 @@
 """Parameter noise: exploration by copies of the actor with perturbed parameters (Plappert et al. 2018)."""
 
 import copy
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Self, cast
 
 import numpy as np
 import torch
 from torch import nn
 from torch.func import functional_call, vmap
 
-from rlgan.nets import Single
+from rlgan.nets import Many, Single
 from rlgan.optim.step.schedule import Constant, Schedule
-from rlgan.rl.exploration.explorer import Exploration, Explorer, Rollout, check_scale, clip, spawn
+from rlgan.rl.exploration.explorer import Answer, Exploration, Explorer, Rollout, check_scale, clip, spawn
 
 
 @dataclass(frozen=True)
@@ -61,7 +62,7 @@ class _PerturbedActor(Explorer):
         self.sigma = spec.sigma
         self.distance: float | None = None
         *self._generators, self._trial_generator = spawn(rollout.generator, self.num_envs + 1)
-        self._actors = PerturbedActors(self.actor, self.num_envs)
+        self._actors: Any = PerturbedActors(self.actor, self.num_envs)
         self._trial = PerturbedActors(self.actor, 1)
         for i in range(self.num_envs):
             self._actors.perturb(i, self._scale, self._generators[i])
@@ -74,8 +75,24 @@ class _PerturbedActor(Explorer):
         action = self._actors(self._input(obs))
         return clip(action.detach().cpu().numpy().astype(np.float32, copy=False))
 
+    def joined(self, parts: Sequence[Explorer], answer: Answer) -> Explorer | None:
+        own = cast(Sequence[_PerturbedActor], parts)
+        many = PerturbedActors.joined([part._actors for part in own])
+        if many is None:
+            return None
+        whole = self._whole(parts, answer)
+        whole._actors = many
+        return whole
+
     def observe(self, ended: np.ndarray, valid: np.ndarray) -> None:
         super().observe(ended, valid)
+        if self._parts:  # each perturbs its own copies, by its own sigma
+            for part, rows in zip(self._parts, ended.reshape(len(self._parts), -1), strict=True):
+                cast(_PerturbedActor, part)._start(rows)
+        else:
+            self._start(ended)
+
+    def _start(self, ended: np.ndarray) -> None:
         if np.count_nonzero(ended):
             for i in np.flatnonzero(ended):
                 self._actors.perturb(int(i), self._scale, self._generators[i])
@@ -138,14 +155,20 @@ class PerturbedActors:
         parameters = dict(actor.named_parameters())
         sizes = [p.numel() for p in parameters.values()]
         first = next(iter(parameters.values()))
-        self.vectors = torch.empty((count, sum(sizes)), dtype=first.dtype, device=first.device)
+        vectors = torch.empty((count, sum(sizes)), dtype=first.dtype, device=first.device)
         perturbed = _perturbed_names(actor)
         mask = [torch.full((p.numel(),), float(name in perturbed)) for name, p in parameters.items()]
-        self._mask = torch.cat(mask).to(self.vectors)
-        pieces = zip(parameters.items(), self.vectors.split(sizes, 1), strict=True)
-        self._parameters = {name: piece.view(count, *p.shape) for (name, p), piece in pieces}
+        self._mask = torch.cat(mask).to(vectors)
         self._buffers = {name: torch.stack([buffer] * count) for name, buffer in actor.named_buffers()}
-        self._modules = [self._module(i) for i in range(count if count <= _LOOPED else 1)]
+        self._rehome(vectors)
+
+    def _rehome(self, vectors: torch.Tensor) -> None:
+        """Have the parameters in `vectors` (n, d), which hold them already."""
+        self.vectors = vectors
+        parameters = dict(self.actor.named_parameters())
+        pieces = zip(parameters.items(), vectors.split([p.numel() for p in parameters.values()], 1), strict=True)
+        self._parameters = {name: piece.view(self.count, *p.shape) for (name, p), piece in pieces}
+        self._modules = [self._module(i) for i in range(self.count if self.count <= _LOOPED else 1)]
         self._singles: list[Single] | None = None
         template = self._modules[0]
         self._batched = vmap(lambda own, obs: functional_call(template, own, (obs.unsqueeze(0),)).squeeze(0))
@@ -174,6 +197,22 @@ class PerturbedActors:
         row.addcmul_(noise, self._mask, value=sigma)
         for name, buffer in self.actor.named_buffers():
             self._buffers[name][i].copy_(buffer)
+
+    @classmethod
+    def joined(cls, parts: Sequence[Self]) -> Callable[[torch.Tensor], torch.Tensor] | None:
+        """All copies of all `parts`, whose vectors become rows of one tensor; None for actors that are no perceptrons.
+
+        Returns:
+            What gives row i of obs (S * n, obs_dim) the answer of copy i.
+        """
+        actor = parts[0].actor
+        if not Single.possible(actor):
+            return None
+        vectors = torch.cat([part.vectors for part in parts])
+        for part, rows in zip(parts, vectors.split(parts[0].count), strict=True):
+            part._rehome(rows)
+        many = Many(actor, vectors)
+        return lambda obs: torch.from_numpy(many(obs.numpy()[:, None])[:, 0])
 
     @torch.no_grad()
     def __call__(self, obs: torch.Tensor) -> torch.Tensor:
