@@ -40,7 +40,7 @@ PUBLIC: dict[str, str] = {
     """,
     "rlgan.nets": """
         Activation Actor DCGANCritic DCGANGenerator DCGANSpec DDPG_FINAL_BOUND Init LateQCritic LinearSpec MLP
-        MLPSpec NetworkSpec Norm OrthogonalMLP OrthogonalSpec Output PairedCritic PointSpec QCritic ResNetCritic
+        MLPSpec Many NetworkSpec Norm OrthogonalMLP OrthogonalSpec Output PairedCritic PointSpec QCritic ResNetCritic
         ResNetGenerator ResNetSpec Single TwinQCritic initialise spectrally_normalised twin
     """,
     "rlgan.task": """

@@ -104,7 +104,6 @@ class PrioritisedStore(ReplayStore):
     def __init__(self, spec: PrioritisedReplay, layout: Layout) -> None:
         super().__init__(layout)
         self.spec = spec
-        self.added = 0
         self.tree = SumTree(self.capacity)
         self._horizon = layout.horizon
         self._largest = 1.0
@@ -119,12 +118,11 @@ class PrioritisedStore(ReplayStore):
         count = super().add(step)
         if count:
             self.tree.set((start + np.arange(count)) % self.capacity, np.full(count, self._largest**self.spec.alpha))
-        self.added += count
         return count
 
     def draw(self, batch_size: int, generator: torch.Generator) -> tuple[np.ndarray, np.ndarray]:
         """Indices and importance weights, both (B,); takes B uniform numbers from `generator`."""
-        self._check_filled(batch_size)
+        self.check_filled(batch_size)
         uniform = torch.rand(batch_size, generator=generator, device=generator.device, dtype=torch.float64)
         part = (np.arange(batch_size) + uniform.cpu().numpy()) / batch_size
         index = self.tree.find(part * self.tree.total)
@@ -144,14 +142,15 @@ class PrioritisedStore(ReplayStore):
 
     def state_dict(self) -> dict[str, Any]:
         """The rows, as of any replay, and their priorities."""
-        leaves = torch.from_numpy(self.tree.leaves(len(self)))
-        return {**super().state_dict(), "leaves": leaves, "largest": self._largest, "added": self.added}
+        state = super().state_dict()
+        state.update(leaves=torch.from_numpy(self.tree.leaves(len(self))), largest=self._largest)
+        return state
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         super().load_state_dict(state)
         self.tree = SumTree(self.capacity)
         self.tree.set(np.arange(len(self)), state["leaves"].numpy())
-        self._largest, self.added = state["largest"], state["added"]
+        self._largest = state["largest"]
 
 
 class PrioritisedSampler(Sampler):

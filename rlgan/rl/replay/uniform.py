@@ -12,6 +12,7 @@ import torch
 
 from rlgan.rl.envs.vector_env import Step
 from rlgan.rl.replay.n_step import Windows
+from rlgan.task.ring import Ring
 
 
 class Transition(NamedTuple):
@@ -98,9 +99,27 @@ class ReplayStore:
             raise ValueError(f"capacity = {capacity}: its rows need {size:.1f} GiB, which are not to be had") from error
         self._size = 0
         self._next = 0
+        self.added = 0
         one = torch.ones((), dtype=dtype, device=device)
         self._nothing = {"weight": one, "noise": torch.zeros_like(one), **({} if windows else {"discount": one})}
-        self._columns = self._split_columns(self.rows.numpy()) if self.rows.device.type == "cpu" else None
+        self._columns = self.columns_of(self.rows.numpy()) if self.rows.device.type == "cpu" else None
+
+    def rehome(self, rows: torch.Tensor) -> None:
+        """Move into memory given from outside, (capacity, W) zeros."""
+        rows[: self._size] = self.rows[: self._size]
+        self.rows = rows
+        self._columns = self.columns_of(rows.numpy()) if rows.device.type == "cpu" else None
+
+    @property
+    def next(self) -> int:
+        """Where the next transition goes."""
+        return self._next
+
+    def advance(self, count: int) -> None:
+        """Take note that `count` rows have been written from `next` on."""
+        self._next = (self._next + count) % self.capacity
+        self._size = min(self._size + count, self.capacity)
+        self.added += count
 
     def __len__(self) -> int:
         return self._size
@@ -114,14 +133,14 @@ class ReplayStore:
         count = int(np.count_nonzero(step.valid))
         end = self._next + count
         if self._columns is not None and count == len(step.valid) and end <= self.capacity:
-            _write(step, self._columns, slice(self._next, end))
+            write(step, self._columns, slice(self._next, end))
         elif count:
             self._add_scattered(step, count)
-        self._next = end % self.capacity
-        self._size = min(self._size + count, self.capacity)
+        self.advance(count)
         return count
 
-    def _split_columns(self, rows: np.ndarray) -> tuple[np.ndarray, ...]:
+    def columns_of(self, rows: np.ndarray) -> tuple[np.ndarray, ...]:
+        """The fields of packed rows (n, W), as views of them."""
         obs, action, reward, terminated, next_obs, *more = np.split(rows, np.cumsum(self._widths)[:-1], axis=1)
         return obs, action, reward[:, 0], terminated[:, 0], next_obs, *(column[:, 0] for column in more)
 
@@ -131,7 +150,7 @@ class ReplayStore:
                 f"capacity = {self.capacity}: smaller than one step of {count} environments; make it larger"
             )
         packed = np.empty((len(step.valid), self.width), dtype=np.float64)
-        _write(step, self._split_columns(packed), slice(None))
+        write(step, self.columns_of(packed), slice(None))
         rows = torch.from_numpy(packed[step.valid]).to(self.rows)
         head = min(count, self.capacity - self._next)
         self.rows[self._next : self._next + head] = rows[:head]
@@ -147,7 +166,7 @@ class ReplayStore:
         Raises:
             ValueError: fewer transitions than `batch_size` are stored.
         """
-        self._check_filled(batch_size)
+        self.check_filled(batch_size)
         index = torch.randint(self._size, (batch_size,), generator=generator, device=generator.device)
         return self.split(self.rows.index_select(0, index.to(self.rows.device)))
 
@@ -161,7 +180,8 @@ class ReplayStore:
         own = dict(self._nothing, discount=more[0].squeeze(-1)) if more else self._nothing
         return Transition(obs, action, reward.squeeze(-1), terminated.squeeze(-1), next_obs, **own)
 
-    def _check_filled(self, batch_size: int) -> None:
+    def check_filled(self, batch_size: int) -> None:
+        """Refuse a batch of more transitions than there are."""
         if batch_size > self._size:
             raise ValueError(
                 f"batch_size = {batch_size}: the replay holds only {self._size} transitions; "
@@ -169,8 +189,8 @@ class ReplayStore:
             )
 
     def state_dict(self) -> dict[str, Any]:
-        """The filled rows and the position of the ring."""
-        return {"capacity": self.capacity, "next": self._next, "rows": self.rows[: self._size].clone()}
+        """The filled rows, which are live, and the position of the ring."""
+        return Ring(capacity=self.capacity, next=self._next, added=self.added, rows=self.rows[: self._size])
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Restore what `state_dict` saved.
@@ -187,10 +207,13 @@ class ReplayStore:
                 "resume with the environment, precision and n_step of the run"
             )
         self._size, self._next = len(rows), state["next"]
+        # Checkpoints of before there was `added`: any number that leads to this place of the ring.
+        self.added = state.get("added", self._next + (self.capacity if self._size == self.capacity else 0))
         self.rows[: self._size] = rows.to(self.rows.device)
 
 
-def _write(step: Step | Windows, columns: tuple[np.ndarray, ...], where: slice) -> None:
+def write(step: Step | Windows, columns: tuple[np.ndarray, ...], where: slice) -> None:
+    """Write a step to the rows `where` of a replay's fields."""
     obs, action, reward, terminated, next_obs, *more = columns
     obs[where] = step.obs
     action[where] = step.action
@@ -218,7 +241,7 @@ class Sampler:
     def __call__(self, generator: torch.Generator) -> Transition:
         """The next batch; `batch_size` and errors as in `ReplayStore.sample`."""
         replay = self.replay
-        replay._check_filled(self.batch_size)
+        replay.check_filled(self.batch_size)
         if self._index is None:
             self._index = torch.empty(self.batch_size, dtype=torch.int64, device=generator.device)
         torch.randint(replay._size, (self.batch_size,), generator=generator, out=self._index)
