@@ -1,19 +1,22 @@
-"""Batched environments: the physics written once for n states in numpy, stepped by one call.
+"""Batched environments: the physics written once, for the numbers of one state and for arrays of n, in one call.
 
 An id of gymnasium's has one where `registered` finds it: by the class that makes its single environments, or by the
 `vector_entry_point` of its registration.
 """
 
 import copy
+import functools
 import inspect
+import math
 from abc import abstractmethod
 from collections.abc import Sequence
 from typing import Any, ClassVar, Self, cast
 
+import gymnasium
 import numpy as np
 import torch
 from gymnasium import spaces
-from gymnasium.envs.registration import EnvSpec, load_env_creator
+from gymnasium.envs.registration import EnvSpec, VectorEnvCreator, load_env_creator
 from gymnasium.utils import seeding
 from gymnasium.vector import AutoresetMode, VectorEnv
 from gymnasium.vector.utils import batch_space
@@ -27,6 +30,63 @@ CLASSIC = {
     ),
 }
 """gymnasium's single environments, and ours that give the same numbers."""
+
+
+class Floats:
+    """The operations on one state, whose components are Python's floats: quicker than arrays of one."""
+
+    sin, cos, sqrt, double, single = math.sin, math.cos, math.sqrt, float, np.float32
+
+    @staticmethod
+    def power(x: Any, exponent: int) -> Any:
+        return x**exponent
+
+    @staticmethod
+    def clip(x: Any, low: Any, high: Any) -> Any:
+        return min(max(x, low), high)
+
+    @staticmethod
+    def where(condition: Any, yes: Any, no: Any) -> Any:
+        return yes if condition else no
+
+
+class Arrays:
+    """The same on arrays (n,), with the same results to the last bit.
+
+    Sines and powers are the C library's, one after another: numpy's own may differ where the processor vectorises them.
+    """
+
+    sqrt = np.sqrt
+    where = np.where
+
+    @staticmethod
+    def sin(x: Any) -> np.ndarray:
+        return np.fromiter(map(math.sin, x.tolist()), np.float64, len(x))
+
+    @staticmethod
+    def cos(x: Any) -> np.ndarray:
+        return np.fromiter(map(math.cos, x.tolist()), np.float64, len(x))
+
+    @staticmethod
+    def power(x: Any, exponent: int) -> np.ndarray:
+        if x.dtype == np.float64:
+            return np.float_power(x, exponent)
+        return np.fromiter([value**exponent for value in x], x.dtype, len(x))
+
+    @staticmethod
+    def double(x: Any) -> np.ndarray:
+        return x.astype(np.float64)
+
+    @staticmethod
+    def single(x: Any) -> np.ndarray:
+        return x.astype(np.float32)
+
+    @staticmethod
+    def clip(x: Any, low: Any, high: Any) -> np.ndarray:
+        return np.minimum(np.maximum(x, low), high)
+
+
+Maths = type[Floats] | type[Arrays]
 
 
 class BatchedEnv(VectorEnv[np.ndarray, np.ndarray, np.ndarray]):
@@ -44,6 +104,8 @@ class BatchedEnv(VectorEnv[np.ndarray, np.ndarray, np.ndarray]):
     one_observation: ClassVar[spaces.Box]
     one_action: ClassVar[spaces.Box]
     width: ClassVar[int]
+    #: Up to so many environments it is quicker to step each by `Floats`.
+    few: ClassVar[int] = 1
 
     metadata = {"autoreset_mode": AutoresetMode.NEXT_STEP}  # noqa: RUF012 - as gymnasium has it
 
@@ -63,22 +125,21 @@ class BatchedEnv(VectorEnv[np.ndarray, np.ndarray, np.ndarray]):
 
     @abstractmethod
     def start(self, generator: np.random.Generator) -> Sequence[float]:
-        """The first state (width,) of an episode."""
+        """The first state of an episode, `width` numbers."""
 
     @abstractmethod
-    def advance(self, state: np.ndarray, action: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        """The states (n, width) one step later, the rewards (n,) and whether that terminates (n,) bool.
-
-        A row must not depend on the others, nor on how many there are; `state` stays as it is.
+    def advance(self, state: Sequence[Any], action: Sequence[Any], maths: Maths) -> tuple[Sequence[Any], Any, Any]:
+        """The state one step later, the reward, and whether that terminates the episode.
 
         Args:
-            state: (n, width) float64.
-            action: (n, action_dim), within the bounds of the space and of its dtype.
+            state: the `width` components, each a float or, of n states, an array (n,) float64; to be left as they are.
+            action: the components, within the bounds of the space, each a scalar or an array (n,) of its dtype.
+            maths: the functions for these: `Floats` or `Arrays`, which must give the same numbers.
         """
 
     @abstractmethod
-    def observe(self, state: np.ndarray) -> np.ndarray:
-        """What is seen of the states (n, width), in an array of its own: (n, obs_dim)."""
+    def observe(self, state: Sequence[Any], maths: Maths) -> Sequence[Any]:
+        """The components of the observation of a state, as in `advance`."""
 
     def reset(
         self, *, seed: int | Sequence[int | None] | None = None, options: dict[str, Any] | None = None
@@ -99,7 +160,7 @@ class BatchedEnv(VectorEnv[np.ndarray, np.ndarray, np.ndarray]):
                 # The generators are shared with those that this was joined from, and stay the same objects.
                 self.generators[i].bit_generator.state = seeding.np_random(value)[0].bit_generator.state
             self._restart(i)
-        return self.observe(self.state), {}
+        return self._seen(), {}
 
     def _restart(self, i: int) -> None:
         self.state[i] = self.start(self.generators[i])
@@ -117,19 +178,15 @@ class BatchedEnv(VectorEnv[np.ndarray, np.ndarray, np.ndarray]):
             actions: (n, action_dim), within the bounds of the space.
             mask: (n,) bool, the environments to step; the others stay, with reward 0. All, where none is given.
         """
-        actions = np.asarray(actions, dtype=self.one_action.dtype)
-        state, reward, terminated = self.advance(self.state, actions)
-        if mask is None and not self.over.any():
-            self.state[...] = state
-            self.elapsed += 1
-        else:
-            chosen = np.ones(self.num_envs, dtype=np.bool_) if mask is None else mask
-            moves = chosen & ~self.over
-            np.copyto(self.state, state, where=moves[:, None])
-            self.elapsed += moves
-            reward, terminated = np.where(moves, reward, 0.0), terminated & moves
-            for i in np.flatnonzero(chosen & self.over).tolist():
-                self._restart(i)
+        actions = np.asarray(actions, dtype=self.one_action.dtype).reshape(self.num_envs, -1)
+        restarts = np.flatnonzero(self.over if mask is None else self.over & mask).tolist()
+        moves = None
+        if restarts or mask is not None:
+            moves = ~self.over if mask is None else mask & ~self.over
+        reward, terminated = self._advance(actions, moves)
+        self.elapsed += 1 if moves is None else moves
+        for i in restarts:
+            self._restart(i)
         if self.max_episode_steps is None:
             truncated = np.zeros(self.num_envs, dtype=np.bool_)
         else:
@@ -139,7 +196,37 @@ class BatchedEnv(VectorEnv[np.ndarray, np.ndarray, np.ndarray]):
         else:
             truncated &= mask
             np.copyto(self.over, terminated | truncated, where=mask)
-        return self.observe(self.state), reward, terminated, truncated, {}
+        return self._seen(), reward, terminated, truncated, {}
+
+    def _advance(self, actions: np.ndarray, moves: np.ndarray | None) -> tuple[np.ndarray, np.ndarray]:
+        """Move the rows in `moves` (n,), or all; their rewards and terminations, 0 and False elsewhere."""
+        if self.num_envs > self.few:
+            state, reward, terminated = self.advance(tuple(self.state.T), tuple(actions.T), Arrays)
+            if moves is None:
+                for k, column in enumerate(state):
+                    self.state[:, k] = column
+                return reward, terminated
+            for k, column in enumerate(state):
+                np.copyto(self.state[:, k], column, where=moves)
+            return np.where(moves, reward, 0.0), terminated & moves
+        reward, terminated = np.zeros(self.num_envs), np.zeros(self.num_envs, dtype=np.bool_)
+        for i in range(self.num_envs):
+            if moves is None or moves[i]:
+                self.state[i], reward[i], terminated[i] = self.advance(
+                    self.state[i].tolist(), tuple(actions[i]), Floats
+                )
+        return reward, terminated
+
+    def _seen(self) -> np.ndarray:
+        """(n, obs_dim), a new array."""
+        seen = np.empty((self.num_envs, *self.one_observation.shape), dtype=self.one_observation.dtype)
+        if self.num_envs > self.few:
+            for k, column in enumerate(self.observe(tuple(self.state.T), Arrays)):
+                seen[:, k] = column
+        else:
+            for i, row in enumerate(self.state.tolist()):
+                seen[i] = self.observe(row, Floats)
+        return seen
 
     @staticmethod
     def joined(envs: Sequence["BatchedEnv"]) -> "BatchedEnv":
@@ -186,6 +273,43 @@ class BatchedEnv(VectorEnv[np.ndarray, np.ndarray, np.ndarray]):
             return None
         kind = load_env_creator(entry) if isinstance(entry, str) else entry
         return cast(type[Self], kind) if isinstance(kind, type) and issubclass(kind, cls) else None
+
+
+class One(gymnasium.Env[np.ndarray, np.ndarray]):
+    """A single environment by the physics of a batched one: the same numbers, for wrappers, films and workers.
+
+    Args:
+        kind: the batched environment.
+        kwargs: of its constructor.
+    """
+
+    def __init__(self, kind: type[BatchedEnv], **kwargs: Any) -> None:
+        self._physics = kind(1, **kwargs)
+        self.observation_space, self.action_space = copy.copy(kind.one_observation), copy.copy(kind.one_action)
+        self.state: list[float] = []
+
+    def _seen(self) -> np.ndarray:
+        return np.array(self._physics.observe(self.state, Floats), dtype=self._physics.one_observation.dtype)
+
+    def reset(
+        self, *, seed: int | None = None, options: dict[str, Any] | None = None
+    ) -> tuple[np.ndarray, dict[str, Any]]:
+        super().reset(seed=seed)
+        self.state = [float(value) for value in self._physics.start(self.np_random)]
+        return self._seen(), {}
+
+    def step(self, action: np.ndarray) -> tuple[np.ndarray, float, bool, bool, dict[str, Any]]:
+        state, reward, terminated = self._physics.advance(self.state, tuple(action), Floats)
+        self.state = [float(value) for value in state]
+        return self._seen(), float(reward), bool(terminated), False, {}
+
+
+def register(id: str, kind: type[BatchedEnv], max_episode_steps: int | None = None) -> None:
+    """Register `kind` with gymnasium under `id`, batched and as single environments."""
+    batched = cast(VectorEnvCreator, kind)
+    gymnasium.register(
+        id, functools.partial(One, kind), max_episode_steps=max_episode_steps, vector_entry_point=batched
+    )
 
 
 def share(whole: Any, parts: Sequence[Any], names: Sequence[str]) -> None:

@@ -5,11 +5,12 @@ gymnasium computes with numpy's scalars, whose arithmetic is not in all places t
 
 import math
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 from gymnasium import spaces
 
-from rlgan.rl.envs.batched import BatchedEnv
+from rlgan.rl.envs.batched import BatchedEnv, Maths
 
 SINGLE = np.float32
 
@@ -28,6 +29,7 @@ class Pendulum(BatchedEnv):
     )
     one_action = spaces.Box(-2.0, 2.0, (1,), SINGLE)
     width = 2
+    few = 5
 
     def __init__(self, num_envs: int, max_episode_steps: int | None = None, g: float = 10.0) -> None:
         super().__init__(num_envs, max_episode_steps)
@@ -38,25 +40,20 @@ class Pendulum(BatchedEnv):
         angle, speed = generator.uniform(-high, high)
         return angle, speed
 
-    def advance(self, state: np.ndarray, action: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        angle, speed = state.T
-        torque = action[:, 0]
+    def advance(self, state: Sequence[Any], action: Sequence[Any], maths: Maths) -> tuple[Sequence[Any], Any, Any]:
+        angle, speed = state
+        (torque,) = action
         off = (angle + math.pi) % (2.0 * math.pi) - math.pi
-        # Squares by the C library's power, not by a product: `float_power` for doubles; for single precision only
-        # the scalars have it.
-        effort = np.fromiter([u**2 for u in torque], SINGLE, len(torque))
-        cost = np.float_power(off, 2.0) + 0.1 * np.float_power(speed, 2.0) + 0.001 * effort
+        # Squares are powers there, which a product is not in the last bit; the sine is numpy's.
+        effort = maths.double(SINGLE(0.001) * maths.power(torque, 2))
+        cost = maths.power(off, 2) + 0.1 * maths.power(speed, 2) + effort
         faster = speed + (3.0 * self.g / 2.0 * np.sin(angle) + 3.0 * torque) * 0.05
-        moved = np.empty_like(state)
-        moved[:, 1] = np.minimum(np.maximum(faster, -8.0), 8.0)
-        moved[:, 0] = angle + moved[:, 1] * 0.05
-        return moved, -cost, np.zeros(len(state), dtype=np.bool_)
+        faster = maths.clip(faster, -8.0, 8.0)
+        return (angle + faster * 0.05, faster), -cost, False & (angle > 0)
 
-    def observe(self, state: np.ndarray) -> np.ndarray:
-        angle, speed = state.T
-        seen = np.empty((len(state), 3), dtype=SINGLE)
-        seen[:, 0], seen[:, 1], seen[:, 2] = np.cos(angle), np.sin(angle), speed
-        return seen
+    def observe(self, state: Sequence[Any], maths: Maths) -> Sequence[Any]:
+        angle, speed = state
+        return np.cos(angle), np.sin(angle), speed
 
 
 class MountainCarContinuous(BatchedEnv):
@@ -70,29 +67,25 @@ class MountainCarContinuous(BatchedEnv):
     )
     one_action = spaces.Box(-1.0, 1.0, (1,), SINGLE)
     width = 3
+    few = 4
 
     def start(self, generator: np.random.Generator) -> Sequence[float]:
         return generator.uniform(low=-0.6, high=-0.4), 0.0, 1.0
 
-    def advance(self, state: np.ndarray, action: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        position, velocity, starts = state.T
+    def advance(self, state: Sequence[Any], action: Sequence[Any], maths: Maths) -> tuple[Sequence[Any], Any, Any]:
+        position, velocity, starts = state
+        (force,) = action
         phase = 3.0 * position
-        phase = np.where(starts, phase, phase.astype(SINGLE))
-        # math.cos, as there: numpy's own may differ in the last bit where it is vectorised.
-        hill = np.fromiter(map(math.cos, phase.tolist()), np.float64, len(phase))
-        force = action[:, 0]
-        speed = velocity.astype(SINGLE) + (force * SINGLE(0.0015) - (0.0025 * hill).astype(SINGLE))
-        speed = np.minimum(np.maximum(speed, SINGLE(-0.07)), SINGLE(0.07))
+        hill = maths.cos(maths.where(starts, phase, maths.double(maths.single(phase))))
+        speed = maths.single(velocity) + (force * SINGLE(0.0015) - maths.single(0.0025 * hill))
+        speed = maths.clip(speed, SINGLE(-0.07), SINGLE(0.07))
         # The sum in double precision, rounded once, is the sum in single precision.
-        place = (position + speed).astype(SINGLE)
-        place = np.minimum(np.maximum(place, SINGLE(-1.2)), SINGLE(0.6))
-        speed[(place == SINGLE(-1.2)) & (speed < 0)] = 0.0
+        place = maths.clip(maths.single(position + maths.double(speed)), SINGLE(-1.2), SINGLE(0.6))
+        speed = maths.where((place == SINGLE(-1.2)) & (speed < 0), SINGLE(0.0), speed)
         arrived = (place >= SINGLE(0.45)) & (speed >= 0)
-        strength = force.astype(np.float64)
-        reward = np.where(arrived, 100.0, 0.0) - strength * strength * 0.1
-        moved = np.zeros_like(state)
-        moved[:, 0], moved[:, 1] = place, speed
-        return moved, reward, arrived
+        strength = maths.double(force)
+        reward = maths.where(arrived, 100.0, 0.0) - strength * strength * 0.1
+        return (maths.double(place), maths.double(speed), 0.0 * position), reward, arrived
 
-    def observe(self, state: np.ndarray) -> np.ndarray:
-        return state[:, :2].astype(SINGLE)
+    def observe(self, state: Sequence[Any], maths: Maths) -> Sequence[Any]:
+        return state[:2]

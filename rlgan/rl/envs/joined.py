@@ -71,12 +71,12 @@ class Joined:
                 raise ValueError(f"{name} = shape {array.shape}: must be {shape}")
         failed: dict[int, Diverged] = {}
         unit = np.minimum(np.maximum(chosen, -1.0), 1.0).astype(np.float32, copy=False)
-        if not math.isfinite(unit.sum()):
+        if not _finite(unit):
             mask = self._find("action", unit, mask, failed)
             unit = np.where(mask[:, None], unit, np.float32(0.0))
         raw, reward, terminated, truncated, _ = self.batched.step(self._map(unit), mask)
         observation = raw.astype(np.float32, copy=False)
-        if not (math.isfinite(observation.sum()) and math.isfinite(reward.sum())):
+        if not (_finite(observation) and math.isfinite(reward.sum())):
             mask = self._find("observation", observation, mask, failed)
             mask = self._find("reward", reward[:, None], mask, failed)
             reward = np.where(mask, reward, 0.0)
@@ -92,6 +92,12 @@ class Joined:
                 failed[k] = error
                 mask[rows] = False
         return mask
+
+
+def _finite(values: np.ndarray) -> bool:
+    # A product with zero is zero for finite values and NaN otherwise.
+    flat = values.reshape(-1)
+    return bool(np.dot(flat, np.zeros_like(flat)) == 0.0)
 
 
 def join(parts: Sequence[VectorEnvironment]) -> Joined | None:

@@ -9,27 +9,27 @@ and 0 otherwise; episodes are cut at 500 steps. The first three were rllab's, on
 same masses, lengths, starts and forces follow their equations of motion, by Runge-Kutta steps of fourth order, without
 friction (there 0.0005 and less). Figures are those of rllab's models; gravity is 10, Box2D's default.
 
-Everything that changes is a plain attribute, so that a run saves and resumes them exactly (`rlgan.rl.envs.env_state`).
+Each is written once, for one state and for many (`rlgan.rl.envs.batched`).
 """
 
 import math
 from abc import abstractmethod
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import Any, ClassVar
 
 import gymnasium
 import numpy as np
 from gymnasium import spaces
 
+from rlgan.rl.envs.batched import BatchedEnv, Maths, register
+
 GRAVITY = 10.0
 
 
-def runge_kutta(
-    derivative: Callable[[Sequence[float]], Sequence[float]], state: Sequence[float], time: float
-) -> list[float]:
-    """The state after `time` by one Runge-Kutta step of fourth order, in floats: quicker than small arrays."""
+def runge_kutta(derivative: Callable[[Sequence[Any]], Sequence[Any]], state: Sequence[Any], time: float) -> list[Any]:
+    """The state after `time` by one Runge-Kutta step of fourth order; its components are floats or arrays."""
 
-    def ahead(slope: Sequence[float], by: float) -> list[float]:
+    def ahead(slope: Sequence[Any], by: float) -> list[Any]:
         return [s + by * k for s, k in zip(state, slope, strict=True)]
 
     k1 = derivative(state)
@@ -39,57 +39,43 @@ def runge_kutta(
     return ahead([a + 2.0 * (b + c) + d for a, b, c, d in zip(k1, k2, k3, k4, strict=True)], time / 6.0)
 
 
-class Mechanics(gymnasium.Env[np.ndarray, np.ndarray]):
-    """A mechanical system under one force that is held for a step.
+def seen(components: int) -> spaces.Box:
+    """The space of observations without bounds."""
+    return spaces.Box(-np.inf, np.inf, (components,), np.float64)
 
-    Args:
-        force: its bound.
-        observations: components of the observation.
-    """
+
+def pushed(force: float) -> spaces.Box:
+    """The space of one force, at most `force` to either side."""
+    return spaces.Box(-force, force, (1,), np.float32)
+
+
+class Mechanics(BatchedEnv):
+    """A mechanical system under one force that is held for a step. Its state: coordinates, then their velocities."""
 
     #: Seconds in a step, and Runge-Kutta steps in it.
-    seconds = 0.05
-    substeps = 2
+    seconds: ClassVar[float] = 0.05
+    substeps: ClassVar[int] = 2
     #: Bound of the velocities.
-    fastest = math.inf
-
-    def __init__(self, force: float, observations: int) -> None:
-        self.action_space = spaces.Box(-force, force, (1,), np.float32)
-        self.observation_space = spaces.Box(-np.inf, np.inf, (observations,), np.float64)
-        self.force = force
-        self.state: list[float] = []  # coordinates, then their velocities
+    fastest: ClassVar[float] = math.inf
+    few = 8
 
     @abstractmethod
-    def start(self) -> list[float]:
-        """A first state, drawn from `np_random`."""
-
-    @abstractmethod
-    def derivative(self, state: Sequence[float], force: float) -> Sequence[float]:
+    def derivative(self, state: Sequence[Any], force: Any, maths: Maths) -> Sequence[Any]:
         """d state / dt."""
 
     @abstractmethod
-    def observe(self) -> list[float]:
-        """What is seen of the present state."""
+    def judge(self, state: Sequence[Any], maths: Maths) -> tuple[Any, Any]:
+        """The reward of having come to the state, and whether that ends the episode."""
 
-    @abstractmethod
-    def judge(self) -> tuple[float, bool]:
-        """The reward of having come to the present state, and whether that ends the episode."""
-
-    def reset(
-        self, *, seed: int | None = None, options: dict[str, Any] | None = None
-    ) -> tuple[np.ndarray, dict[str, Any]]:
-        super().reset(seed=seed)
-        self.state = self.start()
-        return np.array(self.observe()), {}
-
-    def step(self, action: np.ndarray) -> tuple[np.ndarray, float, bool, bool, dict[str, Any]]:
-        force = min(max(float(action[0]), -self.force), self.force)
-        half = len(self.state) // 2
+    def advance(self, state: Sequence[Any], action: Sequence[Any], maths: Maths) -> tuple[Sequence[Any], Any, Any]:
+        bound = float(self.one_action.high[0])
+        force = maths.clip(maths.double(action[0]), -bound, bound)
+        half = self.width // 2
         for _ in range(self.substeps):
-            state = runge_kutta(lambda s: self.derivative(s, force), self.state, self.seconds / self.substeps)
-            self.state = state[:half] + [min(max(v, -self.fastest), self.fastest) for v in state[half:]]
-        reward, terminated = self.judge()
-        return np.array(self.observe()), reward, terminated, False, {}
+            state = runge_kutta(lambda s: self.derivative(s, force, maths), state, self.seconds / self.substeps)
+            if self.fastest < math.inf:
+                state[half:] = [maths.clip(v, -self.fastest, self.fastest) for v in state[half:]]
+        return state, *self.judge(state, maths)
 
 
 class SparseMountainCar(Mechanics):
@@ -100,28 +86,27 @@ class SparseMountainCar(Mechanics):
     well, and unlike rllab's pays nothing there. Observation: x, dx/dt.
     """
 
+    one_observation, one_action, width = seen(2), pushed(1.0), 2
     goal, mass = 0.6, 0.4
 
-    def __init__(self) -> None:
-        super().__init__(1.0, 2)
+    def start(self, generator: np.random.Generator) -> Sequence[float]:
+        return 0.0, generator.uniform(-1.0, 1.0)
 
-    def start(self) -> list[float]:
-        return [0.0, float(self.np_random.uniform(-1.0, 1.0))]
-
-    def derivative(self, state: Sequence[float], force: float) -> Sequence[float]:
+    def derivative(self, state: Sequence[Any], force: Any, maths: Maths) -> Sequence[Any]:
         x, v = state
-        slope = 0.5 * math.pi * math.sin(0.5 * math.pi * x)
-        curve = 0.25 * math.pi**2 * math.cos(0.5 * math.pi * x)
+        slope = 0.5 * math.pi * maths.sin(0.5 * math.pi * x)
+        curve = 0.25 * math.pi**2 * maths.cos(0.5 * math.pi * x)
         # ds = sqrt(1 + y'^2) dx
         stretch = 1.0 + slope * slope
-        return v, (force * math.sqrt(stretch) / self.mass - slope * (GRAVITY + curve * v * v)) / stretch
+        return v, (force * maths.sqrt(stretch) / self.mass - slope * (GRAVITY + curve * v * v)) / stretch
 
-    def observe(self) -> list[float]:
-        return list(self.state)
+    def observe(self, state: Sequence[Any], maths: Maths) -> Sequence[Any]:
+        return state
 
-    def judge(self) -> tuple[float, bool]:
-        x = self.state[0]
-        return float(x >= self.goal), x >= self.goal or x <= -2.0
+    def judge(self, state: Sequence[Any], maths: Maths) -> tuple[Any, Any]:
+        x, _ = state
+        arrived = x >= self.goal
+        return maths.where(arrived, 1.0, 0.0), arrived | (x <= -2.0)
 
 
 class SparseCartPoleSwingUp(Mechanics):
@@ -132,18 +117,16 @@ class SparseCartPoleSwingUp(Mechanics):
     velocity (rllab's has the angle itself, which grows with every turn).
     """
 
+    one_observation, one_action, width = seen(5), pushed(10.0), 4
     cart, rod, length = 1.0, 0.1, 1.0
 
-    def __init__(self) -> None:
-        super().__init__(10.0, 5)
+    def start(self, generator: np.random.Generator) -> Sequence[float]:
+        low, high = [-1.0, math.pi - 1.0, -2.0, -3.0], [1.0, math.pi + 1.0, 2.0, 3.0]
+        return generator.uniform(low, high).tolist()
 
-    def start(self) -> list[float]:
-        drawn = self.np_random.uniform([-1.0, math.pi - 1.0, -2.0, -3.0], [1.0, math.pi + 1.0, 2.0, 3.0])
-        return [float(value) for value in drawn]
-
-    def derivative(self, state: Sequence[float], force: float) -> Sequence[float]:
+    def derivative(self, state: Sequence[Any], force: Any, maths: Maths) -> Sequence[Any]:
         _, angle, v, spin = state
-        sin, cos = math.sin(angle), math.cos(angle)
+        sin, cos = maths.sin(angle), maths.cos(angle)
         moment, inertia = 0.5 * self.rod * self.length, self.rod * self.length**2 / 3.0
         whole, coupling = self.cart + self.rod, moment * cos
         push, fall = force + moment * spin * spin * sin, moment * GRAVITY * sin
@@ -156,13 +139,14 @@ class SparseCartPoleSwingUp(Mechanics):
             (whole * fall - coupling * push) / determinant,
         )
 
-    def observe(self) -> list[float]:
-        x, angle, v, spin = self.state
-        return [x, v, math.cos(angle), math.sin(angle), spin]
+    def observe(self, state: Sequence[Any], maths: Maths) -> Sequence[Any]:
+        x, angle, v, spin = state
+        return x, v, maths.cos(angle), maths.sin(angle), spin
 
-    def judge(self) -> tuple[float, bool]:
-        gone = abs(self.state[0]) > 3.0
-        return float(not gone and math.cos(self.state[1]) > 0.8), gone
+    def judge(self, state: Sequence[Any], maths: Maths) -> tuple[Any, Any]:
+        x, angle, _, _ = state
+        up = (abs(x) <= 3.0) & (maths.cos(angle) > 0.8)
+        return maths.where(up, 1.0, 0.0), abs(x) > 3.0
 
 
 class SparseDoublePendulum(Mechanics):
@@ -175,43 +159,42 @@ class SparseDoublePendulum(Mechanics):
 
     seconds, substeps = 0.02, 10
     fastest = 0.5 * math.pi / 0.01
+    one_observation, one_action, width = seen(6), pushed(50.0), 4
     rod, length = 0.5, 1.0
 
-    def __init__(self) -> None:
-        super().__init__(50.0, 6)
+    def start(self, generator: np.random.Generator) -> Sequence[float]:
+        return generator.normal(0.0, [0.1, 0.1, 0.01, 0.01]).tolist()
 
-    def start(self) -> list[float]:
-        return [float(value) for value in self.np_random.normal(0.0, [0.1, 0.1, 0.01, 0.01])]
-
-    def derivative(self, state: Sequence[float], force: float) -> Sequence[float]:
+    def derivative(self, state: Sequence[Any], force: Any, maths: Maths) -> Sequence[Any]:
         one, two, spin_one, spin_two = state
         # Inertia of both about their joints (the first carries the second), their coupling, the moment of one rod.
         second = self.rod * self.length**2 / 3.0
         first = second + self.rod * self.length**2
         coupling, moment = 0.5 * self.rod * self.length**2, 0.5 * self.rod * self.length
-        sin, cos = coupling * math.sin(one - two), coupling * math.cos(one - two)
+        sin, cos = coupling * maths.sin(one - two), coupling * maths.cos(one - two)
         # [first, cos; cos, second] (dspin_one, dspin_two) = (a, b)
-        a = -force - sin * spin_two * spin_two - 3.0 * moment * GRAVITY * math.sin(one)
-        b = force + sin * spin_one * spin_one - moment * GRAVITY * math.sin(two)
+        a = -force - sin * spin_two * spin_two - 3.0 * moment * GRAVITY * maths.sin(one)
+        b = force + sin * spin_one * spin_one - moment * GRAVITY * maths.sin(two)
         determinant = first * second - cos * cos
         return spin_one, spin_two, (second * a - cos * b) / determinant, (first * b - cos * a) / determinant
 
-    def observe(self) -> list[float]:
-        one, two, spin_one, spin_two = self.state
-        return [math.sin(one), math.cos(one), spin_one, math.sin(two), math.cos(two), spin_two]
+    def observe(self, state: Sequence[Any], maths: Maths) -> Sequence[Any]:
+        one, two, spin_one, spin_two = state
+        return maths.sin(one), maths.cos(one), spin_one, maths.sin(two), maths.cos(two), spin_two
 
-    def judge(self) -> tuple[float, bool]:
-        one, two = self.state[:2]
-        x = self.length * (math.sin(one) + math.sin(two))
-        y = -self.length * (math.cos(one) + math.cos(two))
-        return float(math.hypot(x, y - 2.0 * self.length) < 1.0), False
+    def judge(self, state: Sequence[Any], maths: Maths) -> tuple[Any, Any]:
+        one, two, _, _ = state
+        x = self.length * (maths.sin(one) + maths.sin(two))
+        y = -self.length * (maths.cos(one) + maths.cos(two)) - 2.0 * self.length
+        near = x * x + y * y < 1.0
+        return maths.where(near, 1.0, 0.0), near & False
 
 
-for _name, _entry in {
-    "SparseMountainCar": f"{__name__}:SparseMountainCar",
-    "SparseCartPoleSwingUp": f"{__name__}:SparseCartPoleSwingUp",
-    "SparseDoublePendulum": f"{__name__}:SparseDoublePendulum",
-    # Its module needs mujoco, which is asked for when the environment is made.
-    "SparseHalfCheetah": "rlgan.rl.envs.sparse_half_cheetah:SparseHalfCheetah",
-}.items():
-    gymnasium.register(f"rlgan/{_name}-v0", entry_point=_entry, max_episode_steps=500)
+for _kind in (SparseMountainCar, SparseCartPoleSwingUp, SparseDoublePendulum):
+    register(f"rlgan/{_kind.__name__}-v0", _kind, max_episode_steps=500)
+# Its module needs mujoco, which is asked for when the environment is made.
+gymnasium.register(
+    "rlgan/SparseHalfCheetah-v0",
+    entry_point="rlgan.rl.envs.sparse_half_cheetah:SparseHalfCheetah",
+    max_episode_steps=500,
+)

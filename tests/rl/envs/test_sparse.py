@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Any, cast
 
 import gymnasium
@@ -12,12 +12,13 @@ import pytest
 import torch
 
 from rlgan.rl.envs import env_state
+from rlgan.rl.envs.batched import Floats, One
 from rlgan.rl.envs.environment import Environment
 from rlgan.rl.envs.sparse import GRAVITY, Mechanics, SparseCartPoleSwingUp, SparseDoublePendulum, SparseMountainCar
 from tests.rl.envs.test_env_state import go_to, run, through_file
 
 IDS = ("SparseMountainCar", "SparseCartPoleSwingUp", "SparseDoublePendulum")
-KINDS: tuple[Callable[[], Mechanics], ...] = (SparseMountainCar, SparseCartPoleSwingUp, SparseDoublePendulum)
+KINDS: tuple[type[Mechanics], ...] = (SparseMountainCar, SparseCartPoleSwingUp, SparseDoublePendulum)
 NONE = np.zeros(1, np.float32)
 
 
@@ -45,55 +46,56 @@ def energy(env: Mechanics, state: Sequence[float]) -> float:
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_energy_is_conserved_without_force_and_changes_by_the_work_of_it(kind: Callable[[], Mechanics]) -> None:
-    env = kind()
+def test_energy_is_conserved_without_force_and_changes_by_the_work_of_it(kind: type[Mechanics]) -> None:
+    one, env = One(kind), kind(1)
     for seed in range(5):
-        env.reset(seed=seed)
-        start = energy(env, env.state)
+        one.reset(seed=seed)
+        start = energy(env, one.state)
         for _ in range(100):
-            env.step(NONE)
+            one.step(NONE)
         # A hundredth of a thousandth of the energy from rest to upright, in 100 steps.
-        assert abs(energy(env, env.state) - start) < 1e-4 * env.force
+        assert abs(energy(env, one.state) - start) < 1e-4 * env.one_action.high[0]
     # dE/dt = force times what it moves: the path along the track, the cart, the angle between the rods.
-    env.reset(seed=9)
-    for x in np.random.default_rng(0).normal(size=(20, len(env.state))):
-        slope = np.array(env.derivative(list(x), 0.7)) - np.array(env.derivative(list(x), 0.0))
+    for x in np.random.default_rng(0).normal(size=(20, env.width)):
+        slope = np.array(env.derivative(list(x), 0.7, Floats)) - np.array(env.derivative(list(x), 0.0, Floats))
         gradient = [(energy(env, list(x + h)) - energy(env, list(x - h))) / 2e-6 for h in 1e-6 * np.eye(len(x))]
         if kind is SparseMountainCar:
             speed = x[1] * math.sqrt(1 + (math.pi / 2 * math.sin(math.pi / 2 * x[0])) ** 2)
         else:
             speed = x[2] if kind is SparseCartPoleSwingUp else x[3] - x[2]
         assert np.dot(gradient, slope) == pytest.approx(0.7 * speed, rel=1e-5, abs=1e-6)
-        free = np.array(env.derivative(list(x), 0.0))
+        free = np.array(env.derivative(list(x), 0.0, Floats))
         assert abs(np.dot(gradient, free)) < 1e-6 * max(1.0, float(np.abs(gradient) @ np.abs(free)))
 
 
-def period(env: Mechanics, component: int) -> float:
+def period(env: One, seconds: float, component: int) -> float:
     """Of small free oscillations, from the crossings of zero of a coordinate."""
     crossings, before = [], env.state[component]
     for t in range(2000):
         env.step(NONE)
         now = env.state[component]
         if before < 0 <= now:
-            crossings.append(env.seconds * (t + before / (before - now)))
+            crossings.append(seconds * (t + before / (before - now)))
         before = now
     return float(np.diff(crossings).mean())
 
 
 def test_small_oscillations_have_the_periods_of_the_textbooks() -> None:
-    car = SparseMountainCar()
+    car = One(SparseMountainCar)
     car.reset(seed=0)
     car.state = [0.001, 0.0]
     # y'' = (pi / 2)^2 at the bottom: omega^2 = g y''.
-    assert period(car, 0) == pytest.approx(2 * math.pi / math.sqrt(GRAVITY * math.pi**2 / 4), rel=1e-3)
-    pendulum = SparseDoublePendulum()
+    assert period(car, SparseMountainCar.seconds, 0) == pytest.approx(
+        2 * math.pi / math.sqrt(GRAVITY * math.pi**2 / 4), rel=1e-3
+    )
+    pendulum = One(SparseDoublePendulum)
     pendulum.reset(seed=0)
     # Modes of two equal rods: det(K - omega^2 M) = 0, M = m L^2 [4/3, 1/2; 1/2, 1/3], K = m g L diag(3/2, 1/2).
     values, modes = np.linalg.eig(np.linalg.solve([[4 / 3, 1 / 2], [1 / 2, 1 / 3]], GRAVITY * np.diag([1.5, 0.5])))
     for omega, mode in zip(np.sqrt(values), modes.T, strict=True):
         pendulum.state = [*(1e-3 * mode), 0.0, 0.0]
-        assert period(pendulum, 0) == pytest.approx(2 * math.pi / omega, rel=1e-3)
-    pole = SparseCartPoleSwingUp()
+        assert period(pendulum, SparseDoublePendulum.seconds, 0) == pytest.approx(2 * math.pi / omega, rel=1e-3)
+    pole = One(SparseCartPoleSwingUp)
     pole.reset(seed=0)
     pole.state = [0.0, math.pi + 1e-3, 0.0, 0.0]
     found = []
@@ -106,11 +108,10 @@ def test_small_oscillations_have_the_periods_of_the_textbooks() -> None:
 
 
 def test_rewards_and_ends() -> None:
-    car, pole, double = SparseMountainCar(), SparseCartPoleSwingUp(), SparseDoublePendulum()
+    car, pole, double = (kind(1) for kind in KINDS)
     verdicts = {0.59: (0.0, False), 0.6: (1.0, True), -1.99: (0.0, False), -2.0: (0.0, True)}
     for x, verdict in verdicts.items():
-        car.state = [x, 0.0]
-        assert car.judge() == verdict
+        assert car.judge([x, 0.0], Floats) == verdict
     near, far = math.acos(0.81), math.acos(0.79)
     for state, verdict in (
         ([0.0, near], (1.0, False)),
@@ -119,18 +120,16 @@ def test_rewards_and_ends() -> None:
         ([3.0, 0.0], (1.0, False)),
         ([-3.01, 0.0], (0.0, True)),
     ):
-        pole.state = [*state, 0.0, 0.0]
-        assert pole.judge() == verdict
+        assert pole.judge([*state, 0.0, 0.0], Floats) == verdict
     up = math.pi
     for one, two, reward in ((up, up, 1.0), (up, up - 1.04, 1.0), (up, up - 1.05, 0.0), (0, 0, 0.0)):
-        double.state = [one, two, 0.0, 0.0]
-        assert double.judge() == (reward, False)
+        assert double.judge([one, two, 0.0, 0.0], Floats) == (reward, False)
 
 
 def test_starts_are_those_that_are_said() -> None:
     starts = {}
     for kind in KINDS:
-        env = kind()
+        env = One(kind)
         states = []
         for seed in range(300):
             env.reset(seed=seed)
@@ -169,7 +168,7 @@ def test_no_torque_throws_the_pendulum_beyond_its_bound() -> None:
 @pytest.mark.parametrize("where", ["middle", "end"])
 @pytest.mark.parametrize("name", [*IDS, "SparseHalfCheetah"])
 def test_a_restored_environment_goes_on_exactly(name: str, where: str) -> None:
-    spec = Environment(f"rlgan/{name}-v0", num_envs=2)
+    spec = Environment(f"rlgan/{name}-v0", num_envs=2, vectorization="sync")
     env, fresh = spec.make(seed=1), spec.make(seed=9)
     assert env._adapter is not None and env.notes() == []
     assert env._adapter.name == ("mujoco" if "Cheetah" in name else "attributes")
