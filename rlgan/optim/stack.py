@@ -57,15 +57,23 @@ class Stack:
             update.rehome({name: cast(PlayerState, _row(state, k)) for name, state in self.states.items()})
         self._move = torch.func.vmap(self._one, in_dims=(0, 0, 0, 0, 0))
         self._device = first.players[next(iter(first.players))].vector.theta.device
-        self._run = one_graph(self._all, self._device) if compiled else self._all
-        if compiled and self._device.type == "cuda":
-            fixed_in_memory(self.states)
+        self._run = self._all
         self._finite = FiniteFlags(len(self.updates), self._device, check_every)
         self._players = [tuple(u.players.values()) for u in self.updates]
         self._one_horizon = len({tuple(p.horizon for p in own) for own in self._players}) == 1
         self._noisy = any(p.spec.xi.active for own in self._players for p in own)
-        self._blocked = compiled and self._device.type == "cpu"
+        self.compiled = self._blocked = False
         self._blocks: list[tuple[slice, int, dict[str, PlayerState]]] = []
+        if compiled:
+            self.compile()
+
+    def compile(self) -> None:
+        """From now on run as one compiled graph."""
+        self.compiled, self._blocked = True, self._device.type == "cpu"
+        self._run = one_graph(self._all, self._device)
+        if self._device.type == "cuda":
+            fixed_in_memory(self.states)
+        self._blocks = []
 
     def _one(
         self, states: dict[str, PlayerState], active: Tensor, batches: list[Any], scalars: Tensor, draws: Draws
@@ -134,7 +142,7 @@ class Stack:
     @property
     def pays(self) -> bool:
         """Whether a call is not slower than the updates one after the other: on a CPU vmap costs more than it saves."""
-        return self._blocked or self._device.type != "cpu"
+        return self.compiled or self._device.type != "cpu"
 
     def check(self) -> list[NonFinite | None]:
         """Look now which seeds were not finite: for each of them the error, its moves since not made nor counted."""

@@ -16,13 +16,14 @@ from typing import Any, Literal
 import torch
 from torch import nn
 
-from rlgan.optim.compiled.graph import resolve_compile
+from rlgan.optim.compiled.choice import Choice
 from rlgan.optim.play.field import Losses
 from rlgan.optim.play.game import Game
 from rlgan.optim.play.player import Player, PlayerSpec
 from rlgan.optim.play.precision import bfloat16, bfloat16_note
 from rlgan.optim.second_order.landscape import Landscape, survey
 from rlgan.optim.stack import Stack
+from rlgan.optim.step.types import Report
 from rlgan.optim.update import Update
 
 
@@ -38,7 +39,7 @@ class TwoPlayers:
         game: the order of play.
         moves: moves that the run is planned to make, for schedules and for `compile`.
         noise: gives each player the generator that its noise is drawn from.
-        compile: true, false, or `auto` for what pays (`resolve_compile`).
+        compile: true, false, or `auto` for what pays (`rlgan.optim.compiled.choice`).
         precision: `bf16` runs the networks inside the losses in bfloat16.
         seeds: how many such learners are moved as one, for `compile`.
         shares_batch: see `Game.batches`.
@@ -49,7 +50,8 @@ class TwoPlayers:
     Attributes:
         players: by name.
         update: one move of all of them.
-        compiled: what `compile` was resolved to.
+        choice: whether it is compiled, and why.
+        alone: whether the update is made by itself, and not in a stack.
     """
 
     def __init__(
@@ -73,33 +75,52 @@ class TwoPlayers:
         }
         vectors = [player.vector.theta for player in self.players.values()]
         device = vectors[0].device
-        self.compiled, why = resolve_compile(
+        self.choice = Choice(
             compile,
-            moves * sum(steps.values()),
+            moves,
             device,
-            [spec.optimizer for spec in specs.values()],
+            f"{dict(specs)}; {game}; {precision}; {[tuple(map(tuple, p.vector.shapes)) for p in self.players.values()]}",
             sum(len(theta) for theta in vectors),
+            [spec.optimizer for spec in specs.values()],
             seeds,
         )
-        self._note = f"{'compiled' if self.compiled else 'eager'} update: {why}"
+        self._note = ""
         if precision == "bf16":
             losses = bfloat16(losses)
-            self._note = f"{self._note}; {bfloat16_note(device)}"
+            self._note = f"; {bfloat16_note(device)}"
         players = list(self.players.values())
-        self.update = Update(players, losses, game, compiled=self.compiled, shares_batch=shares_batch)
+        self.update = Update(players, losses, game, compiled=bool(self.choice.compiled), shares_batch=shares_batch)
+        self.alone = True
+
+    @property
+    def compiled(self) -> bool | None:
+        """Whether the update is compiled; None while `auto` has not decided."""
+        return self.choice.compiled
+
+    def move(self, batches: Sequence[Any], watch: bool = False) -> Report:
+        """One move of all players; see `Update`. After the first ones of `compile=auto` the update may be compiled."""
+        if not self.choice.timing:
+            return self.update(batches, watch)
+        report = self.choice.time(lambda: self.update(batches, watch), self.update.moves, batches)
+        if self.choice.compiled and self.alone and not self.update.compiled:
+            self.update.compile()
+        return report
 
     @staticmethod
     def stacked(learners: Sequence[TwoPlayers]) -> Stack:
-        """What moves all of `learners`, equal but for their seeds, at once.
+        """What moves all of `learners`, equal but for their seeds, at once; one decision on compiling serves them all.
 
         Raises:
             ValueError: a player's optimizer cannot be stacked.
         """
-        return Stack([learner.update for learner in learners], learners[0].compiled)
+        stack = Stack([learner.update for learner in learners], bool(learners[0].compiled))
+        for learner in learners:
+            learner.choice, learner.alone = learners[0].choice, False
+        return stack
 
     def notes(self) -> list[str]:
         """How the update is run, and why."""
-        return [self._note]
+        return [self.choice.note + self._note]
 
     def curvature(self, batch: Any, samples: int, notes: tuple[str, ...] = ()) -> dict[str, Landscape]:
         """The loss of each player about its present vector, on one batch of `samples`; nothing is moved."""

@@ -121,7 +121,8 @@ class Trainers(Together["Trainer"]):
             return self._learn_from_own(asked)
         here = [own is not None for own in asked]
         batches = self._draw(here)
-        moved: Sequence[Any] = self.stack.move(batches, here, [bool(own and own[0]) for own in asked])
+        watch = [bool(own and own[0]) for own in asked]
+        moved: Sequence[Any] = self.timed(lambda: self.stack.move(batches, here, watch), [rows_of(batches[0], 0)])
         self._learnt(asked, moved, [batches[-1].obs[k] for k in range(len(here))])
         return moved
 

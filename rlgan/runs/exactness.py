@@ -21,7 +21,7 @@ def exactness(settings: Settings, task: Task, stacked: int = 1) -> dict[str, Any
         "device": str(settings.torch_device),
         "threads": settings.threads,
         "precision": settings.precision,
-        "compiled": bool(task.compiled),
+        "compiled": task.compiled,
         "seeds stacked": stacked,
     }
 

@@ -150,6 +150,7 @@ class Run:
             self._earlier_seconds = float(meta["wall_seconds"])
             self.checkpoints.discard_after(self._saved_at)
             self.logger = Logger(path, tensorboard, self._saved_at, int(meta["metrics_bytes"]))
+        self._notes = self.task.learner.notes() if isinstance(self.task, Stackable) else []
         self._clock = start.clock
         self._began, self._log_began = time.monotonic(), self._clock()
         self._steps_at_log = self.task.steps_done
@@ -162,11 +163,19 @@ class Run:
     def log(self) -> None:
         """Log the training scalars of this step."""
         step = self.task.steps_done
+        self._say_decided()
         values = self._finite(self.task.metrics())
         elapsed = self._clock() - self._log_began
         rate = (step - self._steps_at_log) / elapsed if elapsed > 0 else 0.0
         self._write(step, {**values, "time/steps_per_second": rate, "time/seconds": self.seconds})
         self._log_began, self._steps_at_log = self._clock(), step
+
+    def _say_decided(self) -> None:
+        """Say what has been found out about the update since the start."""
+        if isinstance(self.task, Stackable) and (now := self.task.learner.notes()) != self._notes:
+            self._notes = now
+            for note in now if self.progress.takes_notes else ():
+                self.progress.say(f"note: {note}")
 
     def evaluate(self, draw: bool) -> Play[dict[str, float]]:
         """Evaluate and log, with pictures if wanted; the time does not count in the training rate."""

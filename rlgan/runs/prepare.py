@@ -49,9 +49,10 @@ def prepare(run: RunDirectory, spec: RunSpec, task: Task | None = None, stacked:
     checkpoints = Checkpoints(run.checkpoints, say=lambda message: print(message, file=sys.stderr))
     checkpoints.clean()
     checkpoint = checkpoints.newest()
-    if checkpoint is not None and "compile" not in spec.command.changes:
+    decided = None if checkpoint is None else checkpoint.manifest.meta["compiled"]
+    if decided is not None and "compile" not in spec.command.changes:
         # `auto` decided once; deciding again could change the bits.
-        spec = spec.with_values(compile=bool(checkpoint.manifest.meta["compiled"]))
+        spec = spec.with_values(compile=bool(decided))
         if task is not None and task.compiled != spec.settings.compile:
             task.close()
             task = None

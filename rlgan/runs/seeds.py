@@ -52,7 +52,7 @@ def run_seeds(run: RunDirectory, spec: RunSpec, task: Task | None = None) -> Out
         held.callback(directory.close)
         directory.write_config(stored({**spec.config, "seed": seed, "seeds": None}))  # as of a run of its own
         # It knows how many seeds there are: a compilation serves all of them.
-        mine = own.with_values(seed=seed, **({} if first is None else {"compile": first.task.compiled}))
+        mine = own.with_values(seed=seed, **_decided(first))
         return prepare(directory, mine, task, stacked)
 
     with held:
@@ -70,6 +70,11 @@ def run_seeds(run: RunDirectory, spec: RunSpec, task: Task | None = None) -> Out
             run.write_status("failed", first.task.steps_done, str(error))
             raise
         return _conclude(run, first, ends)
+
+
+def _decided(first: Start | None) -> dict[str, Any]:
+    """What the first seed has found out about compiling holds for the others."""
+    return {} if first is None or first.task.compiled is None else {"compile": first.task.compiled}
 
 
 def _why_not(start: Start) -> str:

@@ -82,7 +82,7 @@ class Task(ABC):
             closing table prints them, the most telling first.
         groups: the headings of that table with the tags, or the beginnings of tags, that stand under each.
         title: the word before the progress display; empty shows the class's name.
-        compiled: the compile mode that `settings.compile` was resolved to.
+        compiled: the compile mode that `settings.compile` was resolved to; None while it has not been.
     """
 
     best: ClassVar[tuple[str, Literal["min", "max"]]]
@@ -93,7 +93,7 @@ class Task(ABC):
 
     settings: Settings
     steps_done: int = 0
-    compiled: bool = False
+    compiled: bool | None = False
 
     @abstractmethod
     def advance(self) -> None:
@@ -176,7 +176,7 @@ class Stackable(Task):
     learner: TwoPlayers
 
     @property
-    def compiled(self) -> bool:  # type: ignore[override]
+    def compiled(self) -> bool | None:  # type: ignore[override]
         return self.learner.compiled
 
     @abstractmethod
@@ -193,7 +193,7 @@ class Stackable(Task):
         Raises:
             FloatingPointError: a loss or gradient is not finite; nothing was written.
         """
-        return self.learner.update(batches, watch)
+        return self.learner.move(batches, watch)
 
     @classmethod
     def together(cls, tasks: Sequence[Any]) -> Together[Any]:
@@ -256,8 +256,20 @@ class Together(Generic[S]):
     def move(self, asked: Asked) -> Sequence[Any]:
         """`Stackable.move` of many."""
         if not self.stack.pays:
-            return self.one_by_one("move", asked)
-        return self.stack([None if own is None else own[0] for own in asked], [bool(own and own[1]) for own in asked])
+            moved = self.one_by_one("move", asked)
+            if self.tasks[0].compiled:  # it has just been decided
+                self.stack.compile()
+            return moved
+        batches = [None if own is None else own[0] for own in asked]
+        watch = [bool(own and own[1]) for own in asked]
+        return self.timed(lambda: self.stack(batches, watch), next(own for own in batches if own is not None))
+
+    def timed(self, move: Callable[[], T], batches: Sequence[Any]) -> T:
+        """Make a move of all; by the clock while that is wanted."""
+        learner = self.tasks[0].learner
+        if not learner.choice.timing:
+            return move()
+        return learner.choice.time(move, learner.update.moves, batches, len(self.tasks))
 
 
 def attempt(function: Callable[..., T], *arguments: Any) -> T | Exception:
