@@ -17,6 +17,7 @@ from omegaconf import OmegaConf
 from rlgan.runs.cli import main
 from rlgan.runs.config.build import build_settings, build_task, plain
 from rlgan.runs.config.overrides import ROOT, conf_directory
+from rlgan.runs.record.checkpoint import Checkpoints
 from rlgan.task.task import Task
 
 #: Nothing that these tests do not look at; evaluation at the end alone.
@@ -112,8 +113,7 @@ def status(run: Path) -> dict[str, Any]:
 
 def checkpoint(run: Path, step: int) -> dict[str, Any]:
     """Everything that the checkpoint of a step holds."""
-    state: dict[str, Any] = torch.load(run / "checkpoints" / f"step_{step:09d}.pt", weights_only=True)
-    return state
+    return Checkpoints(run / "checkpoints").choose(str(step)).state
 
 
 def differences(a: Any, b: Any, path: str = "state") -> list[str]:

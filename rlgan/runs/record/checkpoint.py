@@ -4,14 +4,19 @@
 written the same way, and only what has a manifest that agrees is a checkpoint. The former ones are removed after that,
 so there is a good one at every moment. Files hold plain containers and tensors, and are read with
 `torch.load(weights_only=True)` and in no other way: a checkpoint cannot run code.
+
+The rows of a large ring (`rlgan.task.Ring`) stand in files of their own, before the checkpoint and named by its
+manifest; a checkpoint goes on from those of the one before it, and is sound if they are. See `segments.py`.
 """
 
 import hashlib
 import json
 import math
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
-from functools import partial
+from collections.abc import Callable, Container, Iterable, Mapping, Sequence
+from contextlib import suppress
+from dataclasses import asdict, dataclass, field
+from functools import partial, reduce
+from operator import getitem
 from pathlib import Path
 from typing import IO, Any, Literal, cast
 
@@ -19,6 +24,7 @@ import numpy as np
 import torch
 
 from rlgan.runs.record.directory import replacing, write_json
+from rlgan.runs.record.segments import SavedRing, read_rows, split_rings, write_rows
 from rlgan.task.errors import CheckpointError
 from rlgan.task.task import Task
 
@@ -35,6 +41,10 @@ class Manifest:
         size, sha256: of that file.
         metrics: the evaluation made at this very step (empty if none was).
         meta: what fixes the bits of a resumed run: torch version, device, threads, compile mode, layouts, log position.
+        rings: where the rows of large rings are.
+
+    Raises:
+        ValueError: the file's name is not that of the step.
     """
 
     step: int
@@ -43,6 +53,31 @@ class Manifest:
     sha256: str
     metrics: dict[str, float] = field(default_factory=dict)
     meta: dict[str, Any] = field(default_factory=dict)
+    rings: Sequence[SavedRing] = ()
+
+    def __post_init__(self) -> None:
+        if self.file != file_name(self.step):
+            raise ValueError(f"file = {self.file!r}: that of this step is {file_name(self.step)}")
+
+    @classmethod
+    def read(cls, file: Path) -> "Manifest":
+        """Read a manifest's file.
+
+        Raises:
+            OSError, ValueError, TypeError, KeyError: it cannot be read, or is no manifest.
+        """
+        record = json.loads(file.read_text())
+        return cls(**{**record, "rings": [SavedRing.parse(ring) for ring in record.get("rings", ())]})
+
+    @property
+    def segments(self) -> set[str]:
+        """The names of the files that its rings' rows are in."""
+        return {segment.file for ring in self.rings for segment in ring.segments}
+
+
+def file_name(step: int) -> str:
+    """The name of a step's checkpoint."""
+    return f"step_{step:09d}.pt"
 
 
 @dataclass(frozen=True)
@@ -106,6 +141,10 @@ class _Hashing:
         self._file.flush()
 
 
+def _segments(manifests: Iterable[Manifest]) -> set[str]:
+    return {name for manifest in manifests for name in manifest.segments}
+
+
 class Checkpoints:
     """The checkpoints of one run on disk: save, list, read, remove.
 
@@ -123,9 +162,11 @@ class Checkpoints:
         self._keep_last = keep_last
         self._best = best
         self._say = say
+        #: Whose segments the next save goes on from: the last one of this object, or what the run was resumed from.
+        self._former: Manifest | None = None
 
     def clean(self) -> None:
-        """Remove what a killed process left: staged files, and checkpoints whose manifest was never written."""
+        """Remove what a killed process left: staged files, and what no manifest names, for it was never written."""
         if not self._path.is_dir():
             return
         for file in self._path.glob("*.tmp"):
@@ -134,20 +175,31 @@ class Checkpoints:
             if not file.with_suffix(".json").exists():
                 self._say(f"{file}: was not completed; removed")
                 file.unlink(missing_ok=True)
+        self._remove_unnamed()
+
+    def _remove_unnamed(self) -> None:
+        """Remove the segments that no manifest names; while one of them cannot be read, none."""
+        named = self.manifests()
+        if len(named) == len(list(self._path.glob("step_*.json"))):
+            for name in {file.name for file in self._path.glob("rows_*.bin")} - _segments(named):
+                (self._path / name).unlink(missing_ok=True)
 
     def manifests(self) -> list[Manifest]:
         """Read the manifests, oldest first; unreadable ones are reported and left out."""
         found = []
         for file in sorted(self._path.glob("step_*.json")):
             try:
-                found.append(Manifest(**json.loads(file.read_text())))
-            except (OSError, ValueError, TypeError) as error:
+                found.append(Manifest.read(file))
+            except (OSError, ValueError, TypeError, KeyError, AttributeError) as error:
                 self._say(f"{file}: cannot be read ({error}); passed over")
         return sorted(found, key=lambda manifest: manifest.step)
 
     def best(self) -> Manifest | None:
         """Find the best checkpoint by the ranking tag; of equals the earliest."""
-        ranked = [item for item in self.manifests() if self._rank(item.metrics) < math.inf]
+        return self._best_of(self.manifests())
+
+    def _best_of(self, manifests: Sequence[Manifest]) -> Manifest | None:
+        ranked = [item for item in manifests if self._rank(item.metrics) < math.inf]
         return min(ranked, key=lambda item: self._rank(item.metrics), default=None)
 
     def would_be_best(self, metrics: Mapping[str, float]) -> bool:
@@ -169,46 +221,55 @@ class Checkpoints:
         Raises:
             CheckpointError: it could not be written (a full disk); the former ones are untouched.
         """
-        target = self._path / f"step_{step:09d}.pt"
+        target = self._path / file_name(step)
+        bare, rings = split_rings(state)
+        plain, former = storable(bare), {ring.keys: ring for ring in self._former.rings} if self._former else {}
         try:
             self._path.mkdir(parents=True, exist_ok=True)
+            saved = [write_rows(self._path, keys, ring, former.get(keys)) for keys, ring in rings.items()]
             # A manifest of an earlier file of this name would vouch for the wrong bytes.
             with replacing(target, partial(target.with_suffix(".json").unlink, missing_ok=True)) as file:
                 hashing = _Hashing(file)
-                torch.save(storable(state), cast(IO[bytes], hashing))
-            manifest = Manifest(
-                step, target.name, hashing.size, hashing.digest.hexdigest(), dict(metrics), storable(meta, "meta")
-            )
-            write_json(target.with_suffix(".json"), vars(manifest))
+                torch.save(plain, cast(IO[bytes], hashing))
+            digest, about = hashing.digest.hexdigest(), storable(meta, "meta")
+            manifest = Manifest(step, target.name, hashing.size, digest, dict(metrics), about, saved)
+            write_json(target.with_suffix(".json"), asdict(manifest))
         except (OSError, RuntimeError) as error:
+            with suppress(OSError):
+                self._remove_unnamed()
             raise CheckpointError(
                 f"{target}: could not be written ({error}); the former checkpoint is intact"
             ) from error
         manifests = self.manifests()
         kept = {item.step for item in manifests[-self._keep_last :]}
-        if best := self.best():
+        if best := self._best_of(manifests):
             kept.add(best.step)
-        for item in manifests:
-            if item.step not in kept:
-                self._remove(item)
+        self._keep(kept, manifests)
+        self._former = manifest
         return target
 
-    def _remove(self, manifest: Manifest) -> None:
-        file = self._path / manifest.file
-        file.with_suffix(".json").unlink(missing_ok=True)
-        file.unlink(missing_ok=True)
+    def _keep(self, steps: Container[int], manifests: Sequence[Manifest]) -> None:
+        """Remove the checkpoints of other steps, and the segments that only they and the former one name."""
+        removed = [item for item in manifests if item.step not in steps]
+        for manifest in removed:
+            file = self._path / manifest.file
+            file.with_suffix(".json").unlink(missing_ok=True)
+            file.unlink(missing_ok=True)
+        unnamed = _segments([*removed, *([self._former] if self._former else [])])
+        for name in unnamed - _segments(item for item in manifests if item.step in steps):
+            (self._path / name).unlink(missing_ok=True)
 
     def discard_after(self, step: int) -> None:
-        """Remove checkpoints later than `step`: a resumed run writes them anew."""
-        for item in self.manifests():
-            if item.step > step:
-                self._remove(item)
+        """Remove checkpoints later than `step`: a run that was resumed there writes them anew, and goes on from it."""
+        manifests = self.manifests()
+        self._keep({item.step for item in manifests if item.step <= step}, manifests)
+        self._former = next((item for item in manifests if item.step == step), None)
 
     def read(self, manifest: Manifest) -> Checkpoint:
         """Check and load one checkpoint, tensors on the CPU.
 
         Raises:
-            CheckpointError: it is missing, cut short or altered.
+            CheckpointError: it, or a segment of it, is missing, cut short or altered.
         """
         file = self._path / manifest.file
         try:
@@ -221,7 +282,14 @@ class Checkpoints:
             raise CheckpointError(f"{file}: cannot be read ({error.strerror})") from error
         if digest.hexdigest() != manifest.sha256:
             raise CheckpointError(f"{file}: is damaged (its checksum is not the manifest's)")
-        return Checkpoint(manifest, torch.load(file, map_location="cpu", weights_only=True))
+        state = torch.load(file, map_location="cpu", weights_only=True)
+        for ring in manifest.rings:
+            try:
+                node = reduce(getitem, ring.keys, state)
+                node["rows"] = read_rows(self._path, ring, node["rows"])
+            except (OSError, LookupError, TypeError, AttributeError) as error:
+                raise CheckpointError(f"{file}: rows of {'.'.join(ring.keys)} cannot be read ({error})") from error
+        return Checkpoint(manifest, state)
 
     def newest(self) -> Checkpoint | None:
         """Read the newest sound checkpoint; each damaged one that is passed over is reported.

@@ -19,6 +19,7 @@ from rlgan.rl.losses import td_loss
 from rlgan.rl.replay.prioritised import PrioritisedReplay, PrioritisedSampler, PrioritisedStore, SumTree
 from rlgan.rl.replay.uniform import Layout
 from rlgan.rl.trainer import Trainer
+from rlgan.runs.record.checkpoint import storable
 from rlgan.runs.seeds import drive_together
 from rlgan.task.task import Play
 from tests.rl.exploration.test_action_noise import through_file
@@ -138,7 +139,7 @@ def test_a_restored_run_goes_on_bit_for_bit(agent: Agent, n_step: int) -> None:
     task, again = trainer(env, **given), trainer(env, **given)
     while task.steps_done < 70:
         task.advance()
-    again.load_state_dict(through_file(task.state_dict()))
+    again.load_state_dict(through_file(storable(task.state_dict())))
     for _ in range(25):
         task.advance()
         again.advance()

@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 
 from rlgan.rl.envs.vector_env import Step
 from rlgan.rl.replay.uniform import Layout, ReplayStore
+from rlgan.runs.record.checkpoint import storable
 from tests.rl import scripted
 from tests.rl.scripted import in_mode
 
@@ -114,9 +115,9 @@ def test_the_draw_does_not_depend_on_the_contents() -> None:
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
 def test_state_holds_the_filled_rows_only_and_is_restored_exactly(dtype: torch.dtype) -> None:
     replay, fresh = (ReplayStore(Layout(7, 3, 2, dtype=dtype)) for _ in range(2))
-    for first in (0, 4):
+    for first in (0, 4, 8):
         buffer = io.BytesIO()
-        torch.save(replay.state_dict(), buffer)
+        torch.save(storable(replay.state_dict()), buffer)
         buffer.seek(0)
         state = torch.load(buffer, weights_only=True)
         assert len(state["rows"]) == len(replay) and state["rows"].untyped_storage().nbytes() == state["rows"].nbytes
@@ -124,7 +125,24 @@ def test_state_holds_the_filled_rows_only_and_is_restored_exactly(dtype: torch.d
         for each in (replay, fresh):
             each.add(steps(first, (True,) * 4))
         assert torch.equal(replay.rows, fresh.rows) and len(replay) == len(fresh)
+        assert replay.added == fresh.added == first + 4
         assert replay.sample(4, torch.Generator()).obs.dtype == dtype
+
+
+@pytest.mark.parametrize(("rows", "added"), [(4, 4), (7, 7), (9, 9), (30, 9)])
+def test_a_state_of_before_there_was_added_goes_on_at_its_place(rows: int, added: int) -> None:
+    replay, fresh = (ReplayStore(Layout(7, 3, 2)) for _ in range(2))
+    for first in range(rows):
+        replay.add(steps(first, (True,)))
+    state = dict(replay.state_dict())
+    del state["added"]
+    fresh.load_state_dict(state)
+    assert fresh.added == added
+    for each in (replay, fresh):
+        each.add(steps(rows, (True,) * 4))
+    assert torch.equal(replay.rows, fresh.rows)
+    newest = fresh.split(fresh.rows[(fresh.added - 1) % 7])
+    assert newest.obs.tolist() == [rows + 3.0] * 3
 
 
 def test_what_cannot_be_done_is_refused_with_its_remedy() -> None:
