@@ -1,6 +1,7 @@
 """The update: one move of a game, run eagerly on modules or as one compiled pure function of the vectors."""
 
 from collections.abc import Sequence
+from contextlib import AbstractContextManager, nullcontext
 from typing import Any, TypeAlias, cast
 
 import torch
@@ -8,14 +9,17 @@ from torch import Tensor
 
 from rlgan.optim.compiled.finite import Failed, FiniteFlags, reported
 from rlgan.optim.compiled.graph import fixed_in_memory, on_device, one_graph
+from rlgan.optim.compiled.quickest import by_onednn, quickest_of_graph, quickest_of_library, size
 from rlgan.optim.errors import NonFinite
 from rlgan.optim.play.eager_field import EagerField
 from rlgan.optim.play.field import Losses, Position
 from rlgan.optim.play.game import Game, Plan
 from rlgan.optim.play.introspection import before, introspect
 from rlgan.optim.play.player import Player, PlayerState, overwrite
+from rlgan.optim.play.precision import bfloat16 as under_autocast
 from rlgan.optim.play.pure_field import PureField
 from rlgan.optim.step.types import Metrics, Report
+from rlgan.optim.tree import tree_leaves
 
 Draws: TypeAlias = dict[str, list[Tensor | None]]
 """Every player's noise, for each of its steps in a move."""
@@ -33,6 +37,12 @@ class Update:
         check_every: moves after which it is looked whether all of them were finite, in compiled play; None is 1 on the
             CPU and 64 on CUDA, where a look waits for the device. Nothing is written by the move that was not finite,
             and by none after it; but `NonFinite` comes only with the look.
+        bfloat16: multiply matrices in bfloat16: on a CPU where that is quicker (see `rlgan.optim.play.precision`).
+
+    Attributes:
+        products: what decides which library, in which precision, computes a float32 product on this machine; another
+            one gives other last bits.
+        rounds_from: with `bfloat16` on a CPU, from which size of square matrices on products are rounded; 0 is never.
     """
 
     def __init__(
@@ -43,26 +53,26 @@ class Update:
         compiled: bool = False,
         shares_batch: bool = False,
         check_every: int | None = None,
+        bfloat16: bool = False,
     ) -> None:
+        self._device = players[0].vector.theta.device
+        if bfloat16 and self._device.type != "cpu":
+            losses = under_autocast(losses)
         self.players = {p.name: p for p in players}
         self.game = game
-        self.compiled = compiled
+        self.compiled = False
         self.eager = EagerField(players, losses)
         self.pure = PureField(players, losses)
         self.steps = game.steps(self.pure.names)
         self.batches = game.batches(shares_batch)
         game.check(self.players)
         for player in players:
-            if compiled and not player.spec.optimizer.stackable:
-                raise ValueError(
-                    f"compile = true: {player.name}.optimizer is {player.spec.optimizer}, which cannot be compiled; "
-                    "use compile=auto or false, or one of rlgan's own methods"
-                )
             player.state["game"] = game.init(player.vector.theta)
-        self._device = players[0].vector.theta.device
         self._finite = FiniteFlags(1, self._device, check_every)
-        self._run = one_graph(self._pure_move, self._device) if compiled else self._pure_move
-        self._fix()
+        self._choose(bfloat16)
+        self._run = self._pure_move
+        if compiled:
+            self.compile()
 
     def __call__(self, batches: Sequence[Any], watch: bool = False) -> Report:
         """One move on `batches` (a list of `self.batches` minibatches); metrics are detached and not synchronised.
@@ -81,6 +91,23 @@ class Update:
         for name, then in earlier.items():
             metrics.update(introspect(self.players[name], then, noise[name]))
         return metrics
+
+    def compile(self) -> None:
+        """From now on run as one compiled graph.
+
+        Raises:
+            ValueError: a player's method cannot be compiled.
+        """
+        for player in self.players.values():
+            if not player.spec.optimizer.stackable:
+                raise ValueError(
+                    f"compile = true: {player.name}.optimizer is {player.spec.optimizer}, which cannot be compiled; "
+                    "use compile=auto or false, or one of rlgan's own methods"
+                )
+        self.compiled = True
+        self._choose(self.bfloat16)
+        self._run = one_graph(self._pure_move, self._device, self.bfloat16)
+        self._fix()
 
     @property
     def moves(self) -> int:
@@ -115,9 +142,34 @@ class Update:
                 for name, p in self.players.items()
             }
             draws = {name: [xi for _, xi in steps] for name, steps in plan.items()}
-            metrics = self.game.move(self.eager, batches, plan, self.game.scalars(self.moves))
+            with self.library(batches):
+                metrics = self.game.move(self.eager, batches, plan, self.game.scalars(self.moves))
             self.count()
         return metrics, {name: own[-1] for name, own in draws.items()}
+
+    def _choose(self, bfloat16: bool) -> None:
+        """Note what is quickest for products like the players', by what is once measured on a machine."""
+        self.bfloat16, self.rounds_from = bfloat16, 0
+        self.products, self._onednn = "library", 0
+        if self._device.type == "cpu" and any(p.vector.theta.dtype == torch.float32 for p in self.players.values()):
+            quickest = quickest_of_graph() if self.compiled else quickest_of_library()
+            self.products = quickest.words(self.compiled, bfloat16)
+            self.rounds_from = quickest.rounds_from(self.compiled) if bfloat16 else 0
+            self._onednn = 0 if self.compiled else quickest.library_from(bfloat16)
+        layers = [shape for p in self.players.values() for shape in p.vector.shapes if len(shape) == 2]
+        self._widest = max((shape[0] * shape[1] for shape in layers), default=0)
+
+    def library(self, batches: Sequence[Any], seeds: int = 1) -> AbstractContextManager[None]:
+        """For eager products: the library that is the quickest for the largest of them.
+
+        Args:
+            batches: of a move, (samples, ...) each, or of `seeds` such moves.
+            seeds: how many are made at once.
+        """
+        if not self._onednn:
+            return nullcontext()
+        samples = max((len(leaf) for leaf in tree_leaves(batches) if leaf.ndim), default=1)
+        return by_onednn() if size(seeds, samples, self._widest, 1) >= self._onednn else nullcontext()
 
     def _refuse(self, failed: Failed) -> None:
         for error, moves in failed.values():

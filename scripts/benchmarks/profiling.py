@@ -10,7 +10,7 @@ from torch.profiler import ProfilerActivity, profile
 
 from scripts.benchmarks.harness import Report, Row, Variant
 
-PRODUCTS = ("mm", "addmm", "bmm", "baddbmm", "linear", "matmul", "_linear_pointwise", "_mkl_linear")
+PRODUCTS = ("product", "mm", "addmm", "bmm", "baddbmm", "linear", "matmul", "_linear_pointwise", "_mkl_linear")
 LAUNCH = "Python and launch"
 LAUNCHING = ("CompiledFxGraph", "Torch-Compiled Region", "TorchDynamo", "AOTDispatcher", "Pregraph bytecode")
 """What the compiled graph's own wrapper and what calls it are named."""

@@ -4,13 +4,13 @@ import logging
 import os
 import shutil
 from collections.abc import Callable, Sequence
-from pathlib import Path
 from typing import Any, Literal, TypeVar
 
 import torch
 from torch import Tensor
 
 from rlgan.optim.compiled.direct import Direct
+from rlgan.optim.compiled.kept import cache_folder
 from rlgan.optim.step.method import Method
 from rlgan.optim.tree import tree_leaves
 
@@ -79,22 +79,22 @@ def keep_graphs() -> None:
     """
     if "TORCHINDUCTOR_CACHE_DIR" in os.environ:
         return
-    base = os.environ.get("XDG_CACHE_HOME")
-    try:
-        path = (Path(base) if base else Path.home() / ".cache") / "rlgan" / "inductor"
-        path.mkdir(mode=0o700, parents=True, exist_ok=True)
-    except (OSError, RuntimeError):  # no home, or one that cannot be written
-        return
-    if os.access(path, os.W_OK):
+    path = cache_folder("inductor")
+    if path is not None:
         os.environ["TORCHINDUCTOR_CACHE_DIR"] = str(path)
 
 
-def one_graph(function: Callable[..., T], device: torch.device) -> Callable[..., T]:
+def one_graph(function: Callable[..., T], device: torch.device, bfloat16: bool = False) -> Callable[..., T]:
     """One graph for one update; calls check the shapes of its tensors, whether one is given twice, and nothing else.
 
     The players, losses and game of an update never change, so guards on them (100 us and more a call, a seventh of a
     small update) are dropped. Dynamo keeps graphs by code object, a few for each: every update gets a code object of
     its own, so that any number of them can be compiled, and none runs the graph of another.
+
+    Args:
+        function: of nested tensors.
+        device: theirs.
+        bfloat16: on a CPU, round the factors of large products to bfloat16 where that is quicker.
     """
 
     def run(*args: Any) -> T:
@@ -106,9 +106,10 @@ def one_graph(function: Callable[..., T], device: torch.device) -> Callable[...,
     options: dict[str, Any] = {"guard_filter_fn": lambda guards: [g.guard_type in GUARDS for g in guards]}
     if device.type == "cpu":
         options["cpp_wrapper"] = True  # calls the kernels from C++, a fifth faster at 2x64
+        options["epilogue_fusion"] = False  # the kernel of a product takes nothing in
         from rlgan.optim.compiled.products import Products  # loads the compiler, for seconds
 
-        options["post_grad_custom_post_pass"] = Products()
+        options["post_grad_custom_post_pass"] = Products(bfloat16)
     elif cuda_graphs(device):
         options["triton.cudagraphs"] = True
     compiled: Callable[..., T] = torch.compile(run, fullgraph=True, dynamic=False, options=options)

@@ -76,11 +76,11 @@ def machine() -> str:
     return f"{processor} {model} {torch.backends.cpu.get_cpu_capability()}, torch {torch.__version__}"
 
 
-def cache_folder() -> Path | None:
-    """The user's cache directory of this package, made if need be; None where it cannot be written."""
+def cache_folder(*names: str) -> Path | None:
+    """The user's cache directory of this package or one in it, made if need be; None where it cannot be written."""
     base = os.environ.get("XDG_CACHE_HOME")
     try:
-        path = (Path(base) if base else Path.home() / ".cache") / "rlgan"
+        path = (Path(base) if base else Path.home() / ".cache").joinpath("rlgan", *names)
         path.mkdir(mode=0o700, parents=True, exist_ok=True)
     except (OSError, RuntimeError):  # no home, or one that cannot be written
         return None

@@ -1,4 +1,9 @@
-"""Matrix products in bfloat16: the networks inside the losses run under autocast, everything else stays float32."""
+"""Matrix products in bfloat16; everything else stays float32.
+
+On an accelerator the networks inside the losses run under autocast, which `bfloat16` adds. On a CPU that made updates
+slower: there each large product is one in bfloat16 where that is quicker, and the others are float32. In a compiled
+update such a product rounds its factors and sums in float32 (`rlgan.optim.compiled.kernel`); eagerly it is oneDNN's.
+"""
 
 import functools
 from collections.abc import Callable
@@ -51,13 +56,16 @@ def _halved(nets: Nets) -> Nets:
     return type(nets)(*(_halved(net) if isinstance(net, tuple) else _Half(net) for net in nets))
 
 
-def bfloat16_note(device: torch.device) -> str:
-    """What bfloat16 means on this machine."""
-    where = "this CPU"
-    fast = False
-    if device.type == "cuda":
-        where, fast = torch.cuda.get_device_name(device), torch.cuda.is_bf16_supported(including_emulation=False)
-    elif device.type == "cpu" and torch.backends.mkldnn.is_available():
-        fast = bool(torch.ops.mkldnn._is_mkldnn_bf16_supported())
-    so = "" if fast else f"; {where} has no instructions for it, so that it is SLOWER than float32 here"
+def bfloat16_note(device: torch.device, rounds_from: int = 0) -> str:
+    """What bfloat16 means on this machine; for a CPU it takes `Update.rounds_from`."""
+    if device.type == "cpu":
+        if not rounds_from:
+            return "precision = bf16: stays float32, for no product is quicker in bfloat16 on this CPU"
+        return (
+            f"precision = bf16: products are rounded to 8 bits from {rounds_from} x {rounds_from} matrices on, below "
+            "which float32 is quicker on this CPU"
+        )
+    so = ""
+    if device.type == "cuda" and not torch.cuda.is_bf16_supported(including_emulation=False):
+        so = f"; {torch.cuda.get_device_name(device)} has no instructions for it, so that it is SLOWER than float32"
     return f"precision = bf16: products in the losses are rounded to 8 bits{so}"

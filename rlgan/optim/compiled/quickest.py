@@ -1,0 +1,171 @@
+"""Which way to a matrix product is quickest on this machine: measured once and kept, so that runs repeat bit by bit."""
+
+import functools
+import math
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any, NamedTuple
+
+import torch
+from torch import Tensor
+
+from rlgan.optim.compiled.kept import kept, machine
+
+SIZES = (32, 64, 128, 256, 512)
+"""Of the square products that are measured."""
+FLOAT32, BFLOAT16 = 1e-5, 2e-2
+"""Relative errors that a product of such factors stays below: sums of 512 terms give 1e-6, and 3e-3."""
+GAIN = 0.75
+"""What bfloat16 takes of the time of float32, or less, where it is to pay for its rounding."""
+Way = Callable[[Tensor, Tensor, Tensor], Any]
+"""Writes a product: ``way(a, b, out)``."""
+Figures = dict[str, dict[str, tuple[float, float]]]
+"""Way -> size -> microseconds and relative error."""
+
+
+class Quickest(NamedTuple):
+    """Sizes of float32 products, as in `size`, from or up to which a way is the quickest; 0 where it never is."""
+
+    kernel: int = 0
+    """Up to this size the kernel of `rlgan.optim.compiled.kernel` is, of all that compute in float32; MOST for any."""
+    rounded: int = 0
+    """From this size on that kernel in bfloat16 is."""
+    onednn: int = 0
+    """From this size on oneDNN's library is quicker than torch's default, if it may compute in bfloat16."""
+    exact: bool = True
+    """Whether oneDNN's library computes in float32 all the same."""
+
+    def library_from(self, bfloat16: bool) -> int:
+        """From this size on oneDNN's library is the one to use; 0 is never."""
+        return self.onednn if bfloat16 or self.exact else 0
+
+    def rounds_from(self, compiled: bool) -> int:
+        """From this size on a product is rounded to bfloat16, if that is allowed; 0 is never."""
+        return self.rounded if compiled else 0 if self.exact else self.onednn
+
+    def words(self, compiled: bool, bfloat16: bool) -> str:
+        """What decides about the products of a compiled or an eager update."""
+        if not compiled:
+            least = self.library_from(bfloat16)
+            return f"oneDNN from {least}" if least else "library"
+        upto = "" if self.kernel >= MOST else f" up to {self.kernel}"
+        words = f"kernel{upto}" if self.kernel else "library"
+        return f"{words}, bfloat16 from {self.rounded}" if bfloat16 and self.rounded else words
+
+
+MOST = 1 << 30
+
+
+def size(batch: int, rows: int, inner: int, columns: int) -> float:
+    """n of the square product of as many multiplications."""
+    return math.cbrt(batch * rows * inner * columns)
+
+
+def quickest_of_graph() -> Quickest:
+    """For the products of a compiled graph. Compiles the kernel at first, for some seconds."""
+    return _derived(torch.get_num_threads(), True)
+
+
+def quickest_of_library() -> Quickest:
+    """For the products of an eager update."""
+    return _derived(torch.get_num_threads(), False)
+
+
+@contextmanager
+def by_onednn() -> Iterator[None]:
+    """Have torch call oneDNN for float32 products, which computes in bfloat16 where the CPU has matrices of them."""
+    matmul: Any = torch.backends.mkldnn.matmul  # type: ignore[attr-defined]
+    before = matmul.fp32_precision
+    matmul.fp32_precision = "bf16"
+    try:
+        yield
+    finally:
+        matmul.fp32_precision = before
+
+
+@functools.cache
+def _derived(threads: int, graph: bool) -> Quickest:
+    ways = _ways(graph)
+    key = f"{'graph' if graph else 'library'}: {machine()}, {threads} threads"
+    figures: Figures = kept("products", key, lambda: _measured(ways), lambda found: "library" in found)
+    plain = figures["library"]
+
+    def from_which(name: str, error: float, beside: Callable[[str], float], gain: float = 1.0) -> int:
+        """The least size from which on the way is quicker, whatever the size."""
+        found = 0
+        for n in reversed(plain):
+            took, off = figures.get(name, {}).get(n, (math.inf, math.inf))
+            if not (off < error and took < gain * beside(n)):
+                break
+            found = int(n)
+        return found
+
+    def kernels(n: str) -> float:
+        took, off = figures["kernel"][n]
+        return min(plain[n][0], took) if off < FLOAT32 else plain[n][0]
+
+    kernel = 0
+    for n in plain if graph else ():
+        took, off = figures["kernel"].get(n, (math.inf, math.inf))
+        if not (off < FLOAT32 and took < plain[n][0]):
+            break
+        kernel = MOST if int(n) == SIZES[-1] else int(n)
+    return Quickest(
+        kernel,
+        from_which("rounded", BFLOAT16, kernels, GAIN) if graph else 0,
+        from_which("onednn", BFLOAT16, lambda n: plain[n][0], GAIN),
+        all(off < FLOAT32 for _, off in figures.get("onednn", {}).values()),
+    )
+
+
+def _ways(graph: bool) -> dict[str, Callable[[], Way]]:
+    """What makes every way that is asked for, the library first."""
+    ways: dict[str, Callable[[], Way]] = {"library": lambda: lambda a, b, out: torch.mm(a, b, out=out)}
+    if hasattr(torch.backends.mkldnn, "matmul"):
+        ways["onednn"] = lambda: _with_onednn
+    if graph:
+        from rlgan.optim.compiled.kernel import compiled_product  # loads the compiler
+
+        def kernel(bfloat16: int) -> Way:
+            run = compiled_product()
+            return lambda a, b, out: run(a, b, out, len(a), bfloat16)
+
+        ways |= {"kernel": lambda: kernel(0), "rounded": lambda: kernel(1)}
+    return ways
+
+
+def _with_onednn(a: Tensor, b: Tensor, out: Tensor) -> None:
+    with by_onednn():
+        torch.mm(a, b, out=out)
+
+
+def _measured(ways: dict[str, Callable[[], Way]]) -> Figures:
+    """The best of several blocks for each size and way, in turn; what cannot be compiled or run is left out."""
+    found: Figures = {}
+    runs: dict[str, Way] = {}
+    for name, make in ways.items():
+        found[name] = {}
+        try:
+            runs[name] = make()
+        except Exception:  # no compiler, or one that cannot compile this
+            continue
+    g = torch.Generator().manual_seed(0)
+    for n in SIZES:
+        a, b, out = (torch.randn(n, n, generator=g, dtype=torch.float32) for _ in range(3))
+        exact = a.double() @ b.double()
+        calls = max(1, 4 * 64**3 // n**3)
+        for _ in range(8):
+            for name, run in list(runs.items()):
+                try:
+                    start = time.perf_counter()
+                    for _ in range(calls):
+                        run(a, b, out)
+                    took = 1e6 * (time.perf_counter() - start) / calls
+                except RuntimeError:  # the CPU has no such instructions
+                    del runs[name]
+                    continue
+                before = found[name].get(str(n), (math.inf, 0.0))[0]
+                off = float((out.double() - exact).norm() / exact.norm())
+                found[name][str(n)] = (min(before, round(took, 3)), float(f"{off:.2g}"))
+    return found
