@@ -7,7 +7,6 @@ The other GAN losses are the same game with other functions of the critic's scor
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from functools import partial
 from typing import Any, ClassVar, Literal, NamedTuple
 
 import torch
@@ -16,7 +15,7 @@ from torch._C._functorch import is_batchedtensor
 
 from rlgan.gan import evaluation
 from rlgan.gan.data import Data
-from rlgan.gan.data.base import draw
+from rlgan.gan.data.base import fill
 from rlgan.gan.evaluation import PlayersPath, Subject
 from rlgan.gan.lipschitz import DifferentiableCritic, Lipschitz
 from rlgan.gan.losses import Critic, GANLoss, Wasserstein, gap
@@ -196,32 +195,58 @@ class WGAN(Stackable):
         self.critic, self.generator = self.learner.players["critic"], self.learner.players["generator"]
         self.update = self.learner.update
         self._last: Mapping[str, Tensor | float] = {}
+        self._memory: list[Batch] = []
         self._primal: float | None = None
         self._path = PlayersPath(self.generator.vector.theta, self.critic.vector.theta)
 
-    def batch(self, generators: Generators, size: int | None = None, due: bool = True) -> Batch:
-        """Draw a minibatch, each kind of randomness from a stream of its own; `due`: with a penalty."""
-        n, device, dtype = size or self.batch_size, self.settings.torch_device, self.settings.dtype
-        x_real = self.data.sample(n, generators.torch("real", device)).to(dtype)
-        z = draw(torch.randn, generators.torch("latent", device), n, self.latent_dim).to(dtype)
-        epsilon = draw(torch.rand, generators.torch("epsilon", device), n).to(dtype)
-        number = partial(torch.full, (), dtype=dtype, device=device)
-        noise = number(0.0)
+    def batch(
+        self, generators: Generators, size: int | None = None, due: bool = True, into: Batch | None = None
+    ) -> Batch:
+        """Draw a minibatch, each kind of randomness from a stream of its own.
+
+        Args:
+            generators: has the streams.
+            size: samples of each kind; None is the run's own number.
+            due: whether the minibatch has a penalty.
+            into: memory for it, of `size`; None makes some.
+        """
+        n, device = size or self.batch_size, self.settings.torch_device
+        at = into or self.memory((), n)
+        at.x_real.copy_(self.data.sample(n, generators.torch("real", device)))
+        fill(torch.randn, generators.torch("latent", device), at.z)
+        fill(torch.rand, generators.torch("epsilon", device), at.epsilon)
         if self.lipschitz.noisy:
-            noise = draw(torch.randn, generators.torch("perturbation", device), *x_real.shape).to(dtype)
-        return Batch(x_real, z, epsilon, noise, number(float(due)), number(self.temperature))
+            fill(torch.randn, generators.torch("perturbation", device), at.noise)
+        at.due.fill_(float(due))
+        at.temperature.fill_(self.temperature)
+        return at
+
+    def memory(self, rows: tuple[int, ...], size: int | None = None) -> Batch:
+        """Memory for a minibatch, or for so many `rows` of them."""
+        n, shape = size or self.batch_size, self.data.shape
+        noise = (n, *shape) if self.lipschitz.noisy else ()
+        shapes = ((n, *shape), (n, self.latent_dim), (n,), noise, (), ())
+        device, dtype = self.settings.torch_device, self.settings.dtype
+        return Batch(*(torch.zeros((*rows, *own), dtype=dtype, device=device) for own in shapes))
 
     @property
     def temperature(self) -> float:
         """T, by which the loss of the coming move divides the scores."""
         return 1.0 if self._temperature is None else self._temperature(self.steps_done, self.settings.steps)
 
-    def batches(self) -> list[Batch]:
-        """The minibatches of the next move; a lazy penalty is due by the count of the critic's steps."""
+    def batches(self, into: Sequence[Batch] | None = None) -> list[Batch]:
+        """The minibatches of the next move, in memory that the next call overwrites unless it is given some.
+
+        A lazy penalty is due by the count of the critic's steps.
+        """
         last, every = self.update.steps["critic"] - 1, self.lipschitz.every
         # Where a move takes more minibatches than the critic steps, the rest are of its last step, or not for it.
         steps = [self.critic.steps + min(i, last) for i in range(self.update.batches)]
-        return [self.batch(self.generators, due=step % every == 0) for step in steps]
+        if into is None:
+            self._memory = into = self._memory or [self.memory(()) for _ in steps]
+        return [
+            self.batch(self.generators, due=step % every == 0, into=own) for step, own in zip(steps, into, strict=True)
+        ]
 
     def play(self) -> Play[None]:
         try:
@@ -302,19 +327,42 @@ class WGAN(Stackable):
 
 
 class WGANs(Together[WGAN]):
-    """Several of them, their updates made as one."""
+    """Several of them: each draws from its own streams into one memory, and their updates are made as one."""
 
     order = ("learn", "evaluate")
 
+    def __init__(self, tasks: Sequence[WGAN]) -> None:
+        super().__init__(tasks)
+        first, seeds = self.tasks[0], range(len(self.tasks))
+        self._drawn = [first.memory((len(seeds),)) for _ in range(first.update.batches)]
+        self._rows = [[Batch(*(leaf[k] for leaf in batch)) for batch in self._drawn] for k in seeds]
+
     def learn(self, asked: Asked) -> Sequence[Any]:
-        """`WGAN.learn` of many: each draws from its own streams."""
-        batches = [None if own is None else attempt(task.batches) for task, own in zip(self.tasks, asked, strict=True)]
-        ready = [
-            None if own is None or isinstance(drawn, Exception) else (drawn, *own)
-            for own, drawn in zip(asked, batches, strict=True)
-        ]
-        moved = self.move(ready) if any(ready) else batches
-        return [drawn if isinstance(drawn, Exception) else own for drawn, own in zip(batches, moved, strict=True)]
+        """`WGAN.learn` of many."""
+        if not self.stack.pays:
+            return self.move_drawn(asked)
+        failed = {
+            k: error
+            for k, (task, own) in enumerate(zip(self.tasks, asked, strict=True))
+            if own is not None and isinstance(error := attempt(task.batches, self._rows[k]), Exception)
+        }
+        here = [own is not None and k not in failed for k, own in enumerate(asked)]
+        if not any(here):
+            return [failed.get(k) for k in range(len(here))]
+        watch = [bool(own and own[0]) for own in asked]
+        moved = self.timed(lambda: self.stack.move(self._drawn, here, watch), self._rows[0])
+        return [failed.get(k, report) for k, report in enumerate(moved)]
+
+    def move_drawn(self, asked: Asked) -> Sequence[Any]:
+        """The same by `move`."""
+        drawn = [None if own is None else attempt(task.batches) for task, own in zip(self.tasks, asked, strict=True)]
+        moved = self.move(
+            [
+                None if own is None or isinstance(batches, Exception) else (batches, *own)
+                for own, batches in zip(asked, drawn, strict=True)
+            ]
+        )
+        return [own if isinstance(own, Exception) else report for own, report in zip(drawn, moved, strict=True)]
 
 
 def _projected(critic: PlayerSpec, lipschitz: Lipschitz) -> PlayerSpec:

@@ -81,6 +81,14 @@ def draw(kind: Callable[..., Tensor], stream: torch.Generator, *shape: int) -> T
     return kind(shape, generator=stream, device=stream.device)
 
 
+def fill(kind: Callable[..., Tensor], stream: torch.Generator, out: Tensor) -> None:
+    """The same numbers into memory of any precision, contiguous."""
+    if out.dtype is torch.float32:
+        kind(out.shape, generator=stream, out=out)
+    else:
+        out.copy_(draw(kind, stream, *out.shape))
+
+
 def check_positive(data: Data, *names: str) -> None:
     """Refuse arguments of a dataclass that are not positive and finite; the message has the default for an example."""
     for name in names:
