@@ -1,20 +1,18 @@
-"""Episodes without exploration: play them, measure their returns, keep one with what the critic promised."""
+"""Episodes without exploration: measure their returns, keep one with what the critic promised."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import NamedTuple, cast
 
 import numpy as np
 import torch
-from gymnasium import spaces
 from torch import nn
 
 from rlgan.nets.layers import in_evaluation_mode
 from rlgan.rl.envs.environment import Environment
-from rlgan.rl.envs.vector_env import ActionMap
-from rlgan.rl.envs.workers import EnvironmentFailed, Guard
+from rlgan.rl.stage import Moment, at_once, moments, play
 from rlgan.task.errors import Diverged
 from rlgan.task.statistics import bootstrap_interval, interquartile_mean
+from rlgan.task.task import attempt
 
 UNSEEN = 0.1
 """Of the return after a state of an episode that was cut off, the share that may be unseen for `q_bias`."""
@@ -73,82 +71,36 @@ class EpisodeStatistics:
         }
 
 
-class Moment(NamedTuple):
-    """What n episodes that are played side by side look like at one time, t = 0, 1, ...
+class _Score:
+    """What n episodes have brought so far, and what the critic promised for them."""
 
-    The arrays are overwritten when the next moment is asked for.
+    def __init__(self, episodes: int, judge: Judge | None) -> None:
+        self._judge = judge
+        self._returns, self._lengths = np.zeros(episodes), np.zeros(episodes, dtype=np.int64)
+        self._cut = np.ones(episodes, dtype=np.bool_)
+        self._rewards: list[np.ndarray] = []
+        self._promised: list[np.ndarray] = []
 
-    Args:
-        obs: s_t (n, obs_dim), of an episode that is over its last one.
-        action: mu(s_t) (n, action_dim), within [-1, 1].
-        played: the episodes that made the step from t - 1; none at t = 0.
-        reward: of that step, (n,).
-        terminated: whether that step ended the episode by termination, (n,).
-        envs: the environments, as they stand.
-    """
+    def add(self, moment: Moment) -> None:
+        played = moment.played
+        if played:
+            self._returns[played] += moment.reward[played]
+            self._lengths[played] += 1
+            self._cut[played] = ~moment.terminated[played]
+            self._rewards.append(moment.reward.copy())
+        if self._judge is not None:
+            self._promised.append(self._judge.q(moment.obs, moment.action))
 
-    obs: torch.Tensor
-    action: torch.Tensor
-    played: list[int]
-    reward: np.ndarray
-    terminated: np.ndarray
-    envs: list[Guard]
-
-
-def play(actor: nn.Module, environment: Environment, episodes: int, seed: int, max_steps: int) -> Iterator[Moment]:
-    """Play episodes with a = mu(s), without noise, all at once, each in a new environment of its own.
-
-    Args:
-        actor: obs (B, obs_dim) -> action (B, action_dim) in [-1, 1], in eval mode.
-        environment: which environment; `num_envs` and `vectorization` play no part.
-        episodes: how many.
-        seed: episode i starts from `seed + i`.
-        max_steps: length at which an episode without a time limit is cut.
-
-    Raises:
-        Diverged: an action, an observation or a reward is not finite.
-        RuntimeError: an environment raised.
-    """
-    envs = [Guard(environment.make_one(), i) for i in range(episodes)]
-    try:
-        yield from _moments(actor, environment, envs, seed, max_steps)
-    except EnvironmentFailed as error:
-        episode, reason = error.index_and_reason
-        raise RuntimeError(f"evaluation episode {episode} ({environment.id}) raised {reason}") from error
-    finally:
-        for env in envs:
-            env.close()
-
-
-def _moments(
-    actor: nn.Module, environment: Environment, envs: list[Guard], seed: int, max_steps: int
-) -> Iterator[Moment]:
-    scale = ActionMap(cast(spaces.Box, envs[0].action_space))
-    parameter = next(iter(actor.parameters()))
-    obs = np.stack([environment.start(env, seed + i).reshape(-1) for i, env in enumerate(envs)]).astype(np.float32)
-    reward, terminated = np.zeros(len(envs)), np.zeros(len(envs), dtype=np.bool_)
-    lengths = np.zeros(len(envs), dtype=np.int64)
-    running, played = list(range(len(envs))), list[int]()
-    while True:
-        # All rows pass through the networks, also those that have ended: one shape, whatever the number still running.
-        seen = torch.from_numpy(obs).to(parameter)
-        with torch.no_grad():
-            chosen = actor(seen).detach()
-        yield Moment(seen, chosen.clamp(-1.0, 1.0), played, reward, terminated, envs)
-        if not running or lengths[running[0]] >= max_steps:
-            return
-        action = chosen.cpu().numpy().astype(np.float32, copy=False)
-        _check("action", action, lengths, environment.id)
-        scaled = scale(np.minimum(np.maximum(action, -1.0), 1.0))
-        played, running = running, []
-        for i in played:
-            raw, paid, terminated[i], truncated, _ = envs[i].step(scaled[i])
-            obs[i], reward[i] = np.asarray(raw).reshape(-1), float(paid)
-            lengths[i] += 1
-            if not (terminated[i] or truncated):
-                running.append(i)
-        _check("observation", obs, lengths, environment.id)
-        _check("reward", reward[:, None], lengths, environment.id)
+    def statistics(self) -> EpisodeStatistics:
+        if self._judge is None:
+            return EpisodeStatistics(self._returns, self._lengths)
+        rewards, promises = np.stack(self._rewards, 1), np.stack(self._promised, 1)
+        errors = [
+            q_errors(promises[i], rewards[i, :steps], self._judge.discount, bool(self._cut[i]))
+            for i, steps in enumerate(self._lengths)
+        ]
+        every = np.concatenate(errors)
+        return EpisodeStatistics(self._returns, self._lengths, float(every.mean()) if len(every) else None)
 
 
 def evaluate(
@@ -177,26 +129,57 @@ def evaluate(
         Diverged: an action, an observation or a reward is not finite.
         RuntimeError: an environment raised.
     """
-    if episodes < 1:
-        raise ValueError(f"episodes = {episodes}: must be at least 1, for example 20")
-    promised: list[np.ndarray] = []
-    rewards: list[list[float]] = [[] for _ in range(episodes)]
-    returns, cut = np.zeros(episodes), np.ones(episodes, dtype=np.bool_)
+    _check_number(episodes)
+    score = _Score(episodes, judge)
     with in_evaluation_mode(actor, *(() if judge is None else (judge.critic,))):
         for moment in play(actor, environment, episodes, seed, max_steps):
-            for i in moment.played:
-                returns[i] += moment.reward[i]
-                rewards[i].append(float(moment.reward[i]))
-                cut[i] = not moment.terminated[i]
-            if judge is not None:
-                promised.append(judge.q(moment.obs, moment.action))
-    lengths = np.array([len(each) for each in rewards])
-    if judge is None:
-        return EpisodeStatistics(returns, lengths)
-    promises = np.stack(promised, 1)
-    errors = [q_errors(promises[i], np.array(rewards[i]), judge.discount, bool(cut[i])) for i in range(episodes)]
-    every = np.concatenate(errors)
-    return EpisodeStatistics(returns, lengths, float(every.mean()) if len(every) else None)
+            score.add(moment)
+    return score.statistics()
+
+
+def evaluate_together(
+    policies: Sequence[nn.Module],
+    environment: Environment,
+    episodes: int,
+    seeds: Sequence[int],
+    judges: Sequence[Judge | None],
+    max_steps: int = 100_000,
+) -> list[EpisodeStatistics | Exception]:
+    """For every policy what `evaluate` returns or raises, to the last bit.
+
+    All their episodes are steps of one batched environment, where there is one; else the policies take their turns.
+
+    Args:
+        policies: S actors, as in `play`; each sees the observations of its own episodes only.
+        environment: as in `play`.
+        episodes: how many for each of them.
+        seeds: episode i of policy k starts from `seeds[k] + i`.
+        judges: the critics whose bias is measured on the way, or None.
+        max_steps: length at which an episode without a time limit is cut.
+
+    Raises:
+        ValueError: episodes below 1.
+    """
+    _check_number(episodes)
+    stage = at_once(environment, len(policies) * episodes)
+    if stage is None:
+        turns = zip(policies, seeds, judges, strict=True)
+        return [attempt(evaluate, one, environment, episodes, seed, max_steps, judge) for one, seed, judge in turns]
+    scores = [_Score(episodes, judge) for judge in judges]
+    failed: dict[int, Exception] = {}
+    with in_evaluation_mode(*policies, *(judge.critic for judge in judges if judge is not None)):
+        for each in moments(policies, environment, stage, episodes, seeds, max_steps):
+            for k, moment in enumerate(each):
+                if isinstance(moment, Diverged):
+                    failed[k] = moment
+                elif moment is not None:
+                    scores[k].add(moment)
+    return [failed[k] if k in failed else score.statistics() for k, score in enumerate(scores)]
+
+
+def _check_number(episodes: int) -> None:
+    if episodes < 1:
+        raise ValueError(f"episodes = {episodes}: must be at least 1, for example 20")
 
 
 def q_errors(promised: np.ndarray, reward: np.ndarray, discount: float, cut: bool) -> np.ndarray:
@@ -213,12 +196,6 @@ def q_errors(promised: np.ndarray, reward: np.ndarray, discount: float, cut: boo
     unseen = discount ** np.arange(steps, 0, -1.0) if cut else np.zeros(steps)
     errors: np.ndarray = promised[:steps] - discounted_returns(reward, discount, tail)
     return errors[unseen <= UNSEEN]
-
-
-def _check(what: str, values: np.ndarray, lengths: np.ndarray, id: str) -> None:
-    if not np.isfinite(values).all():
-        i = int(np.flatnonzero(~np.isfinite(values).all(axis=1))[0])
-        raise Diverged(f"{what} of evaluation episode {i} ({id}) is {values[i]} at its step {lengths[i]}")
 
 
 @dataclass(frozen=True)

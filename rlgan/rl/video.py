@@ -9,7 +9,7 @@ from torch import nn
 
 from rlgan.nets.layers import in_evaluation_mode
 from rlgan.rl.envs.environment import Environment
-from rlgan.rl.episodes import play
+from rlgan.rl.stage import play
 from rlgan.task.task import Video
 
 FRAMES_PER_SECOND = 30.0
@@ -36,7 +36,8 @@ def film(actor: nn.Module, environment: Environment, seed: int = 0, max_steps: i
             f"video = true: {environment.id} draws no pictures (its render modes are {modes or 'none'}); it needs "
             "rgb_array; leave video out"
         )
-    drawn = dataclasses.replace(environment, kwargs={**environment.kwargs, "render_mode": "rgb_array"})
+    kwargs = {**environment.kwargs, "render_mode": "rgb_array"}
+    drawn = dataclasses.replace(environment, kwargs=kwargs, vectorization="sync")
     frames = _frames(actor, drawn, seed, max_steps)
     try:
         first = next(frames)

@@ -12,6 +12,7 @@ from rlgan.rl.episodes import (
     Judge,
     bootstrap_interval,
     evaluate,
+    evaluate_together,
     interquartile_mean,
     q_errors,
     record,
@@ -173,3 +174,74 @@ def test_what_cannot_be_evaluated_is_an_error() -> None:
         evaluate(Constant(0.0), Environment("Scripted-v0", {"bad": "reward"}), 2, seed=0)
     with pytest.raises(RuntimeError, match=r"^evaluation episode 1 \(Scripted-v0\) raised ZeroDivisionError: scripted"):
         evaluate(Constant(0.0), Environment("Scripted-v0", {"bad": "raises"}), 2, seed=0)
+
+
+def acting(seed: int, obs_dim: int) -> nn.Module:
+    torch.manual_seed(seed)
+    return nn.Sequential(nn.Linear(obs_dim, 64), nn.ReLU(), nn.Linear(64, 1), nn.Tanh())
+
+
+def equal(one: EpisodeStatistics | Exception, other: EpisodeStatistics) -> bool:
+    assert isinstance(one, EpisodeStatistics)
+    same = np.array_equal(one.returns, other.returns) and np.array_equal(one.lengths, other.lengths)
+    return same and one.q_bias == other.q_bias
+
+
+BATCHED = {"Pendulum-v1": 3, "MountainCarContinuous-v0": 2, "rlgan/SparseCartPoleSwingUp-v0": 5}
+
+
+@pytest.mark.parametrize("id", BATCHED)
+def test_episodes_in_a_batched_environment_are_those_in_single_ones(id: str) -> None:
+    actor, of = acting(0, BATCHED[id]), judge(Promise(1.0), 0.9)
+    single, batched = (Environment(id, max_episode_steps=90, vectorization=kind) for kind in ("sync", "batched"))  # type: ignore[arg-type]
+    found = [evaluate(actor, env, 7, seed=3, judge=of) for env in (single, batched)]
+    assert equal(found[1], found[0]) and found[0].q_bias is not None
+    traces = [record(actor, of, env, 5) for env in (single, batched)]
+    assert all(np.array_equal(getattr(traces[0], k), getattr(traces[1], k)) for k in ("reward", "action", "q"))
+
+
+@pytest.mark.parametrize("id", [*BATCHED, "Scripted-v0"])
+def test_policies_that_are_evaluated_together_are_evaluated_as_alone(id: str) -> None:
+    env = Environment(id, max_episode_steps=60)
+    policies = [acting(k, BATCHED.get(id, 2)) for k in range(3)]
+    judges = [judge(Promise(1.0), 0.9), None, judge(Promise(-1.0, 0.5), 0.8)]
+    found = evaluate_together(policies, env, 5, [4, 90, 7], judges)
+    for one, policy, seed, of in zip(found, policies, [4, 90, 7], judges, strict=True):
+        assert equal(one, evaluate(policy, env, 5, seed, judge=of))
+    assert all(policy.training for policy in policies)
+
+
+def test_a_policy_that_diverges_says_so_and_the_others_go_on() -> None:
+    for env in (Environment(max_episode_steps=30), Environment(vectorization="sync", max_episode_steps=30)):
+        policies = [acting(0, 3), Constant(float("nan")), acting(1, 3)]
+        found = evaluate_together(policies, env, 4, [0, 0, 5], [None, None, None])
+        assert isinstance(found[1], Diverged)
+        assert str(found[1]) == "action of evaluation episode 0 (Pendulum-v1) is [nan] at its step 0"
+        for k, seed in ((0, 0), (2, 5)):
+            assert equal(found[k], evaluate(policies[k], env, 4, seed))
+    with pytest.raises(ValueError, match=r"^episodes = 0: must be at least 1"):
+        evaluate_together(policies, env, 0, [0, 0, 5], [None, None, None])
+
+
+@pytest.mark.parametrize("push", [1.0, -1.0])
+def test_what_an_environment_gives_that_is_not_finite_stops_its_policy_alone(push: float) -> None:
+    from tests.rl.envs.test_joined import Fragile
+
+    assert Fragile.width == 1
+    env = Environment("Fragile-v0")
+    policies = [Constant(0.0), Constant(push), Constant(0.1)]
+    found = evaluate_together(policies, env, 9, [0, 10, 20], [None] * 3)
+    with pytest.raises(Diverged) as alone:
+        evaluate(policies[1], env, 9, 10)
+    assert str(found[1]) == str(alone.value) and ("reward" if push > 0 else "observation") in str(found[1])
+    assert all(equal(found[k], evaluate(policies[k], env, 9, 10 * k)) for k in (0, 2))
+
+
+def test_options_of_the_reset_want_single_environments() -> None:
+    env = Environment(eval_options={"x_init": 0.01, "y_init": 1e-3}, max_episode_steps=20)
+    actors = [acting(k, 3) for k in range(2)]
+    found = evaluate_together(actors, env, 3, [1, 2], [None, None])
+    assert all(
+        equal(one, evaluate(actor, env, 3, k + 1)) for k, (one, actor) in enumerate(zip(found, actors, strict=True))
+    )
+    assert not np.allclose(found[0].returns, evaluate(actors[0], Environment(max_episode_steps=20), 3, 1).returns)  # type: ignore[union-attr]

@@ -9,7 +9,7 @@ import functools
 import inspect
 import math
 from abc import abstractmethod
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, ClassVar, Self, cast
 
 import gymnasium
@@ -35,7 +35,15 @@ CLASSIC = {
 class Floats:
     """The operations on one state, whose components are Python's floats: quicker than arrays of one."""
 
-    sin, cos, sqrt, double, single = math.sin, math.cos, math.sqrt, float, np.float32
+    sqrt, double, single = math.sqrt, float, np.float32
+
+    @staticmethod
+    def sin(x: Any) -> Any:
+        return _of_finite(math.sin, x)
+
+    @staticmethod
+    def cos(x: Any) -> Any:
+        return _of_finite(math.cos, x)
 
     @staticmethod
     def power(x: Any, exponent: int) -> Any:
@@ -61,11 +69,11 @@ class Arrays:
 
     @staticmethod
     def sin(x: Any) -> np.ndarray:
-        return np.fromiter(map(math.sin, x.tolist()), np.float64, len(x))
+        return _of_all(math.sin, x)
 
     @staticmethod
     def cos(x: Any) -> np.ndarray:
-        return np.fromiter(map(math.cos, x.tolist()), np.float64, len(x))
+        return _of_all(math.cos, x)
 
     @staticmethod
     def power(x: Any, exponent: int) -> np.ndarray:
@@ -84,6 +92,20 @@ class Arrays:
     @staticmethod
     def clip(x: Any, low: Any, high: Any) -> np.ndarray:
         return np.minimum(np.maximum(x, low), high)
+
+
+def _of_finite(function: Callable[[float], float], x: float) -> float:
+    try:
+        return function(x)
+    except ValueError:
+        return math.nan  # of an infinite number, and the step that had it is said to have diverged
+
+
+def _of_all(function: Callable[[float], float], x: np.ndarray) -> np.ndarray:
+    try:
+        return np.fromiter(map(function, x.tolist()), np.float64, len(x))
+    except ValueError:
+        return np.array([_of_finite(function, value) for value in x.tolist()])
 
 
 Maths = type[Floats] | type[Arrays]
@@ -200,18 +222,22 @@ class BatchedEnv(VectorEnv[np.ndarray, np.ndarray, np.ndarray]):
 
     def _advance(self, actions: np.ndarray, moves: np.ndarray | None) -> tuple[np.ndarray, np.ndarray]:
         """Move the rows in `moves` (n,), or all; their rewards and terminations, 0 and False elsewhere."""
-        if self.num_envs > self.few:
+        if self.num_envs > self.few and moves is None:
             state, reward, terminated = self.advance(tuple(self.state.T), tuple(actions.T), Arrays)
-            if moves is None:
-                for k, column in enumerate(state):
-                    self.state[:, k] = column
-                return reward, terminated
             for k, column in enumerate(state):
-                np.copyto(self.state[:, k], column, where=moves)
-            return np.where(moves, reward, 0.0), terminated & moves
+                self.state[:, k] = column
+            return reward, terminated
         reward, terminated = np.zeros(self.num_envs), np.zeros(self.num_envs, dtype=np.bool_)
-        for i in range(self.num_envs):
-            if moves is None or moves[i]:
+        rows = range(self.num_envs) if moves is None else np.flatnonzero(moves)
+        if len(rows) > self.few:
+            # The others are left out, not thrown away afterwards: some may hold what is not finite.
+            state, reward[rows], terminated[rows] = self.advance(
+                tuple(self.state[rows].T), tuple(actions[rows].T), Arrays
+            )
+            for k, column in enumerate(state):
+                self.state[rows, k] = column
+        else:
+            for i in rows:
                 self.state[i], reward[i], terminated[i] = self.advance(
                     self.state[i].tolist(), tuple(actions[i]), Floats
                 )
