@@ -75,11 +75,12 @@ class TwoPlayers:
         }
         vectors = [player.vector.theta for player in self.players.values()]
         device = vectors[0].device
+        shapes = [tuple(map(tuple, player.vector.shapes)) for player in self.players.values()]
         self.choice = Choice(
             compile,
             moves,
             device,
-            f"{dict(specs)}; {game}; {precision}; {[tuple(map(tuple, p.vector.shapes)) for p in self.players.values()]}",
+            f"{dict(specs)}; {game}; {precision}; {shapes}",
             sum(len(theta) for theta in vectors),
             [spec.optimizer for spec in specs.values()],
             seeds,

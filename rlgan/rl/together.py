@@ -12,6 +12,7 @@ from torch import Tensor
 from rlgan.nets import Many, Single
 from rlgan.rl.envs.joined import join
 from rlgan.rl.envs.vector_env import Episode, Step, VectorEnvironment
+from rlgan.rl.episodes import evaluate_together
 from rlgan.rl.replay.stacked import ReplayStack
 from rlgan.task.task import Asked, Together, attempt
 
@@ -163,6 +164,19 @@ class Trainers(Together["Trainer"]):
         for task, own, report, seen in zip(self.tasks, asked, moved, obs, strict=True):
             if own is not None and not isinstance(report, Exception):
                 task.learnt(report, own[0], seen)
+
+    def evaluate(self, asked: Asked) -> Sequence[Any]:
+        """`Trainer.evaluate` of many."""
+        tasks = [task for task, own in zip(self.tasks, asked, strict=True) if own is not None]
+        played = evaluate_together(
+            [task.deployed for task in tasks],
+            tasks[0].env,
+            tasks[0].eval_episodes,
+            [task.evaluation_seed for task in tasks],
+            [task.judge for task in tasks],
+        )
+        found = iter([own if isinstance(own, Exception) else own.metrics() for own in played])
+        return [None if own is None else next(found) for own in asked]
 
 
 class InTurn:

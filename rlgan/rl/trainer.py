@@ -297,9 +297,14 @@ class Trainer(Stackable):
     def _value(self, critic: nn.Module, obs: Tensor, action: Tensor) -> Tensor:
         return self.agent.value(critic, obs if self.normaliser is None else self.normaliser(obs), action)
 
+    @property
+    def evaluation_seed(self) -> int:
+        """Of the episodes of an evaluation."""
+        return self.generators.seed("evaluation") % 2**31
+
     def evaluate(self) -> dict[str, float]:
-        seed = self.generators.seed("evaluation") % 2**31
-        return episodes.evaluate(self.deployed, self.env, self.eval_episodes, seed, judge=self.judge).metrics()
+        played = episodes.evaluate(self.deployed, self.env, self.eval_episodes, self.evaluation_seed, judge=self.judge)
+        return played.metrics()
 
     def pictures(self) -> dict[str, Picture]:
         seed = self.generators.seed("pictures") % 2**31
@@ -308,7 +313,7 @@ class Trainer(Stackable):
 
     def videos(self) -> dict[str, Video]:
         """The first episode of an evaluation."""
-        return {"episode": video.film(self.deployed, self.env, self.generators.seed("evaluation") % 2**31)}
+        return {"episode": video.film(self.deployed, self.env, self.evaluation_seed)}
 
     def curvature(self) -> dict[str, Landscape]:
         """The losses near the present players, on `CURVATURE_SAMPLES` transitions of the replay, or on all it has."""
