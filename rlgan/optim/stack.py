@@ -70,7 +70,9 @@ class Stack:
     def compile(self) -> None:
         """From now on run as one compiled graph."""
         self.compiled, self._blocked = True, self._device.type == "cpu"
-        self._run = one_graph(self._all, self._device)
+        for update in self.updates:
+            update.choose_products(True)
+        self._run = one_graph(self._all, self._device, self.updates[0].bfloat16)
         if self._device.type == "cuda":
             fixed_in_memory(self.states)
         self._blocks = []
@@ -159,7 +161,8 @@ class Stack:
         if not self._blocks:
             self._blocks = self._cut(batches)
         if len(self._blocks) == 1:
-            return self._run(self.states, active, batches, scalars, draws)
+            with self.updates[0].library(batches, stacked=True):
+                return self._run(self.states, active, batches, scalars, draws)
         parts: list[Metrics] = []
         for rows, repeated, states in self._blocks:
             on = active[rows]

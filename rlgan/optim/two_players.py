@@ -20,7 +20,7 @@ from rlgan.optim.compiled.choice import Choice
 from rlgan.optim.play.field import Losses
 from rlgan.optim.play.game import Game
 from rlgan.optim.play.player import Player, PlayerSpec
-from rlgan.optim.play.precision import bfloat16, bfloat16_note
+from rlgan.optim.play.precision import bfloat16_note
 from rlgan.optim.second_order.landscape import Landscape, survey
 from rlgan.optim.stack import Stack
 from rlgan.optim.step.types import Report
@@ -40,7 +40,7 @@ class TwoPlayers:
         moves: moves that the run is planned to make, for schedules and for `compile`.
         noise: gives each player the generator that its noise is drawn from.
         compile: true, false, or `auto` for what pays (`rlgan.optim.compiled.choice`).
-        precision: `bf16` runs the networks inside the losses in bfloat16.
+        precision: `bf16` multiplies matrices in bfloat16 (see `rlgan.optim.play.precision`).
         seeds: how many such learners are moved as one, for `compile`.
         shares_batch: see `Game.batches`.
 
@@ -85,12 +85,14 @@ class TwoPlayers:
             [spec.optimizer for spec in specs.values()],
             seeds,
         )
-        self._note = ""
-        if precision == "bf16":
-            losses = bfloat16(losses)
-            self._note = f"; {bfloat16_note(device)}"
-        players = list(self.players.values())
-        self.update = Update(players, losses, game, compiled=bool(self.choice.compiled), shares_batch=shares_batch)
+        self.update = Update(
+            list(self.players.values()),
+            losses,
+            game,
+            compiled=bool(self.choice.compiled),
+            shares_batch=shares_batch,
+            bfloat16=precision == "bf16",
+        )
         self.alone = True
 
     @property
@@ -121,7 +123,11 @@ class TwoPlayers:
 
     def notes(self) -> list[str]:
         """How the update is run, and why."""
-        return [self.choice.note + self._note]
+        note = self.choice.note
+        if self.update.bfloat16:
+            device = next(iter(self.players.values())).vector.theta.device
+            note = f"{note}; {bfloat16_note(device, self.update.rounds_from)}"
+        return [note]
 
     def curvature(self, batch: Any, samples: int, notes: tuple[str, ...] = ()) -> dict[str, Landscape]:
         """The loss of each player about its present vector, on one batch of `samples`; nothing is moved."""

@@ -1,5 +1,6 @@
 """The update: one move of a game, run eagerly on modules or as one compiled pure function of the vectors."""
 
+import math
 from collections.abc import Sequence
 from contextlib import AbstractContextManager, nullcontext
 from typing import Any, TypeAlias, cast
@@ -69,7 +70,8 @@ class Update:
         for player in players:
             player.state["game"] = game.init(player.vector.theta)
         self._finite = FiniteFlags(1, self._device, check_every)
-        self._choose(bfloat16)
+        self.bfloat16 = bfloat16
+        self.choose_products(compiled)
         self._run = self._pure_move
         if compiled:
             self.compile()
@@ -105,7 +107,7 @@ class Update:
                     "use compile=auto or false, or one of rlgan's own methods"
                 )
         self.compiled = True
-        self._choose(self.bfloat16)
+        self.choose_products(True)
         self._run = one_graph(self._pure_move, self._device, self.bfloat16)
         self._fix()
 
@@ -147,29 +149,28 @@ class Update:
             self.count()
         return metrics, {name: own[-1] for name, own in draws.items()}
 
-    def _choose(self, bfloat16: bool) -> None:
-        """Note what is quickest for products like the players', by what is once measured on a machine."""
-        self.bfloat16, self.rounds_from = bfloat16, 0
-        self.products, self._onednn = "library", 0
+    def choose_products(self, compiled: bool) -> None:
+        """Set `products` and `rounds_from` for a compiled or an eager update, by what was once measured here."""
+        self.products, self.rounds_from, self._onednn = "library", 0, 0
         if self._device.type == "cpu" and any(p.vector.theta.dtype == torch.float32 for p in self.players.values()):
-            quickest = quickest_of_graph() if self.compiled else quickest_of_library()
-            self.products = quickest.words(self.compiled, bfloat16)
-            self.rounds_from = quickest.rounds_from(self.compiled) if bfloat16 else 0
-            self._onednn = 0 if self.compiled else quickest.library_from(bfloat16)
+            quickest = quickest_of_graph() if compiled else quickest_of_library()
+            self.products = quickest.words(compiled, self.bfloat16)
+            self.rounds_from = quickest.rounds_from(compiled) if self.bfloat16 else 0
+            self._onednn = 0 if compiled else quickest.library_from(self.bfloat16)
         layers = [shape for p in self.players.values() for shape in p.vector.shapes if len(shape) == 2]
         self._widest = max((shape[0] * shape[1] for shape in layers), default=0)
 
-    def library(self, batches: Sequence[Any], seeds: int = 1) -> AbstractContextManager[None]:
+    def library(self, batches: Sequence[Any], stacked: bool = False) -> AbstractContextManager[None]:
         """For eager products: the library that is the quickest for the largest of them.
 
         Args:
-            batches: of a move, (samples, ...) each, or of `seeds` such moves.
-            seeds: how many are made at once.
+            batches: of a move, (samples, ...) each, or (seeds, samples, ...) of many that are made at once.
+            stacked: whether of many.
         """
         if not self._onednn:
             return nullcontext()
-        samples = max((len(leaf) for leaf in tree_leaves(batches) if leaf.ndim), default=1)
-        return by_onednn() if size(seeds, samples, self._widest, 1) >= self._onednn else nullcontext()
+        rows = max((math.prod(leaf.shape[: 1 + stacked]) for leaf in tree_leaves(batches)), default=1)
+        return by_onednn() if size(rows, self._widest) >= self._onednn else nullcontext()
 
     def _refuse(self, failed: Failed) -> None:
         for error, moves in failed.values():

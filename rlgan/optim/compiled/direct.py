@@ -1,13 +1,13 @@
 """Calls of a compiled function that go straight to its graph."""
 
-from collections.abc import Callable, Hashable, Mapping
+from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 from unittest.mock import patch
 
 import torch
 from torch import Tensor
 
-Key = tuple[Hashable, ...]
+Key = tuple[Any, ...]
 PLAIN = (type(None), bool, str)
 Call = tuple[Any, list[Tensor], Any]
 """A graph, its inputs, what it returned."""
@@ -37,6 +37,8 @@ class Direct:
     input or output of the graph that is not one of those given or returned; anything but a flat dictionary returned)
     every call is an ordinary one.
 
+    A tensor that is the same object as in the last call is taken to have its shape, strides and type still.
+
     What the function does to tensors that it is given happens in the graph; what it would do to other objects, and
     modes such as autocast, are as in the first call.
 
@@ -47,25 +49,33 @@ class Direct:
     def __init__(self, compiled: Callable[..., Any]) -> None:
         self._compiled = compiled
         self._routes: dict[Key, Route | None] = {}
+        self._last: list[Any] = []
+        self._parts: list[Any] = []
 
     def __call__(self, *args: Any) -> Any:
         given: list[Any] = []
         if not flatten(args, given):
             return self._compiled(*args)
-        key = tuple(
-            [
-                (x.shape, x.stride(), x.dtype, x.device, x.requires_grad) if isinstance(x, Tensor) else (type(x), x)
-                for x in given
-            ]
-        )
-        route = self._routes.get(key, UNKNOWN)
-        if route is UNKNOWN:
-            return self._first(key, given, args)
+        if not self._like_last(given):
+            self._parts = [part(x) for x in given]
+            self._route = self._routes.get(key := tuple(self._parts), UNKNOWN)
+            if self._route is UNKNOWN:
+                self._last = []
+                return self._first(key, given, args)
+        self._last = given
+        route = self._route
         if route is None:
             return self._compiled(*args)
         with torch.no_grad():
             values = route.graph([given[k] for k in route.inputs])
         return {name: values[k] for name, k in route.outputs.items()}
+
+    def _like_last(self, given: list[Any]) -> bool:
+        """Whether a call is of the last one's kind; of leaves that are the same objects it need not be asked."""
+        if len(given) != len(self._last):
+            return False
+        leaves = zip(given, self._last, self._parts, strict=True)
+        return all(x is last or part(x) == own for x, last, own in leaves)
 
     def _first(self, key: Key, given: list[Any], args: tuple[Any, ...]) -> Any:
         from torch._inductor.output_code import CompiledFxGraph
@@ -83,6 +93,13 @@ class Direct:
             result = self._compiled(*args)
         self._routes[key] = route_of(calls, given, result)
         return result
+
+
+def part(leaf: Any) -> Key:
+    """A leaf's part of the key."""
+    if isinstance(leaf, Tensor):
+        return leaf.shape, leaf.stride(), leaf.dtype, leaf.device, leaf.requires_grad
+    return type(leaf), leaf
 
 
 def flatten(tree: Any, leaves: list[Any]) -> bool:

@@ -12,6 +12,8 @@ from rlgan.optim.step.types import Metrics, Report
 
 CUDA_EVERY = 64
 """Moves between two looks at the flag on a device that a look has to wait for."""
+BETWEEN = "\n"
+"""Between two tags of `reported`."""
 Failed: TypeAlias = dict[int, tuple[NonFinite, int]]
 """For each seed that has failed the error, and how many of the moves counted for it were not made."""
 
@@ -58,28 +60,27 @@ class FiniteFlags:
         """Every seed's metrics of the move that `active` was asked for; and who has failed, where it is looked.
 
         Args:
-            metrics: (S,) by tag, and as ``finite`` whether the move was made; () if there is one seed.
+            metrics: as `reported`, (S, tags), or (tags,) if there is one seed.
             given: as in `active`.
             look: look now, whatever `every` says.
         """
-        values = {tag: value.reshape(-1) for tag, value in metrics.items()}
-        made = values.pop("finite")
-        tags = tuple(values)
+        ((words, table),) = metrics.items()
+        tags = tuple(words.split(BETWEEN))[:-1]
+        table = table.reshape(-1, len(tags) + 1)
         if self.every == 1:
-            rows = list(zip(*(value.tolist() for value in values.values()), strict=True))
-            well = made.tolist()
-            failed = {k: (_error(tags, row), 1) for k, row in enumerate(rows) if given[k] and not well[k]}
-            return [dict(zip(tags, row, strict=True)) for row in rows], failed
+            rows = table.tolist()
+            failed = {k: (_error(tags, row), 1) for k, row in enumerate(rows) if given[k] and not row[-1]}
+            return [dict(zip(tags, row, strict=False)) for row in rows], failed
         asked = self._asked & self._alive
+        made = table[:, -1] > 0
         # A new tensor in any case: what a CUDA graph returns is overwritten by its next run.
-        table = torch.stack([value.double() for value in values.values()], -1)
-        self._table = table if self._table is None else torch.where(asked[:, None], table, self._table)
+        self._table = table.clone() if self._table is None else torch.where(asked[:, None], table, self._table)
         self._alive = torch.where(asked, made, self._alive)
         self._made = self._made + made
         self._tags = tags
         self._counted = [n + g for n, g in zip(self._counted, given, strict=True)]
         self._since += 1
-        reports: list[Report] = [dict(zip(tags, row.unbind(), strict=True)) for row in self._table.unbind()]
+        reports: list[Report] = [dict(zip(tags, row.unbind(), strict=False)) for row in self._table.unbind()]
         return reports, self.look() if look or self._since >= self.every else {}
 
     def look(self) -> Failed:
@@ -96,14 +97,17 @@ class FiniteFlags:
 
 
 def _error(tags: Sequence[str], row: Sequence[float]) -> NonFinite:
-    bad = ", ".join(f"{tag} = {value:.4g}" for tag, value in zip(tags, row, strict=True))
+    bad = ", ".join(f"{tag} = {value:.4g}" for tag, value in zip(tags, row, strict=False))
     return NonFinite(f"a loss or gradient is not finite ({bad})")
 
 
 def reported(metrics: Report, finite: Tensor) -> Metrics:
-    """What a move on vectors returns: its metrics, detached, and whether it was made."""
-    values = {
-        k: v.detach() if isinstance(v, Tensor) else torch.full_like(finite, v, dtype=torch.float64)
-        for k, v in metrics.items()
-    }
-    return {**values, "finite": finite}
+    """What a move on vectors returns: its metrics (), detached, and after them whether it was made.
+
+    All as one float64 tensor (tags,), to be read at once, under its tags, one a line.
+    """
+    values = [
+        v.detach().double().reshape(()) if isinstance(v, Tensor) else torch.full_like(finite, v, dtype=torch.float64)
+        for v in (*metrics.values(), finite)
+    ]
+    return {BETWEEN.join((*metrics, "finite")): torch.stack(values)}

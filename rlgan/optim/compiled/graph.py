@@ -107,6 +107,8 @@ def one_graph(function: Callable[..., T], device: torch.device, bfloat16: bool =
     if device.type == "cpu":
         options["cpp_wrapper"] = True  # calls the kernels from C++, a fifth faster at 2x64
         options["epilogue_fusion"] = False  # the kernel of a product takes nothing in
+        # What is given has been looked at by then; to look at it again costs 4 us.
+        options |= {"size_asserts": False, "alignment_asserts": False}
         from rlgan.optim.compiled.products import Products  # loads the compiler, for seconds
 
         options["post_grad_custom_post_pass"] = Products(bfloat16)

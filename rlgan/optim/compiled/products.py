@@ -49,12 +49,14 @@ class Products(CustomGraphPass):
         *batch, rows, inner = a.shape
         columns = b.shape[-1]
         single = a.dtype == torch.float32
-        n = size(math.prod(batch), rows, inner, columns)
+        n = size(*batch, rows, inner, columns)
         least = self._quickest.rounded
         if inner == 1:
             replace(graph, node, call(graph, node, aten.mul.Tensor, *node.args))
         elif single and self._bfloat16 and 0 < least <= n and inner % 2 == 0 and min(rows, inner, columns) >= ROUNDED:
             by_kernel(graph, node, bfloat16=True)
+        elif single and columns == 1 and a.stride(-1) == 1:
+            by_loop(graph, node)
         elif single and n <= self._quickest.kernel:
             by_kernel(graph, node, bfloat16=False)
         elif 1 < columns < THIN <= rows:
@@ -81,6 +83,13 @@ def by_kernel(graph: fx.Graph, node: fx.Node, bfloat16: bool) -> None:
         replace(graph, node, call(graph, node, torch.ops.rlgan.product.default, *node.args, bfloat16))
 
 
+def by_loop(graph: fx.Graph, node: fx.Node) -> None:
+    """Write a matrix times a vector as a sum over each row, which may go into another loop; the kernel has no lanes."""
+    a, b = node.args
+    products = call(graph, node, aten.mul.Tensor, a, transposed(graph, node, b))
+    replace(graph, node, call(graph, node, aten.sum.dim_IntList, products, [-1], True))
+
+
 def take_bias_out(graph: fx.Graph, node: fx.Node) -> None:
     """Write b + A B as a product and a sum: the sum is made in the loop that follows, with its activation.
 
@@ -99,10 +108,9 @@ def turn(graph: fx.Graph, node: fx.Node, function: Any, *how: Any) -> None:
     BLAS takes up to ten times as long for x^T g with 4 columns as for g^T x with 4 rows: the weight gradient of a first
     layer, and the gradient by an action. Stacked over seeds these two cost as much as four square products at 2x64.
     """
-    order = [1, 0] if node.target is aten.mm.default else [0, 2, 1]
-    a, b = (call(graph, node, aten.permute.default, factor, order) for factor in node.args)
+    a, b = (transposed(graph, node, factor) for factor in node.args)
     product = call(graph, node, function, b, a, *how)
-    replace(graph, node, call(graph, node, aten.permute.default, product, order))
+    replace(graph, node, transposed(graph, node, product))
 
 
 def factors(node: fx.Node) -> tuple[torch.Tensor, torch.Tensor]:
@@ -110,6 +118,12 @@ def factors(node: fx.Node) -> tuple[torch.Tensor, torch.Tensor]:
     a, b = node.args[:2]
     assert isinstance(a, fx.Node) and isinstance(b, fx.Node)
     return a.meta["val"], b.meta["val"]
+
+
+def transposed(graph: fx.Graph, before: fx.Node, matrix: Any) -> fx.Node:
+    """A new node for the transpose of a matrix or of many."""
+    order = [1, 0] if matrix.meta["val"].ndim == 2 else [0, 2, 1]
+    return call(graph, before, aten.permute.default, matrix, order)
 
 
 def call(graph: fx.Graph, before: fx.Node, function: Any, *args: Any) -> fx.Node:

@@ -57,19 +57,19 @@ class Quickest(NamedTuple):
 MOST = 1 << 30
 
 
-def size(batch: int, rows: int, inner: int, columns: int) -> float:
-    """n of the square product of as many multiplications."""
-    return math.cbrt(batch * rows * inner * columns)
+def size(*lengths: int) -> float:
+    """n of the square product of as many multiplications as one of such rows, terms and columns, or as many such."""
+    return math.cbrt(math.prod(lengths))
 
 
 def quickest_of_graph() -> Quickest:
     """For the products of a compiled graph. Compiles the kernel at first, for some seconds."""
-    return _derived(torch.get_num_threads(), True)
+    return measured_once(torch.get_num_threads(), True)
 
 
 def quickest_of_library() -> Quickest:
     """For the products of an eager update."""
-    return _derived(torch.get_num_threads(), False)
+    return measured_once(torch.get_num_threads(), False)
 
 
 @contextmanager
@@ -85,36 +85,31 @@ def by_onednn() -> Iterator[None]:
 
 
 @functools.cache
-def _derived(threads: int, graph: bool) -> Quickest:
+def measured_once(threads: int, graph: bool) -> Quickest:
+    """What is kept of this machine, or else measured now, for so many threads."""
     ways = _ways(graph)
     key = f"{'graph' if graph else 'library'}: {machine()}, {threads} threads"
-    figures: Figures = kept("products", key, lambda: _measured(ways), lambda found: "library" in found)
-    plain = figures["library"]
+    figures: Figures = kept("products", key, lambda: measured(ways), lambda found: "library" in found)
+    sizes = list(figures["library"])
 
-    def from_which(name: str, error: float, beside: Callable[[str], float], gain: float = 1.0) -> int:
-        """The least size from which on the way is quicker, whatever the size."""
-        found = 0
-        for n in reversed(plain):
-            took, off = figures.get(name, {}).get(n, (math.inf, math.inf))
-            if not (off < error and took < gain * beside(n)):
-                break
-            found = int(n)
-        return found
+    def took(way: str, n: str, error: float) -> float:
+        time, off = figures.get(way, {}).get(n, (math.inf, math.inf))
+        return time if off < error else math.inf
 
-    def kernels(n: str) -> float:
-        took, off = figures["kernel"][n]
-        return min(plain[n][0], took) if off < FLOAT32 else plain[n][0]
+    def best(n: str) -> float:
+        return min(took("library", n, math.inf), took("kernel", n, FLOAT32))
 
-    kernel = 0
-    for n in plain if graph else ():
-        took, off = figures["kernel"].get(n, (math.inf, math.inf))
-        if not (off < FLOAT32 and took < plain[n][0]):
-            break
-        kernel = MOST if int(n) == SIZES[-1] else int(n)
+    by_kernel = [took("kernel", n, FLOAT32) < took("library", n, math.inf) for n in sizes]
+    kernel = [0, *map(int, sizes[:-1]), MOST][(*by_kernel, False).index(False)]
+
+    def least(gains: list[bool]) -> int:
+        """The size from which on there always is a gain; 0 without one at the largest."""
+        return next((int(n) for k, n in enumerate(sizes) if all(gains[k:])), 0)
+
     return Quickest(
         kernel,
-        from_which("rounded", BFLOAT16, kernels, GAIN) if graph else 0,
-        from_which("onednn", BFLOAT16, lambda n: plain[n][0], GAIN),
+        least([took("rounded", n, BFLOAT16) < GAIN * best(n) for n in sizes]),
+        least([took("onednn", n, BFLOAT16) < GAIN * took("library", n, math.inf) for n in sizes]),
         all(off < FLOAT32 for _, off in figures.get("onednn", {}).values()),
     )
 
@@ -140,7 +135,7 @@ def _with_onednn(a: Tensor, b: Tensor, out: Tensor) -> None:
         torch.mm(a, b, out=out)
 
 
-def _measured(ways: dict[str, Callable[[], Way]]) -> Figures:
+def measured(ways: dict[str, Callable[[], Way]]) -> Figures:
     """The best of several blocks for each size and way, in turn; what cannot be compiled or run is left out."""
     found: Figures = {}
     runs: dict[str, Way] = {}

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import copy
+from collections.abc import Callable, Iterator
+from pathlib import Path
 
 import pytest
 import torch
@@ -23,6 +25,8 @@ from rlgan.optim import (
     Update,
     sgd,
 )
+from rlgan.optim.compiled import quickest
+from rlgan.optim.compiled.quickest import Figures
 from rlgan.optim.play.precision import bfloat16, bfloat16_note
 
 SEEN: list[Tensor] = []
@@ -103,7 +107,71 @@ def test_a_joint_loss_stays_the_critics_own() -> None:
     assert "critic/loss" in make(Simultaneous(), losses)([torch.randn(8, 3)])
 
 
-def test_the_note_says_whether_this_machine_gains_by_it() -> None:
-    note = bfloat16_note(torch.device("cpu"))
-    fast = bool(torch.ops.mkldnn._is_mkldnn_bf16_supported())
-    assert ("SLOWER" in note) == (not fast)
+def wide(bfloat16: bool, compiled: bool = True) -> Update:
+    """One player whose middle layer is 256 wide."""
+    torch.manual_seed(0)
+    network = nn.Sequential(nn.Linear(8, 256), nn.Tanh(), nn.Linear(256, 256), nn.Tanh(), nn.Linear(256, 1))
+    player = Player("critic", network, PlayerSpec(None, sgd(0.1)))
+
+    def loss(nets: Nets, batch: Tensor) -> tuple[Tensor, Metrics]:
+        return (nets.critic(batch).squeeze(-1) - 1).square().mean(), {}
+
+    return Update([player], Losses({"critic": loss}), Simultaneous(), compiled, bfloat16=bfloat16)
+
+
+def figures(rounded: float) -> Figures:
+    """Of a machine where the kernel is quick, also at products in bfloat16, which take so many microseconds."""
+    sizes = ("64", "128", "256")
+    return {
+        "library": dict.fromkeys(sizes, (10.0, 1e-07)),
+        "kernel": dict.fromkeys(sizes, (5.0, 1e-07)),
+        "rounded": dict.fromkeys(sizes, (rounded, 0.002)),
+    }
+
+
+@pytest.fixture
+def measured(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[Callable[[Figures], None]]:
+    """Has the products of this machine measure as one says."""
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+
+    def are(found: Figures) -> None:
+        quickest.measured_once.cache_clear()
+        (tmp_path / "rlgan" / "products.json").unlink(missing_ok=True)
+        monkeypatch.setattr(quickest, "measured", lambda ways: found)
+
+    yield are
+    quickest.measured_once.cache_clear()
+
+
+def test_a_compiled_update_rounds_large_products_where_that_is_quicker(measured: Callable[[Figures], None]) -> None:
+    """The middle layer's: rounded by 8 bits, and so by 1e-3; all else in float32."""
+    x = torch.randn(256, 8, generator=torch.Generator().manual_seed(0))
+    measured(figures(rounded=2.0))
+    exact, rounded = wide(False), wide(True)
+    assert exact.products == "kernel" and rounded.products == "kernel, bfloat16 from 64" and rounded.rounds_from == 64
+    measured(figures(rounded=4.9))
+    useless = wide(True)
+    assert useless.products == "kernel" and useless.rounds_from == 0
+    start = exact.players["critic"].vector.theta.clone()
+    for update in (exact, rounded, useless):
+        update([x])
+        assert update.players["critic"].vector.theta.dtype == torch.float32
+    moved, near, same = (u.players["critic"].vector.theta - start for u in (exact, rounded, useless))
+    assert 1e-5 < float((near - moved).norm() / moved.norm()) < 0.03
+    assert torch.equal(same, moved)
+
+
+def test_an_eager_update_stays_float32_where_nothing_is_gained(measured: Callable[[Figures], None]) -> None:
+    x = torch.randn(256, 8, generator=torch.Generator().manual_seed(0))
+    measured(figures(rounded=2.0))
+    exact, other = wide(False, compiled=False), wide(True, compiled=False)
+    for update in (exact, other):
+        update([x])
+    assert other.products == "library" and other.rounds_from == 0
+    assert torch.equal(*(u.players["critic"].vector.theta for u in (exact, other)))
+
+
+def test_the_note_says_what_is_rounded_on_this_machine() -> None:
+    cpu = torch.device("cpu")
+    assert "128 x 128" in bfloat16_note(cpu, 128)
+    assert "stays float32" in bfloat16_note(cpu, 0)
