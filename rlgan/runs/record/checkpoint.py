@@ -228,7 +228,9 @@ class Checkpoints:
             self._path.mkdir(parents=True, exist_ok=True)
             saved = [write_rows(self._path, keys, ring, former.get(keys)) for keys, ring in rings.items()]
             # A manifest of an earlier file of this name would vouch for the wrong bytes.
-            with replacing(target, partial(target.with_suffix(".json").unlink, missing_ok=True)) as file:
+            before = partial(target.with_suffix(".json").unlink, missing_ok=True)
+            # The manifest's fsync of the directory is for all files, and nothing is removed before it.
+            with replacing(target, before, lasting=False) as file:
                 hashing = _Hashing(file)
                 torch.save(plain, cast(IO[bytes], hashing))
             digest, about = hashing.digest.hexdigest(), storable(meta, "meta")

@@ -43,12 +43,14 @@ _IN_NAME_ALREADY = ("task", "seed", "seeds", "run_dir", "resume", "progress", "n
 
 
 @contextmanager
-def replacing(path: Path, before: Callable[[], object] = lambda: None) -> Iterator[IO[bytes]]:
+def replacing(path: Path, before: Callable[[], object] = lambda: None, lasting: bool = True) -> Iterator[IO[bytes]]:
     """Write a file anew so that a reader, or a kill at any moment, finds the old content or the new one.
 
     `before` is called when the new one is safe on the disk, just before it takes the place of the old one.
 
     Staged beside its place, fsynced, renamed; then the directory is fsynced, so that the rename survives a power cut.
+    Not `lasting`: the rename waits for the next fsync of the directory; until then a power cut may bring back the old
+    content, whole.
     """
     staged = path.with_name(f"{path.name}.{os.getpid()}.tmp")
     try:
@@ -60,6 +62,8 @@ def replacing(path: Path, before: Callable[[], object] = lambda: None) -> Iterat
         os.replace(staged, path)
     finally:
         staged.unlink(missing_ok=True)
+    if not lasting:
+        return
     descriptor = os.open(path.parent, os.O_RDONLY)
     try:
         os.fsync(descriptor)
@@ -67,15 +71,15 @@ def replacing(path: Path, before: Callable[[], object] = lambda: None) -> Iterat
         os.close(descriptor)
 
 
-def write_atomically(path: Path, data: bytes) -> None:
+def write_atomically(path: Path, data: bytes, lasting: bool = True) -> None:
     """Replace a file's content, by `replacing`."""
-    with replacing(path) as file:
+    with replacing(path, lasting=lasting) as file:
         file.write(data)
 
 
-def write_json(path: Path, value: Any) -> None:
+def write_json(path: Path, value: Any, lasting: bool = True) -> None:
     """Write indented JSON, atomically."""
-    write_atomically(path, (json.dumps(value, indent=2) + "\n").encode())
+    write_atomically(path, (json.dumps(value, indent=2) + "\n").encode(), lasting)
 
 
 def run_name(overrides: Sequence[str], seeds: str, name: str | None = None, now: datetime | None = None) -> str:
@@ -206,7 +210,7 @@ class RunDirectory:
             "updated": datetime.now().astimezone().isoformat(timespec="seconds"),
             **self._status,
         }
-        write_json(self.path / "status.json", record)
+        write_json(self.path / "status.json", record, lasting=state != "running")
 
     def write_summary(self, values: Mapping[str, Any]) -> None:
         """Replace summary.json."""

@@ -101,7 +101,7 @@ def write_rows(folder: Path, keys: Keys, ring: Ring, former: SavedRing | None) -
     kept: list[Segment] = []
     if former is not None and former.capacity == capacity and former.segments[-1].end <= added:
         kept = [segment for segment in former.segments if segment.end > oldest]
-    if kept and (kept[0].first > oldest or not all(_is_there(folder, segment, rows) for segment in kept)):
+    if not all(_is_there(folder, segment, rows) for segment in kept):
         kept = []
     first = kept[-1].end if kept else oldest
     if first < added:
@@ -142,7 +142,7 @@ def _write(folder: Path, rows: torch.Tensor, first: int, end: int, capacity: int
     for part in parts:
         digest.update(part)
     segment = Segment(first, end, digest.hexdigest())
-    with replacing(folder / segment.file) as file:
+    with replacing(folder / segment.file, lasting=False) as file:
         for part in parts:
             file.write(part)
     return segment

@@ -6,6 +6,7 @@ import errno
 import json
 import os
 import shutil
+import stat
 from collections.abc import Callable, Iterator
 from dataclasses import asdict
 from pathlib import Path
@@ -30,6 +31,7 @@ WIDTH = 3
 def every_ring_has_segments() -> Iterator[None]:
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(module, "SMALLEST", 1)
+        patch.setattr(os, "fsync", lambda _: None)  # no power is cut here
         yield
 
 
@@ -62,6 +64,10 @@ class Source:
         ring = state["task"]["replay"]
         self.added = ring["added"]
         self.rows[: len(ring["rows"])] = ring["rows"]
+
+
+def is_folder(descriptor: int) -> bool:
+    return stat.S_ISDIR(os.fstat(descriptor).st_mode)
 
 
 def files(path: Path) -> set[str]:
@@ -146,13 +152,16 @@ def test_a_small_ring_stays_in_the_checkpoint(tmp_path: Path, monkeypatch: pytes
     assert newest is not None and differences(newest.state, source.expected()) == []
 
 
-def test_segments_become_few_and_rows_are_not_written_again_and_again(tmp_path: Path) -> None:
-    source, store, written, most = Source(3000), Checkpoints(tmp_path), 0, 0
+@pytest.mark.parametrize("capacity", [3000, 1200])
+def test_segments_become_few_and_rows_are_not_written_again_and_again(tmp_path: Path, capacity: int) -> None:
+    source, store, written, most = Source(capacity), Checkpoints(tmp_path), 0, 0
     for step in range(1, 300):
         before = files(tmp_path)
         store.save(step, source.add(20).state(), {}, {})
         written += sum((tmp_path / name).stat().st_size for name in files(tmp_path) - before)
-        most = max(most, len(store.manifests()[-1].rings[0].segments))
+        segments = store.manifests()[-1].rings[0].segments
+        assert all(segment.end - segment.first <= capacity for segment in segments)
+        most = max(most, len(segments))
         assert len(files(tmp_path)) < 40
     assert most < 24 and written < 4 * source.added * WIDTH * 4
     newest = store.newest()
@@ -205,6 +214,45 @@ def test_a_kill_before_any_file_operation_leaves_sound_checkpoints(
             assert_all_is_named(killed)
 
 
+def test_all_is_on_the_disk_before_anything_is_removed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A power cut loses what was not fsynced: contents before their renames, these before removals."""
+    source, store = Source(50), Checkpoints(tmp_path, keep_last=1)
+    store.save(1, source.add(20).state(), {}, {})
+    said = list[str]()
+    replace, unlink, sync = os.replace, os.unlink, os.fsync
+
+    def seen_replace(staged: Path, path: Path) -> None:
+        said.append(f"rename {Path(path).suffix}")
+        replace(staged, path)
+
+    def seen_unlink(path: Path) -> None:
+        if Path(path).exists():
+            said.append(f"remove {Path(path).suffix}")
+        unlink(path)
+
+    def seen_sync(descriptor: int) -> None:
+        said.append("sync folder" if is_folder(descriptor) else "sync")
+        sync(descriptor)
+
+    for name, operation in (("replace", seen_replace), ("unlink", seen_unlink), ("fsync", seen_sync)):
+        monkeypatch.setattr(os, name, operation)
+    # The segment of the first save is merged, or left behind: here the ring has gone around.
+    store.save(2, source.add(60).state(), {}, {})
+    written = ["sync", "rename .bin", "sync", "rename .pt", "sync", "rename .json", "sync folder"]
+    assert said == [*written, "remove .json", "remove .pt", "remove .bin"]
+
+
+def spoil(file: Path, damage: str) -> None:
+    content = bytearray(file.read_bytes())
+    if damage == "gone":
+        file.unlink()
+    elif damage == "flipped":
+        content[len(content) // 2] ^= 4
+        file.write_bytes(content)
+    else:
+        file.write_bytes(content[:-1] if damage == "cut short" else content + b"x")
+
+
 @pytest.mark.parametrize("damage", ["flipped", "cut short", "longer", "gone"])
 def test_a_damaged_segment_spoils_the_checkpoints_that_use_it_and_no_others(tmp_path: Path, damage: str) -> None:
     source, store = Source(100), Checkpoints(tmp_path / "run", keep_last=9)
@@ -217,14 +265,7 @@ def test_a_damaged_segment_spoils_the_checkpoints_that_use_it_and_no_others(tmp_
     for name in files(tmp_path / "run"):
         hurt = Checkpoints(shutil.copytree(tmp_path / "run", tmp_path / name))
         file = tmp_path / name / name
-        content = bytearray(file.read_bytes())
-        content[len(content) // 2] ^= 4
-        {
-            "flipped": lambda file=file, content=content: file.write_bytes(content),
-            "cut short": lambda file=file, content=content: file.write_bytes(content[:-1]),
-            "longer": lambda file=file: file.write_bytes(file.read_bytes() + b"x"),
-            "gone": file.unlink,
-        }[damage]()
+        spoil(file, damage)
         for item in hurt.manifests():
             if name in used[item.step]:
                 with pytest.raises(CheckpointError, match=rf"{name}: is (damaged|missing)"):
@@ -240,11 +281,11 @@ def test_a_damaged_segment_spoils_the_checkpoints_that_use_it_and_no_others(tmp_
 
 
 def test_a_segment_that_went_away_or_shrank_is_not_built_upon(tmp_path: Path) -> None:
-    for number, spoil in enumerate((Path.unlink, lambda file: file.write_bytes(b"half"))):
-        path, source = tmp_path / str(number), Source(100).add(50)
+    for damage in ("gone", "cut short"):
+        path, source = tmp_path / damage, Source(100).add(50)
         store = Checkpoints(path, say=lambda _: None)
         store.save(1, source.state(), {}, {})
-        spoil(next(path.glob("rows_*")))
+        spoil(next(path.glob("rows_*")), damage)
         store.save(2, source.add(5).state(), {}, {})
         newest = store.newest()
         assert newest is not None and newest.manifest.step == 2
@@ -282,12 +323,11 @@ def test_a_full_disk_leaves_nothing_new_behind(tmp_path: Path, monkeypatch: pyte
     before, calls, sync = files(tmp_path), [0], os.fsync
 
     def full(descriptor: int) -> None:
-        if os.path.isdir(f"/proc/self/fd/{descriptor}"):
-            return sync(descriptor)
-        calls[0] += 1
-        if calls[0] == fails:
-            raise OSError(errno.ENOSPC, "No space left on device")
-        return sync(descriptor)
+        if not is_folder(descriptor):
+            calls[0] += 1
+            if calls[0] == fails:
+                raise OSError(errno.ENOSPC, "No space left on device")
+        sync(descriptor)
 
     with monkeypatch.context() as patch:
         patch.setattr(os, "fsync", full)
