@@ -193,7 +193,7 @@ class Stackable(Task):
         Raises:
             FloatingPointError: a loss or gradient is not finite; nothing was written.
         """
-        return self.learner.move(batches, watch)
+        return (self.learner.move if self.learner.choice.timing else self.learner.update)(batches, watch)
 
     @classmethod
     def together(cls, tasks: Sequence[Any]) -> Together[Any]:

@@ -17,6 +17,7 @@ import torch
 from scipy import stats
 
 from rlgan.gan.wgan import WGAN, Batch
+from rlgan.optim import Stack
 from rlgan.rl.trainer import Trainer
 from rlgan.runs.seeds import drive_together
 from rlgan.task.statistics import over_seeds
@@ -57,6 +58,12 @@ def vectors(task: Task) -> dict[str, torch.Tensor]:
     return {**thetas, **bars}
 
 
+@pytest.fixture
+def stacked_also_eagerly(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Updates are made as one as if they were compiled, without the compiler."""
+    monkeypatch.setattr(Stack, "pays", True)
+
+
 def follow(words: tuple[str, ...], seeds: tuple[int, ...], steps: int, tolerance: float) -> None:
     """Train stacked and alone, and compare every vector and every logged figure."""
     alone = [builder(*words, f"seed={seed}")() for seed in seeds]
@@ -95,6 +102,7 @@ PAIRS = [
 ]
 
 
+@pytest.mark.usefixtures("stacked_also_eagerly")
 @pytest.mark.parametrize(("case", "game"), PAIRS)
 def test_a_seed_follows_the_run_that_it_would_be_alone_for_200_updates(case: str, game: str) -> None:
     """To 1e-12 of the largest parameter, in float64."""
@@ -107,6 +115,7 @@ def test_a_seed_in_a_compiled_stack_follows_the_run_that_it_would_be_alone() -> 
     follow((*TASKS["ddpg"], *COMPILED["ddpg"], "precision=float64", "compile=true"), (0, 1), 100, 1e-12)
 
 
+@pytest.mark.usefixtures("stacked_also_eagerly")
 def test_in_float32_a_seed_follows_to_rounding() -> None:
     """Rounding of 6e-8 has grown to 1e-4 at most after 20 moves of three steps by RMSProp."""
     follow((*TASKS["wgan"],), (0, 1, 2), 20, 1e-4)
