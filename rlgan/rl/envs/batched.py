@@ -35,15 +35,7 @@ CLASSIC = {
 class Floats:
     """The operations on one state, whose components are Python's floats: quicker than arrays of one."""
 
-    sqrt, double, single = math.sqrt, float, np.float32
-
-    @staticmethod
-    def sin(x: Any) -> Any:
-        return _of_finite(math.sin, x)
-
-    @staticmethod
-    def cos(x: Any) -> Any:
-        return _of_finite(math.cos, x)
+    sin, cos, sqrt, double, single = math.sin, math.cos, math.sqrt, float, np.float32
 
     @staticmethod
     def power(x: Any, exponent: int) -> Any:
@@ -94,18 +86,25 @@ class Arrays:
         return np.minimum(np.maximum(x, low), high)
 
 
-def _of_finite(function: Callable[[float], float], x: float) -> float:
-    try:
-        return function(x)
-    except ValueError:
-        return math.nan  # of an infinite number, and the step that had it is said to have diverged
-
-
 def _of_all(function: Callable[[float], float], x: np.ndarray) -> np.ndarray:
     try:
         return np.fromiter(map(function, x.tolist()), np.float64, len(x))
-    except ValueError:
-        return np.array([_of_finite(function, value) for value in x.tolist()])
+    except ValueError:  # there is no sine of infinity
+        return _of_all(function, np.where(np.isfinite(x), x, np.nan))
+
+
+def of_one(function: Callable[..., Any], *arguments: Sequence[Any]) -> Any:
+    """`advance` or `observe` of one state by `Floats`; what raises there, as 1 / 0 does, is not finite instead."""
+    try:
+        return function(*arguments, Floats)
+    except (ArithmeticError, ValueError):
+        with np.errstate(all="ignore"):
+            found = function(*(tuple(np.array([value]) for value in argument) for argument in arguments), Arrays)
+        return _numbers(found)
+
+
+def _numbers(found: Any) -> Any:
+    return [_numbers(each) for each in found] if isinstance(found, tuple | list) else np.asarray(found).item()
 
 
 Maths = type[Floats] | type[Arrays]
@@ -156,7 +155,8 @@ class BatchedEnv(VectorEnv[np.ndarray, np.ndarray, np.ndarray]):
         Args:
             state: the `width` components, each a float or, of n states, an array (n,) float64; to be left as they are.
             action: the components, within the bounds of the space, each a scalar or an array (n,) of its dtype.
-            maths: the functions for these: `Floats` or `Arrays`, which must give the same numbers.
+            maths: the functions for these: `Floats` or `Arrays`, which must give the same numbers. What is the same
+                for all states may be a number in both.
         """
 
     @abstractmethod
@@ -222,25 +222,18 @@ class BatchedEnv(VectorEnv[np.ndarray, np.ndarray, np.ndarray]):
 
     def _advance(self, actions: np.ndarray, moves: np.ndarray | None) -> tuple[np.ndarray, np.ndarray]:
         """Move the rows in `moves` (n,), or all; their rewards and terminations, 0 and False elsewhere."""
-        if self.num_envs > self.few and moves is None:
-            state, reward, terminated = self.advance(tuple(self.state.T), tuple(actions.T), Arrays)
-            for k, column in enumerate(state):
-                self.state[:, k] = column
-            return reward, terminated
         reward, terminated = np.zeros(self.num_envs), np.zeros(self.num_envs, dtype=np.bool_)
-        rows = range(self.num_envs) if moves is None else np.flatnonzero(moves)
-        if len(rows) > self.few:
-            # The others are left out, not thrown away afterwards: some may hold what is not finite.
-            state, reward[rows], terminated[rows] = self.advance(
-                tuple(self.state[rows].T), tuple(actions[rows].T), Arrays
-            )
+        # Rows that stay are left out, not thrown away afterwards: some may hold what is not finite.
+        rows: Any = slice(None) if moves is None else np.flatnonzero(moves)
+        if (self.num_envs if moves is None else len(rows)) > self.few:
+            columns = tuple(self.state[rows].T.copy())
+            state, reward[rows], terminated[rows] = self.advance(columns, tuple(actions[rows].T), Arrays)
             for k, column in enumerate(state):
                 self.state[rows, k] = column
         else:
-            for i in rows:
-                self.state[i], reward[i], terminated[i] = self.advance(
-                    self.state[i].tolist(), tuple(actions[i]), Floats
-                )
+            for i in range(self.num_envs) if moves is None else rows:
+                now = self.state[i].tolist()
+                self.state[i], reward[i], terminated[i] = of_one(self.advance, now, tuple(actions[i]))
         return reward, terminated
 
     def _seen(self) -> np.ndarray:
@@ -251,7 +244,7 @@ class BatchedEnv(VectorEnv[np.ndarray, np.ndarray, np.ndarray]):
                 seen[:, k] = column
         else:
             for i, row in enumerate(self.state.tolist()):
-                seen[i] = self.observe(row, Floats)
+                seen[i] = of_one(self.observe, row)
         return seen
 
     @staticmethod
@@ -315,7 +308,7 @@ class One(gymnasium.Env[np.ndarray, np.ndarray]):
         self.state: list[float] = []
 
     def _seen(self) -> np.ndarray:
-        return np.array(self._physics.observe(self.state, Floats), dtype=self._physics.one_observation.dtype)
+        return np.array(of_one(self._physics.observe, self.state), dtype=self._physics.one_observation.dtype)
 
     def reset(
         self, *, seed: int | None = None, options: dict[str, Any] | None = None
@@ -325,7 +318,7 @@ class One(gymnasium.Env[np.ndarray, np.ndarray]):
         return self._seen(), {}
 
     def step(self, action: np.ndarray) -> tuple[np.ndarray, float, bool, bool, dict[str, Any]]:
-        state, reward, terminated = self._physics.advance(self.state, tuple(action), Floats)
+        state, reward, terminated = of_one(self._physics.advance, self.state, tuple(action))
         self.state = [float(value) for value in state]
         return self._seen(), float(reward), bool(terminated), False, {}
 

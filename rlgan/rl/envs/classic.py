@@ -49,7 +49,7 @@ class Pendulum(BatchedEnv):
         cost = maths.power(off, 2) + 0.1 * maths.power(speed, 2) + effort
         faster = speed + (3.0 * self.g / 2.0 * np.sin(angle) + 3.0 * torque) * 0.05
         faster = maths.clip(faster, -8.0, 8.0)
-        return (angle + faster * 0.05, faster), -cost, False & (angle > 0)
+        return (angle + faster * 0.05, faster), -cost, False
 
     def observe(self, state: Sequence[Any], maths: Maths) -> Sequence[Any]:
         angle, speed = state

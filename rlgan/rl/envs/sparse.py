@@ -186,8 +186,7 @@ class SparseDoublePendulum(Mechanics):
         one, two, _, _ = state
         x = self.length * (maths.sin(one) + maths.sin(two))
         y = -self.length * (maths.cos(one) + maths.cos(two)) - 2.0 * self.length
-        near = x * x + y * y < 1.0
-        return maths.where(near, 1.0, 0.0), near & False
+        return maths.where(x * x + y * y < 1.0, 1.0, 0.0), False
 
 
 for _kind in (SparseMountainCar, SparseCartPoleSwingUp, SparseDoublePendulum):

@@ -145,7 +145,8 @@ class VectorEnvironment:
         seed: environment i is reset with `seed + i`; the vector's spaces get seeds of their own, derived from it.
         name: of the environment, for messages.
         made: all that determines the environments' behaviour, in words: a saved state fits only what was made alike.
-        adapter: saves the state of a synchronous vector's environments; None: they restart at resume.
+        adapter: saves the state of a synchronous vector's environments. Without one they restart at resume, but for
+            a batched vector, which saves its own.
         notes: what a user must know about these environments.
     """
 

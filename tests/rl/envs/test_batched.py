@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import io
+from collections.abc import Sequence
 from typing import Any
 
 import gymnasium
 import numpy as np
 import pytest
 import torch
+from gymnasium import spaces
 from gymnasium.vector import SyncVectorEnv
 from gymnasium.wrappers import TimeAwareObservation
 
-from rlgan.rl.envs.batched import BatchedEnv, One
+from rlgan.rl.envs.batched import BatchedEnv, Maths, One
 from rlgan.rl.envs.environment import Environment
 from tests.rl.envs.test_env_state import go_to, run, through_file
 
@@ -240,3 +242,38 @@ def test_the_state_is_small_and_plain() -> None:
     torch.save(Environment(num_envs=4).make(0).state_dict(), buffer)
     buffer.seek(0)
     assert torch.load(buffer, weights_only=True)["environments"]["batched"]["state"].shape == (4, 2)
+
+
+class Swap(BatchedEnv):
+    """Swaps its two numbers; all that is the same for every state is a plain number."""
+
+    one_observation = spaces.Box(-np.inf, np.inf, (3,), np.float64)
+    one_action = spaces.Box(-1.0, 1.0, (1,), np.float32)
+    width, few = 2, 2
+
+    def start(self, generator: np.random.Generator) -> Sequence[float]:
+        return generator.uniform(size=2).tolist()
+
+    def advance(self, state: Sequence[Any], action: Sequence[Any], maths: Maths) -> tuple[Sequence[Any], Any, Any]:
+        return (state[1], state[0]), 0.5, False
+
+    def observe(self, state: Sequence[Any], maths: Maths) -> Sequence[Any]:
+        return *state, maths.sin(state[0] / 0.5)
+
+
+@pytest.mark.parametrize("num_envs", [1, 5])
+def test_a_state_may_be_made_of_what_it_was_and_a_reward_of_a_plain_number(num_envs: int) -> None:
+    env = Swap(num_envs)
+    first = env.reset(seed=0)[0]
+    action, mask = np.zeros((num_envs, 1), np.float32), np.ones(num_envs, dtype=np.bool_)
+    for seen, reward, terminated, truncated, _ in (env.step(action), env.step(action, mask), env.step(action)):
+        assert (
+            np.array_equal(seen[:, :2], first[:, 1::-1])
+            and (reward == 0.5).all()
+            and not (terminated | truncated).any()
+        )
+        first = seen
+    # What is infinite has no sine; the others keep theirs.
+    env.state[0] = np.inf
+    seen = env.step(action)[0]
+    assert np.isnan(seen[0, 2]) and np.isfinite(seen[1:]).all()
