@@ -115,6 +115,12 @@ def test_a_seed_in_a_compiled_stack_follows_the_run_that_it_would_be_alone() -> 
     follow((*TASKS["ddpg"], *COMPILED["ddpg"], "precision=float64", "compile=true"), (0, 1), 100, 1e-12)
 
 
+@pytest.mark.slow
+def test_sixteen_seeds_of_a_usual_size_compile() -> None:
+    words = (*TASKS["ddpg"], "critic.network.hidden=[64,64]", "actor.network.hidden=[64,64]", "batch_size=64")
+    follow((*words, "learning_starts=64", "compile=true"), tuple(range(16)), 70, 1e-4)
+
+
 @pytest.mark.usefixtures("stacked_also_eagerly")
 def test_in_float32_a_seed_follows_to_rounding() -> None:
     """Rounding of 6e-8 has grown to 1e-4 at most after 20 moves of three steps by RMSProp."""

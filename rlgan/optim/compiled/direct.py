@@ -78,6 +78,7 @@ class Direct:
         return all(x is last or part(x) == own for x, last, own in leaves)
 
     def _first(self, key: Key, given: list[Any], args: tuple[Any, ...]) -> Any:
+        from torch._inductor.loop_body import LoopBody
         from torch._inductor.output_code import CompiledFxGraph
 
         calls: list[Call] = []
@@ -89,10 +90,22 @@ class Direct:
             calls.append((graph, kept, values))
             return values
 
-        with patch.object(CompiledFxGraph, "__call__", noted):
+        with patch.object(CompiledFxGraph, "__call__", noted), patch.object(LoopBody, "get_read_expr", read_expr):
             result = self._compiled(*args)
         self._routes[key] = route_of(calls, given, result)
         return result
+
+
+def read_expr(body: Any, buffer: str) -> Any:
+    """Where a loop reads a buffer; None where it only has to run after it.
+
+    Where the compiler asks whether a buffer is read as it was written (`try_outer_loop_fusion_with_local_buf`), it asks
+    loops as well that come after the buffer for another reason, and its own function raises a KeyError.
+    """
+    from torch._inductor.loop_body import MemoryUsageType
+
+    read = [entry for entry in body.memory_usage[MemoryUsageType.LOAD] if entry.buffer_name == buffer]
+    return body.indexing_exprs[read[-1].index_name] if read else None
 
 
 def part(leaf: Any) -> Key:
