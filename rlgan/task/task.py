@@ -148,7 +148,8 @@ class Task(ABC):
     def state_dict(self) -> dict[str, Any]:
         """Return all that the next step depends on, as dict, list, tuple, tensor, int, float, str, bool and None.
 
-        The loop saves it at once or clones it; tensors may be live.
+        The loop saves it at once or clones it; tensors may be live. Rows that only become more may be a
+        `rlgan.task.ring.Ring`: of these a save writes the new ones.
         """
 
     @abstractmethod
