@@ -22,7 +22,7 @@ PUBLIC: dict[str, str] = {
         Power Product Projection PureField RMS Report RunEMA Schedule Several Simplex Simultaneous SpectralBall
         Sphere Stack SteepestDescent Symplectic TorchMethod TwoPlayers UniformAverage Update VariableMetric Vector
         Velocity Warmup WeightedAverage adagrad adagrad_full adagrad_norm adam adamw amsgrad from_torch heavy_ball
-        nesterov perturbed_sgd resolve_compile rmsprop rmsprop_nesterov sgd sgld variable_metric
+        nesterov perturbed_sgd rmsprop rmsprop_nesterov sgd sgld variable_metric
     """,
     "rlgan.optim.torch_optim": """
         AMSGrad AcceleGrad AdaGrad AdaGradFull AdaGradNorm Adam AdamW HeavyBall MethodOptimizer Nesterov

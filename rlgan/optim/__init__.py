@@ -1,6 +1,5 @@
 """Optimizers for one player and for games between players: vectors, the step, the order of play."""
 
-from rlgan.optim.compiled.graph import resolve_compile
 from rlgan.optim.errors import LineSearchFailed, NonFinite
 from rlgan.optim.play.eager_field import EagerField
 from rlgan.optim.play.field import GradientField, Losses, Nets, Position

@@ -9,7 +9,7 @@ import numpy as np
 import torch
 
 from rlgan.task.settings import Settings
-from rlgan.task.task import Task
+from rlgan.task.task import Stackable, Task
 
 
 def exactness(settings: Settings, task: Task, stacked: int = 1) -> dict[str, Any]:
@@ -22,6 +22,7 @@ def exactness(settings: Settings, task: Task, stacked: int = 1) -> dict[str, Any
         "threads": settings.threads,
         "precision": settings.precision,
         "compiled": task.compiled,
+        **({"matrix products by": task.learner.update.products} if isinstance(task, Stackable) else {}),
         "seeds stacked": stacked,
     }
 

@@ -24,7 +24,6 @@ from rlgan.optim import (
     adam,
     from_torch,
     nesterov,
-    resolve_compile,
     sgd,
 )  # fmt: skip
 from rlgan.optim import stack as module
@@ -310,14 +309,3 @@ def test_compiled_graphs_are_kept_where_the_user_keeps_caches(monkeypatch: pytes
     keep_graphs()
     path = Path(os.environ["TORCHINDUCTOR_CACHE_DIR"])
     assert path == tmp_path / "rlgan" / "inductor" and path.is_dir()
-
-
-def test_auto_says_its_figures_and_counts_seeds_and_parameters(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("shutil.which", lambda name: "/usr/bin/c++")
-    cpu = torch.device("cpu")
-    steps = 60_000
-    small, why = resolve_compile("auto", steps, cpu, parameters=9_000)
-    assert not small and "60000" in why and "do not pay" in why
-    assert resolve_compile("auto", steps, cpu, parameters=140_000)[0], "a larger network saves more a step"
-    assert resolve_compile("auto", steps, cpu, parameters=9_000, seeds=16)[0], "as do more seeds in one graph"
-    assert resolve_compile("auto", steps, cpu, parameters=9_000) == (small, why), "no clock"

@@ -37,7 +37,6 @@ from rlgan.optim import (
     amsgrad,
     heavy_ball,
     nesterov,
-    resolve_compile,
     rmsprop,
     rmsprop_nesterov,
     sgd,
@@ -214,18 +213,6 @@ def test_a_zero_sum_loss_costs_one_forward_and_one_backward_pass() -> None:
     once = Update(list(update.players.values()), losses, Simultaneous())
     once(batches(once, torch.float64, 1)[0])
     assert calls == ["joint"]
-
-
-def test_auto_compiles_long_runs_where_there_is_a_compiler(monkeypatch: pytest.MonkeyPatch) -> None:
-    cpu = torch.device("cpu")
-    monkeypatch.setattr("shutil.which", lambda name: "/usr/bin/c++")
-    assert resolve_compile("auto", 10_000_000, cpu)[0] and not resolve_compile("auto", 100, cpu)[0]
-    assert resolve_compile(True, 1, cpu)[0] and not resolve_compile(False, 10_000_000, cpu)[0]
-    monkeypatch.setattr("shutil.which", lambda name: None)
-    compiled, why = resolve_compile("auto", 10_000_000, cpu)
-    assert not compiled and "compiler" in why
-    with pytest.raises(ValueError, match="compile = true: no C\\+\\+ compiler"):
-        resolve_compile(True, 1, cpu)
 
 
 @pytest.mark.parametrize("method", [adagrad_norm(0.1), AcceleGrad()], ids=["adagrad_norm", "accelegrad"])

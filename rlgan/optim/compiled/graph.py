@@ -2,74 +2,20 @@
 
 import logging
 import os
-import shutil
-from collections.abc import Callable, Sequence
-from typing import Any, Literal, TypeVar
+from collections.abc import Callable
+from typing import Any, TypeVar
 
 import torch
 from torch import Tensor
 
 from rlgan.optim.compiled.direct import Direct
 from rlgan.optim.compiled.kept import cache_folder
-from rlgan.optim.step.method import Method
 from rlgan.optim.tree import tree_leaves
 
 T = TypeVar("T")
 
-COMPILE_SECONDS = 50.0
-"""A cold compilation of a DDPG update, rounded up from 44 and 46 s on a busy AVX2 CPU (15 s from a warm cache)."""
-
-SAVED = ((0, 500e-6), (130_000, 1_200e-6))
-"""Parameters of all players together -> seconds that a compiled step of a player is quicker than an eager one.
-
-Rounded down from 0.8 ms (DDPG with 2x64, batch 64) and 1.3 ms (2x256, batch 256) of CPU time, one thread of a busy AVX2
-CPU; `python scripts/benchmark.py update --clock cpu` measures both ways (a move is two steps). On CUDA: not measured.
-"""
-
 GUARDS = ("TENSOR_MATCH", "DUPLICATE_INPUT")
 """What torch.compile looks at before it runs a graph again."""
-
-
-def resolve_compile(
-    requested: bool | Literal["auto"],
-    planned_steps: int,
-    device: torch.device,
-    methods: Sequence[Method] = (),
-    parameters: int = 0,
-    seeds: int = 1,
-) -> tuple[bool, str]:
-    """Whether to compile, and why in one line, with the figures.
-
-    ``auto`` decides from a table (`SAVED`) of measured times and never by the clock, nor by what a cache holds:
-    compiled and eager differ in the last bits, and the same settings are to give the same bits twice.
-
-    Args:
-        requested: what the user asked for.
-        planned_steps: steps that all players of a seed together will take in the run.
-        methods: the players'; one that cannot be compiled has the update run eagerly.
-        parameters: of all players of a seed together; 0 is the smallest network of the table.
-        seeds: how many are moved together.
-
-    Raises:
-        ValueError: if compilation is demanded on a CPU without a C++ compiler.
-    """
-    compiler = device.type != "cpu" or any(shutil.which(c) for c in (os.environ.get("CXX", "c++"), "g++", "clang++"))
-    if requested is True and not compiler:
-        raise ValueError("compile = true: no C++ compiler found; install g++, or use compile=auto to run eagerly")
-    if requested != "auto":
-        return requested, "as configured"
-    eager = [method for method in methods if not method.stackable]
-    if eager:
-        return False, f"{eager[0]} cannot be compiled"
-    if not compiler:
-        return False, "no C++ compiler found, so the update runs eagerly"
-    each = next(seconds for size, seconds in reversed(SAVED) if parameters >= size)
-    saved = planned_steps * seeds * each
-    verdict = "pay" if saved > COMPILE_SECONDS else "do not pay"
-    return saved > COMPILE_SECONDS, (
-        f"{planned_steps * seeds} planned steps {verdict} for a compilation: {saved:.0f} s quicker at {each * 1e3:.2g} "
-        f"ms a step as once measured on a CPU, against {COMPILE_SECONDS:.0f} s"
-    )
 
 
 def keep_graphs() -> None:

@@ -26,7 +26,6 @@ from rlgan.optim import (
     Update,
     adam,
     from_torch,
-    resolve_compile,
     sgd,
 )  # fmt: skip
 from rlgan.optim.step.projection import Ball
@@ -337,12 +336,8 @@ def test_it_projects_in_the_plain_metric_and_never_as_a_pure_step() -> None:
         p.step(p.state, g, p.scalars(1), None)
 
 
-def test_auto_runs_it_eagerly_and_says_why() -> None:
+def test_a_compiled_update_refuses_it() -> None:
     methods = (adam(), from_torch("NAdam", {"lr": 0.1}))
-    assert "NAdam" not in resolve_compile("auto", 10_000_000, torch.device("cpu"), methods[:1])[1]
-    compiled, why = resolve_compile("auto", 10_000_000, torch.device("cpu"), methods)
-    assert not compiled and why == "torch.optim.NAdam(lr=0.1) cannot be compiled"
-    assert resolve_compile(False, 10_000_000, torch.device("cpu"), methods) == (False, "as configured")
     with pytest.raises(ValueError, match=r"compile = true: critic\.optimizer is torch\.optim\.NAdam\(lr=0\.1\)"):
         players = [Player(name, Point([1.0]), PlayerSpec(None, methods[1])) for name in ("critic", "generator")]
         Update(players, losses(), Simultaneous(), compiled=True)
