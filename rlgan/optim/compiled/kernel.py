@@ -11,7 +11,7 @@ from typing import Any
 
 import torch
 from torch import Tensor
-from torch._inductor import ir, lowering
+from torch._inductor import config, ir, lowering
 from torch._inductor.codecache import CppPythonBindingsCodeCache
 from torch._inductor.codegen.cpp_template import CppTemplate
 from torch._inductor.codegen.cpp_template_kernel import CppTemplateKernel
@@ -143,8 +143,13 @@ class ProductTemplate(CppTemplate):
 
         sizes = f"{batch[0] if batch else 1}, {rows}, {inner}, {b.get_size()[-1]}"
         call = f"rlgan_product({factor(a)}, {factor(b)}, C, {sizes}, {str(bfloat16).lower()});"
-        mark = kernel.maybe_codegen_profile()
+        mark = 'torch::aot_inductor::RAIIAtenRecordFunctionHandle mark("product", nullptr);' if profiled() else ""
         return f'{self.header().getvalue()}\n{SOURCE}\nextern "C"\n{define}\n{{\n    {mark}\n    {call}\n}}\n'
+
+
+def profiled() -> bool:
+    """Whether kernels are to name themselves to the profiler."""
+    return bool(config.cpp.enable_kernel_profile)
 
 
 @lowering.register_lowering(torch.ops.rlgan.product.default, type_promotion_kind=None)
