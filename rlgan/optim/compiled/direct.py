@@ -100,7 +100,8 @@ def read_expr(body: Any, buffer: str) -> Any:
     """Where a loop reads a buffer; None where it only has to run after it.
 
     Where the compiler asks whether a buffer is read as it was written (`try_outer_loop_fusion_with_local_buf`), it asks
-    loops as well that come after the buffer for another reason, and its own function raises a KeyError.
+    loops as well that come after the buffer for another reason, and its own function raises a KeyError
+    (https://github.com/pytorch/pytorch/issues/196570).
     """
     from torch._inductor.loop_body import MemoryUsageType
 

@@ -6,7 +6,6 @@ from typing import Any
 import torch
 from torch import fx
 from torch._inductor.custom_graph_pass import CustomGraphPass, get_hash_for_files
-from torch._inductor.loop_body import LoopBody
 
 from rlgan.optim.compiled import kernel
 from rlgan.optim.compiled.quickest import quickest_of_graph, size
@@ -18,22 +17,6 @@ ROUNDED = 32
 LANES = 16
 """Columns that the kernel computes at once."""
 aten = torch.ops.aten
-READ = LoopBody.get_read_expr
-
-
-def read_or_none(body: LoopBody, buffer: str) -> Any:
-    """Where a loop reads a buffer; None if it only has to come after the loop that writes it.
-
-    The compiler asks whether loops can keep a buffer to themselves, and breaks off with a KeyError at one that does not
-    read it (https://github.com/pytorch/pytorch/issues/196570): of a state that is written at the end, for example.
-    """
-    try:
-        return READ(body, buffer)
-    except KeyError:
-        return None
-
-
-LoopBody.get_read_expr = read_or_none  # type: ignore[method-assign]
 
 
 class Products(CustomGraphPass):

@@ -1,4 +1,4 @@
-"""Which products of a graph become which, and what the compiler is kept from."""
+"""Which products of a graph become which."""
 
 from __future__ import annotations
 
@@ -8,7 +8,6 @@ from torch import Tensor
 from torch.fx.experimental.proxy_tensor import make_fx
 
 from rlgan.optim.compiled import products
-from rlgan.optim.compiled.graph import one_graph
 from rlgan.optim.compiled.products import Products
 from rlgan.optim.compiled.quickest import MOST, Quickest
 
@@ -62,13 +61,3 @@ def test_double_precision_stays_with_the_library(monkeypatch: pytest.MonkeyPatch
     assert not [node for node in module.graph.nodes if node.target is rounded]
     for ours, wanted in zip(module(given), multiply(given), strict=True):
         torch.testing.assert_close(ours, wanted, rtol=1e-12, atol=1e-12)
-
-
-def test_a_loop_that_only_has_to_come_after_another_one_is_compiled() -> None:
-    def function(x: Tensor) -> dict[str, Tensor]:
-        mask = torch.full((8, 8), -10.0)
-        mask[torch.arange(8).unsqueeze(0), torch.arange(8).unsqueeze(1)] = 0
-        return {"y": torch.softmax(x + mask, dim=-1)}
-
-    x = torch.randn(8, 8, generator=torch.Generator().manual_seed(0))
-    torch.testing.assert_close(one_graph(function, torch.device("cpu"))(x), function(x))
