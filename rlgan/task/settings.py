@@ -10,7 +10,7 @@ from rlgan.task.suggest import closest
 if TYPE_CHECKING:
     import torch
 
-Precision = Literal["float32", "float64", "bf16"]
+Precision = Literal["auto", "float32", "float64", "bf16"]
 Compile = Literal["auto"] | bool
 
 
@@ -24,7 +24,8 @@ class Settings:
         seeds: train this many seeds from `seed` on, or the listed ones, in one process (rlgan.runs.seeds); each has its
             own run directory below the run's.
         device: `auto` (CUDA where there is one, else the CPU) or any name that torch understands, such as `cuda:1`.
-        precision: dtype of parameters and batches; `bf16` is float32 with the networks in the losses run in bfloat16.
+        precision: dtype of parameters and batches; `auto` is float32, and `bf16` is float32 with matrix products in
+            bfloat16: on a CPU the large ones, where that is quicker.
         compile: `true`, `false`, or `auto`: the task compiles when the run is long enough to repay the compilation.
         threads: CPU threads of torch. Results depend on it in the last bits, so it is fixed and not "all cores".
         log_every, eval_every, checkpoint_every: interval in steps of training scalars, of evaluation and pictures,
@@ -69,8 +70,8 @@ class Settings:
         if not 0 <= self.seed < 2**63:
             raise ValueError(f"seed = {self.seed}: must be between 0 and 2**63 - 1, for example seed=1")
         self._check_seeds()
-        if self.precision not in ("float32", "float64", "bf16"):
-            raise ValueError(f"precision = {self.precision}: must be float32, float64 or bf16")
+        if self.precision not in ("auto", "float32", "float64", "bf16"):
+            raise ValueError(f"precision = {self.precision}: must be auto, float32, float64 or bf16")
         if self.compile not in ("auto", True, False):
             raise ValueError(f"compile = {self.compile}: must be auto, true or false")
         self._check_device()

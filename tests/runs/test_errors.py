@@ -78,7 +78,7 @@ MISTAKES: dict[tuple[str, ...], str] = {
     ("ddpg", "batch_size=2.5"): "batch_size = 2.5: must be a whole number; its default is 128",
     ("ddpg", "env.vectorization=asinc"): "env.vectorization = asinc: must be auto, sync, async or batched; did you",
     ("wgan", "critic.network.hidden=64"): "critic.network.hidden = 64: must be a list, for example [1, 2]",
-    ("wgan", "precision=float16"): "precision = float16: must be float32, float64 or bf16; did you mean ",
+    ("wgan", "precision=float16"): "precision = float16: must be auto, float32, float64 or bf16; did you mean ",
 }
 
 
