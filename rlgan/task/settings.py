@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
@@ -121,6 +122,10 @@ class Settings:
 
     def looks(self, former: int, step: int) -> bool:
         """Tell whether anything is logged, measured or saved when the steps done go from `former` to `step`."""
+        # All of these are multiples of their greatest common divisor: at most steps that is all there is to ask.
+        every = math.gcd(self.log_every, self.eval_every, self.checkpoint_every)
+        if step < self.steps and not crossed(every, former, step):
+            return False
         return self.logs(former, step) or any(
             crossed(every, former, step) for every in (self.eval_every, self.checkpoint_every)
         )

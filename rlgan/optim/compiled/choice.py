@@ -21,7 +21,7 @@ T = TypeVar("T")
 
 TRIAL = 20
 """Moves that are made eagerly and timed; the best of them counts."""
-FEWEST = 5_000
+FEWEST = 1_000
 """Moves, over all seeds, below which no compilation was ever repaid."""
 SAVED = ((0, 0.6), (20_000, 0.25), (130_000, 0.12))
 """Parameters of all players -> share of an eager move that a compiled one saves, where nobody has measured it here.
@@ -158,8 +158,10 @@ class Choice:
         """Keep what a compilation and a move of one seed after it took, for later runs."""
         key = _digest(self._of)
         found = Figures(*known("updates", key) or ())
-        new = Figures(found.cold or compilation, compilation if found.cold else None, move)
-        if found.warm is None:
+        warm = None if found.cold is None else min(compilation, found.warm or compilation)
+        new = Figures(found.cold or compilation, warm, move)
+        # A later compilation may have found nothing that it could use: the least of them counts.
+        if found.warm is None or (warm is not None and warm < 0.8 * found.warm):
             kept("updates", key, lambda: list(new), lambda old: Figures(*old) != found)
 
 

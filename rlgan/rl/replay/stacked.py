@@ -24,7 +24,8 @@ class ReplayStack:
     def __init__(self, parts: Sequence[ReplayStore], num_envs: int, batch_size: int, batches: int) -> None:
         self.parts = list(parts)
         first = parts[0]
-        rows = first.rows.new_zeros((len(parts), first.capacity, first.width))
+        # Not `new_zeros`, which writes them: rows take no memory before they are overwritten.
+        rows = torch.zeros((len(parts), first.capacity, first.width), dtype=first.rows.dtype, device=first.rows.device)
         for own, part in zip(rows, parts, strict=True):
             part.rehome(own)
         self._flat = rows.view(-1, first.width)

@@ -29,6 +29,7 @@ from rlgan.optim import (
     sgd,
 )  # fmt: skip
 from rlgan.optim.step.projection import Ball
+from rlgan.runs.record.checkpoint import storable
 from tests.small import TASKS, build, differences
 
 STEPS = 50
@@ -358,7 +359,7 @@ def test_both_tasks_train_and_resume_bit_exactly(name: str) -> None:
     go(whole, end)
     go(first, half)
     file = io.BytesIO()
-    torch.save(first.state_dict(), file)
+    torch.save(storable(first.state_dict()), file)
     file.seek(0)
     second.load_state_dict(torch.load(file, weights_only=True))
     go(second, end)
