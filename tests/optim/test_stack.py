@@ -187,7 +187,7 @@ def test_blocks_of_seeds_move_as_all_at_once(block: int, monkeypatch: pytest.Mon
         calls.append(len(active))
         return run(states, active, *rest)
 
-    apart._run = counted
+    apart._run = counted  # type: ignore[assignment]
     for i, move in enumerate(data(whole[0], 6)):
         sound = poisoned(move, 2) if i == 4 else move
         given = [None if (i + k) % 3 == 0 and i != 4 else own for k, own in enumerate(sound)]

@@ -193,7 +193,7 @@ BATCHED = {"Pendulum-v1": 3, "MountainCarContinuous-v0": 2, "rlgan/SparseCartPol
 @pytest.mark.parametrize("id", BATCHED)
 def test_episodes_in_a_batched_environment_are_those_in_single_ones(id: str) -> None:
     actor, of = acting(0, BATCHED[id]), judge(Promise(1.0), 0.9)
-    single, batched = (Environment(id, max_episode_steps=90, vectorization=kind) for kind in ("sync", "batched"))  # type: ignore[arg-type]
+    single, batched = (Environment(id, max_episode_steps=90, vectorization=kind) for kind in ("sync", "batched"))
     found = [evaluate(actor, env, 7, seed=3, judge=of) for env in (single, batched)]
     assert equal(found[1], found[0]) and found[0].q_bias is not None
     traces = [record(actor, of, env, 5) for env in (single, batched)]

@@ -3,7 +3,7 @@
 MKL and oneDNN take 5 and 12 us for a product of 64 x 64 matrices on a CPU of which the inner kernel takes 2: the rest
 is finding the kernel, and checks. PyTorch has it as a C++ function (``at::native::cpublas::brgemm``), which where there
 is none calls a library. Here it is a template of the compiler's, which transposes a factor, rounds both to bfloat16,
-and cuts into blocks that fit the cache, as need be. It runs in one thread.
+cuts into blocks that fit the cache and shares them among threads, as need be.
 """
 
 from collections.abc import Callable
@@ -48,33 +48,57 @@ static const at::BFloat16* rounded(Factor x, int64_t rows, int64_t columns, int 
     return to;
 }
 
-// c (batch, rows, columns) = a (batch, rows, inner) b (batch, inner, columns); of each factor's last two strides one is
-// 1, and for bfloat16 `inner` is even.
-__attribute__((noinline)) static void rlgan_product(
-    Factor a, Factor b, float* c, int64_t batch, int64_t rows, int64_t inner, int64_t columns, bool bfloat16
+// c (rows, columns) = a (rows, inner) b (inner, columns)
+static void rlgan_block(
+    Factor a, Factor b, float* c, int64_t rows, int64_t inner, int64_t columns, bool bfloat16
 ) {
     constexpr int64_t deep = 512, wide = 256;  // a block of b stays in the second cache
-    for (int64_t k = 0; k < batch; ++k, a.at += a.batch, b.at += b.batch, c += rows * columns) {
-        const Factor x = by_rows(a, rows, inner, 0), y = by_rows(b, inner, columns, 1);
-        const at::BFloat16* half = bfloat16 ? rounded(x, rows, inner, 0) : nullptr;
-        for (int64_t j = 0; j < columns; j += wide) {
-            const int64_t width = std::min(wide, columns - j);
-            for (int64_t i = 0; i < inner; i += deep) {
-                const int64_t depth = std::min(deep, inner - i);
-                const Factor block{y.at + i * y.row + j, 0, y.row, 1};
-                if (bfloat16) {
-                    at::BFloat16* packed = room<at::BFloat16>(2, depth * width);
-                    at::vec::pack_vnni2(rounded(block, depth, width, 1), packed, width, depth, width);
-                    at::native::cpublas::brgemm(
-                        rows, width, depth, inner, width, columns, i > 0, half + i, packed, c + j, true);
-                } else {
-                    at::native::cpublas::brgemm(
-                        rows, width, depth, x.row, y.row, columns, i > 0, x.at + i, block.at, c + j, false);
-                }
+    const Factor x = by_rows(a, rows, inner, 0), y = by_rows(b, inner, columns, 1);
+    const at::BFloat16* half = bfloat16 ? rounded(x, rows, inner, 0) : nullptr;
+    for (int64_t j = 0; j < columns; j += wide) {
+        const int64_t width = std::min(wide, columns - j);
+        for (int64_t i = 0; i < inner; i += deep) {
+            const int64_t depth = std::min(deep, inner - i);
+            const Factor block{y.at + i * y.row + j, 0, y.row, 1};
+            if (bfloat16) {
+                at::BFloat16* packed = room<at::BFloat16>(2, depth * width);
+                at::vec::pack_vnni2(rounded(block, depth, width, 1), packed, width, depth, width);
+                at::native::cpublas::brgemm(
+                    rows, width, depth, inner, width, columns, i > 0, half + i, packed, c + j, true);
+            } else {
+                at::native::cpublas::brgemm(
+                    rows, width, depth, x.row, y.row, columns, i > 0, x.at + i, block.at, c + j, false);
             }
         }
     }
     if (bfloat16) at::native::cpublas::brgemm_release(true);  // others may use the same registers (AMX)
+}
+
+// c (batch, rows, columns) = a (batch, rows, inner) b (batch, inner, columns); of each factor's last two strides one is
+// 1, and for bfloat16 `inner` is even. Threads share the batch and, where it is short, the rows.
+__attribute__((noinline)) static void rlgan_product(
+    Factor a, Factor b, float* c, int64_t batch, int64_t rows, int64_t inner, int64_t columns, bool bfloat16,
+    int threads
+) {
+    constexpr int64_t least = 100 * 100 * 100, few = 32;  // what is worth a thread: multiplications, rows
+    const int64_t whole = batch * rows * inner * columns;
+    const int team = static_cast<int>(std::max<int64_t>(1, std::min<int64_t>(threads, whole / least)));
+    const int64_t wanted = batch < team ? (team + batch - 1) / batch : 1;
+    const int64_t pieces = std::max<int64_t>(1, std::min(wanted, rows / few));
+    const int64_t tall = (rows + pieces - 1) / pieces;
+    const auto piece = [&](int64_t t) {
+        const int64_t k = t / pieces, from = (t % pieces) * tall, n = std::min(tall, rows - from);
+        if (n <= 0) return;
+        const Factor own{a.at + k * a.batch + from * a.row, 0, a.row, a.column};
+        const Factor other{b.at + k * b.batch, 0, b.row, b.column};
+        rlgan_block(own, other, c + (k * rows + from) * columns, n, inner, columns, bfloat16);
+    };
+    if (team == 1) {
+        for (int64_t t = 0; t < batch * pieces; ++t) piece(t);
+        return;
+    }
+    #pragma omp parallel for num_threads(team) schedule(static)
+    for (int64_t t = 0; t < batch * pieces; ++t) piece(t);
 }
 #endif
 """
@@ -97,19 +121,19 @@ def _(a: Tensor, b: Tensor, bfloat16: bool) -> Tensor:
     return a.new_empty((*a.shape[:-1], b.shape[-1]))
 
 
-def compiled_product() -> Callable[[Tensor, Tensor, Tensor, int, int], None]:
-    """The kernel outside of a graph: ``run(a, b, out, n, bfloat16)`` for contiguous (n, n), to be timed.
+def compiled_product() -> Callable[[Tensor, Tensor, Tensor, int, int, int], None]:
+    """The kernel outside of a graph: ``run(a, b, out, n, bfloat16, threads)`` for contiguous (n, n), to be timed.
 
     Raises:
         Exception: the compiler's, where it does not get along with the code.
     """
     entry = """
-extern "C" void kernel(const float* a, const float* b, float* c, int64_t n, int64_t bfloat16) {
-    rlgan_product({a, 0, n, 1}, {b, 0, n, 1}, c, 1, n, n, n, bfloat16 != 0);
+extern "C" void kernel(const float* a, const float* b, float* c, int64_t n, int64_t bfloat16, int64_t threads) {
+    rlgan_product({a, 0, n, 1}, {b, 0, n, 1}, c, 1, n, n, n, bfloat16 != 0, threads);
 }
 """
-    types = ["const float*", "const float*", "float*", "int64_t", "int64_t"]
-    run: Callable[[Tensor, Tensor, Tensor, int, int], None] = CppPythonBindingsCodeCache.load_pybinding(
+    types = ["const float*", "const float*", "float*", "int64_t", "int64_t", "int64_t"]
+    run: Callable[[Tensor, Tensor, Tensor, int, int, int], None] = CppPythonBindingsCodeCache.load_pybinding(
         types, HEADER + SOURCE + entry
     )
     return run
@@ -142,7 +166,8 @@ class ProductTemplate(CppTemplate):
             return f"Factor{{&({kernel.index(node, zeros)}), {leading[0] if leading else 0}, {row}, {column}}}"
 
         sizes = f"{batch[0] if batch else 1}, {rows}, {inner}, {b.get_size()[-1]}"
-        call = f"rlgan_product({factor(a)}, {factor(b)}, C, {sizes}, {str(bfloat16).lower()});"
+        how = f"{str(bfloat16).lower()}, {torch.get_num_threads()}"
+        call = f"rlgan_product({factor(a)}, {factor(b)}, C, {sizes}, {how});"
         mark = 'torch::aot_inductor::RAIIAtenRecordFunctionHandle mark("product", nullptr);' if profiled() else ""
         return f'{self.header().getvalue()}\n{SOURCE}\nextern "C"\n{define}\n{{\n    {mark}\n    {call}\n}}\n'
 

@@ -63,7 +63,8 @@ class Products(CustomGraphPass):
             turn(graph, node, node.target)
 
     def uuid(self) -> Any:
-        return get_hash_for_files((__file__, kernel.__file__), self._quickest.words(True, self._bfloat16))
+        how = f"{self._quickest.words(True, self._bfloat16)}, {torch.get_num_threads()} threads"
+        return get_hash_for_files((__file__, kernel.__file__), how)
 
 
 def by_kernel(graph: fx.Graph, node: fx.Node, bfloat16: bool) -> None:

@@ -124,7 +124,7 @@ def _ways(graph: bool) -> dict[str, Callable[[], Way]]:
 
         def kernel(bfloat16: int) -> Way:
             run = compiled_product()
-            return lambda a, b, out: run(a, b, out, len(a), bfloat16)
+            return lambda a, b, out: run(a, b, out, len(a), bfloat16, torch.get_num_threads())
 
         ways |= {"kernel": lambda: kernel(0), "rounded": lambda: kernel(1)}
     return ways

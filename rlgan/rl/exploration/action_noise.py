@@ -248,6 +248,7 @@ class _OrnsteinUhlenbeckNoise(_StreamedNoise):
         own = cast(Sequence[_OrnsteinUhlenbeckNoise], parts)
         whole = cast(_OrnsteinUhlenbeckNoise, super().joined(parts, answer))
         whole._x = np.concatenate([part._x for part in own])
+        whole._next = np.zeros_like(whole._x)
         for part, rows in zip(own, np.split(whole._x, len(own)), strict=True):
             part._x = rows
         return whole

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 
 import pytest
 import torch
@@ -32,15 +32,25 @@ FACTORS: dict[str, Callable[[Tensor, Tensor], tuple[Tensor, Tensor]]] = {
 }
 
 
+@pytest.fixture
+def two_threads() -> Iterator[None]:
+    before = torch.get_num_threads()
+    torch.set_num_threads(2)
+    yield
+    torch.set_num_threads(before)
+
+
 @pytest.mark.parametrize("name", FACTORS)
-def test_products_are_those_of_double_precision_to_rounding(name: str) -> None:
-    """Vectors, odd lengths, more than one block of the cache's, and batches."""
+def test_products_are_those_of_double_precision_to_rounding(name: str, two_threads: None) -> None:
+    """Vectors, odd lengths, more than one block of the cache's, and batches; the last two are shared by threads."""
     shapes = [
         ((7, 5), (5, 3)),
         ((1, 33), (33, 20)),
         ((40, 18), (18, 1)),
         ((20, 600), (600, 300)),
         ((3, 9, 34), (3, 34, 8)),
+        ((205, 120), (120, 100)),
+        ((3, 90, 120), (3, 120, 101)),
     ]
 
     def function(given: list[tuple[Tensor, Tensor]]) -> list[Tensor]:
@@ -65,6 +75,8 @@ def test_outside_of_a_graph_it_computes_the_same() -> None:
     a, b = torch.randn(2, 24, 24, generator=torch.Generator().manual_seed(0))
     assert within(product(a, b, False), a, b, FLOAT32)
     assert within(product(a, b, True), a.bfloat16(), b.bfloat16(), FLOAT32)
-    out = torch.empty(24, 24)
-    kernel.compiled_product()(a, b, out, 24, 0)
-    assert within(out, a, b, FLOAT32)
+    for n, threads in ((24, 1), (240, 1), (240, 3)):
+        x, y = torch.randn(2, n, n, generator=torch.Generator().manual_seed(1))
+        out = torch.empty(n, n)
+        kernel.compiled_product()(x, y, out, n, 0, threads)
+        assert within(out, x, y, FLOAT32)

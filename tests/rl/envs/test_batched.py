@@ -49,7 +49,7 @@ def test_episodes_are_those_of_gymnasium_to_the_last_bit(id: str, how: str) -> N
     ended = 0
     for seed, (num_envs, steps) in enumerate({1: 2100 if how == "full" else 450, 3: 230, 9: 230, 21: 120}.items()):
         kind, limit = kind_of(id), None if num_envs == 1 else 50
-        limits = {} if limit is None else {"max_episode_steps": limit}
+        limits: dict[str, Any] = {} if limit is None else {"max_episode_steps": limit}
         wanted = SyncVectorEnv(
             [lambda: gymnasium.make(id, disable_env_checker=True, **limits, **IDS[id])] * num_envs  # noqa: B023
         )
@@ -194,7 +194,7 @@ def test_a_restored_environment_goes_on_exactly(id: str, where: str) -> None:
 
 
 def test_a_state_that_was_saved_the_other_way_restarts_and_says_so() -> None:
-    specs = {kind: Environment(num_envs=2, vectorization=kind) for kind in ("sync", "batched")}  # type: ignore[arg-type]
+    specs = {kind: Environment(num_envs=2, vectorization=kind) for kind in ("sync", "batched")}
     for then, now in (("sync", "batched"), ("batched", "sync")):
         env, other = specs[then].make(seed=1), specs[now].make(seed=1)
         run(env, 5, torch.Generator().manual_seed(0))
@@ -230,11 +230,13 @@ def test_where_there_is_no_batched_environment_auto_is_sync_and_batched_refused(
 
 def test_a_single_environment_and_gymnasiums_own_maker() -> None:
     single, many = gymnasium.make("rlgan/SparseCartPoleSwingUp-v0"), Environment("rlgan/SparseCartPoleSwingUp-v0")
-    assert isinstance(single.unwrapped, One) and many.batched(3).max_episode_steps == 500  # type: ignore[union-attr]
+    assert isinstance(single.unwrapped, One)
     made: Any = gymnasium.make_vec(
         "rlgan/SparseCartPoleSwingUp-v0", num_envs=3, vectorization_mode="vector_entry_point"
     )
-    assert type(made.unwrapped) is type(many.batched(3)) and made.unwrapped.max_episode_steps == 500
+    batched = many.batched(3)
+    assert batched is not None and batched.max_episode_steps == 500
+    assert type(made.unwrapped) is type(batched) and made.unwrapped.max_episode_steps == 500
 
 
 def test_the_state_is_small_and_plain() -> None:
