@@ -159,7 +159,7 @@ class Update:
             self._onednn = 0 if compiled else quickest.library_from(self.bfloat16)
         layers = [shape for p in self.players.values() for shape in p.vector.shapes if len(shape) == 2]
         self._widest = max((shape[0] * shape[1] for shape in layers), default=0)
-        self._large: bool | None = None
+        self._large: bool | None = None if self._onednn else False
 
     def library(self, batches: Sequence[Any], stacked: bool = False) -> AbstractContextManager[None]:
         """For eager products: the library that is the quickest for the largest of them.
@@ -170,7 +170,7 @@ class Update:
         """
         if self._large is None:  # all batches of a run are of one size
             rows = max((math.prod(leaf.shape[: 1 + stacked]) for leaf in tree_leaves(batches)), default=1)
-            self._large = 0 < self._onednn <= size(rows, self._widest)
+            self._large = size(rows, self._widest) >= self._onednn
         return by_onednn() if self._large else nullcontext()
 
     def _refuse(self, failed: Failed) -> None:

@@ -18,7 +18,7 @@ from rlgan.rl.envs.batched import BatchedEnv, Maths, One
 from rlgan.rl.envs.environment import Environment
 from tests.rl.envs.test_env_state import go_to, run, through_file
 
-IDS = {
+IDS: dict[str, dict[str, Any]] = {
     "Pendulum-v1": {"g": 9.81},
     "MountainCarContinuous-v0": {},
     "rlgan/SparseMountainCar-v0": {},
