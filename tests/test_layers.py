@@ -26,7 +26,7 @@ ALLOWED = {
     "__init__": set[str](),
 }
 # Beside the standard library; a part that is not listed may import any dependency.
-OUTSIDE = {"optim": {"torch", "filelock"}, "__main__": set[str](), "__init__": set[str]()}
+OUTSIDE = {"optim": {"torch", "filelock", "cloudpickle"}, "__main__": set[str](), "__init__": set[str]()}
 LARGEST_FOLDER, LONGEST_FILE = 11, 400
 
 FILES = sorted(PACKAGE.rglob("*.py"))

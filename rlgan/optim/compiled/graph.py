@@ -1,15 +1,14 @@
 """An update as one compiled graph: when that pays, how it is compiled, and where compiled graphs are kept."""
 
-import logging
 import os
 from collections.abc import Callable
-from typing import Any, TypeVar
+from typing import Any, TypeVar, cast
 
 import torch
 from torch import Tensor
 
-from rlgan.optim.compiled.direct import Direct
 from rlgan.optim.compiled.kept import cache_folder
+from rlgan.optim.compiled.package import Packaged
 from rlgan.optim.tree import tree_leaves
 
 T = TypeVar("T")
@@ -33,40 +32,29 @@ def keep_graphs() -> None:
 def one_graph(function: Callable[..., T], device: torch.device, bfloat16: bool = False) -> Callable[..., T]:
     """One graph for one update; calls check the shapes of its tensors, whether one is given twice, and nothing else.
 
-    The players, losses and game of an update never change, so guards on them (100 us and more a call, a seventh of a
-    small update) are dropped. Dynamo keeps graphs by code object, a few for each: every update gets a code object of
-    its own, so that any number of them can be compiled, and none runs the graph of another.
+    On a CPU it is a library of its own (`rlgan.optim.compiled.package`). Elsewhere it is torch.compile's: the players,
+    losses and game of an update never change, so guards on them are dropped. Dynamo keeps graphs by code object, a few
+    for each: every update gets a code object of its own, so that any number of them can be compiled, and none runs the
+    graph of another.
 
     Args:
-        function: of nested tensors.
+        function: of nested tensors, on a CPU to a flat dictionary of tensors.
         device: theirs.
         bfloat16: on a CPU, round the factors of large products to bfloat16 where that is quicker.
     """
+    keep_graphs()
+    if device.type == "cpu":
+        return cast(Callable[..., T], Packaged(cast(Callable[..., dict[str, Tensor]], function), bfloat16))
 
     def run(*args: Any) -> T:
         return function(*args)
 
-    keep_graphs()
-    logging.getLogger("torch._inductor.ir").addFilter(_worth_saying)
     run.__code__ = run.__code__.replace()
     options: dict[str, Any] = {"guard_filter_fn": lambda guards: [g.guard_type in GUARDS for g in guards]}
-    if device.type == "cpu":
-        options["cpp_wrapper"] = True  # calls the kernels from C++, a fifth faster at 2x64
-        options["epilogue_fusion"] = False  # the kernel of a product takes nothing in
-        # What is given has been looked at by then; to look at it again costs 4 us.
-        options |= {"size_asserts": False, "alignment_asserts": False}
-        from rlgan.optim.compiled.products import Products  # loads the compiler, for seconds
-
-        options["post_grad_custom_post_pass"] = Products(bfloat16)
-    elif cuda_graphs(device):
+    if cuda_graphs(device):
         options["triton.cudagraphs"] = True
     compiled: Callable[..., T] = torch.compile(run, fullgraph=True, dynamic=False, options=options)
-    return Direct(compiled) if device.type == "cpu" else compiled
-
-
-def _worth_saying(record: logging.LogRecord) -> bool:
-    """Whether to show a message of the compiler's; not the one that some kernel is called in a slower way."""
-    return "missing a c-shim" not in record.getMessage()
+    return compiled
 
 
 def cuda_graphs(device: torch.device) -> bool:

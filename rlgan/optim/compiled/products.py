@@ -8,7 +8,7 @@ from torch import fx
 from torch._inductor.custom_graph_pass import CustomGraphPass, get_hash_for_files
 
 from rlgan.optim.compiled import kernel
-from rlgan.optim.compiled.quickest import quickest_of_graph, size
+from rlgan.optim.compiled.quickest import Quickest, quickest_of_graph, size
 
 THIN = 16
 """Columns below which BLAS is slow at a product of which it is asked for few columns (see `turn`)."""
@@ -26,10 +26,11 @@ class Products(CustomGraphPass):
 
     Args:
         bfloat16: round the factors of large float32 products to bfloat16, where that is quicker on this machine.
+        quickest: what is; None looks it up.
     """
 
-    def __init__(self, bfloat16: bool = False) -> None:
-        self._quickest = quickest_of_graph()
+    def __init__(self, bfloat16: bool = False, quickest: Quickest | None = None) -> None:
+        self._quickest = quickest or quickest_of_graph()
         self._bfloat16 = bfloat16
 
     def __call__(self, graph: fx.Graph) -> None:
@@ -51,6 +52,8 @@ class Products(CustomGraphPass):
         single = a.dtype == torch.float32
         n = size(*batch, rows, inner, columns)
         least = self._quickest.rounded
+        if n == 0:
+            return  # a sum of no terms is 0, which the kernel would not write
         if inner == 1:
             replace(graph, node, call(graph, node, aten.mul.Tensor, *node.args))
         elif single and self._bfloat16 and 0 < least <= n and inner % 2 == 0 and min(rows, inner, columns) >= ROUNDED:

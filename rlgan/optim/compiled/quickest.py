@@ -120,9 +120,10 @@ def _ways(graph: bool) -> dict[str, Callable[[], Way]]:
     if hasattr(torch.backends.mkldnn, "matmul"):
         ways["onednn"] = lambda: _with_onednn
     if graph:
-        from rlgan.optim.compiled.kernel import compiled_product  # loads the compiler
 
         def kernel(bfloat16: int) -> Way:
+            from rlgan.optim.compiled.kernel import compiled_product  # loads the compiler
+
             run = compiled_product()
             return lambda a, b, out: run(a, b, out, len(a), bfloat16, torch.get_num_threads())
 

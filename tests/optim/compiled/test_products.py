@@ -12,8 +12,8 @@ from rlgan.optim.compiled.products import Products
 from rlgan.optim.compiled.quickest import MOST, Quickest
 
 aten, rounded = torch.ops.aten, torch.ops.rlgan.product.default
-SHAPES = ((256, 128, 64), (256, 7, 64), (64, 64, 1), (64, 1, 64), (3, 64, 64))
-"""Rows, terms and columns of products."""
+SHAPES = ((256, 128, 64), (256, 7, 64), (64, 64, 1), (64, 1, 64), (3, 64, 64), (5, 0, 4))
+"""Rows, terms and columns of products; the last is a sum of no terms, which is left to the library."""
 
 
 def multiply(given: list[tuple[Tensor, Tensor]]) -> list[Tensor]:
@@ -49,10 +49,10 @@ def test_products_are_computed_in_the_quickest_way(
     module, given = traced(bfloat16, torch.float32)
     calls = [node for node in module.graph.nodes if node.target is rounded]
     assert [node.args[2] for node in calls] == kernels
-    assert len([node for node in module.graph.nodes if node.target is aten.mm.default]) == 3 - len(kernels)
+    assert len([node for node in module.graph.nodes if node.target is aten.mm.default]) == 4 - len(kernels)
     for ours, wanted in zip(module(given), multiply(given), strict=True):
         error = 1e-2 if bfloat16 else 1e-5
-        assert ours.shape == wanted.shape and (ours - wanted).norm() < error * wanted.norm()
+        assert ours.shape == wanted.shape and (ours - wanted).norm() <= error * wanted.norm()
 
 
 def test_double_precision_stays_with_the_library(monkeypatch: pytest.MonkeyPatch) -> None:
