@@ -108,7 +108,12 @@ class Packaged:
     def _load(self, args: tuple[Any, ...]) -> tuple[Any, Library]:
         order = self._function, args, self._bfloat16, self._quickest
         library = self._by_child(order) or build(*order)
-        return torch._C._aoti.AOTIModelPackageLoader(library.path, "model", False, 1, -1), library
+        try:
+            return _loaded(library.path), library
+        except RuntimeError:  # damaged, or gone since
+            Path(library.path).unlink(missing_ok=True)
+            library = self._by_child(order) or build(*order)
+            return _loaded(library.path), library
 
     def _by_child(self, what: tuple[Any, ...]) -> Library | None:
         """The library, made by another process; None where that cannot be: then it is made by this one."""
@@ -122,6 +127,10 @@ class Packaged:
             words = [sys.executable, "-c", CHILD, str(order), str(answer), *sys.path]
             made = subprocess.run(words, stdin=subprocess.DEVNULL, capture_output=True, check=False)
             return pickle.loads(answer.read_bytes()) if made.returncode == 0 else None
+
+
+def _loaded(path: str) -> Any:
+    return torch._C._aoti.AOTIModelPackageLoader(path, "model", False, 1, -1)
 
 
 def child(order: str, answer: str) -> None:
@@ -147,6 +156,7 @@ def build(
     Raises:
         ValueError: a tensor is given beside a view of it: what is written to one would not be seen in the other.
     """
+    from torch._inductor.loop_body import LoopBody
     from torch.fx.experimental.proxy_tensor import make_fx
     from torch.utils import _pytree as tree
 
@@ -183,13 +193,27 @@ def build(
             "size_asserts": False,
             "alignment_asserts": False,
         }
-        with tempfile.TemporaryDirectory(dir=folder) as made, warnings.catch_warnings():
+        asked = patch.object(LoopBody, "get_read_expr", read_expr)
+        with tempfile.TemporaryDirectory(dir=folder) as made, warnings.catch_warnings(), asked:
             warnings.simplefilter("ignore", FutureWarning)  # of the compiler, about itself
             exported = torch.export.export(graph, tuple(tensors), strict=False)
             new = str(Path(made) / "made.pt2")
             torch._inductor.aoti_compile_and_package(exported, package_path=new, inductor_configs=options)
             os.replace(new, path)
     return Library(str(path), inputs, tags)
+
+
+def read_expr(body: Any, buffer: str) -> Any:
+    """Where a loop reads a buffer; None where it only has to run after it.
+
+    Where the compiler asks whether a buffer is read as it was written (`try_outer_loop_fusion_with_local_buf`), it asks
+    loops as well that come after the buffer for another reason, and its own function raises a KeyError
+    (https://github.com/pytorch/pytorch/issues/196570).
+    """
+    from torch._inductor.loop_body import MemoryUsageType
+
+    read = [entry for entry in body.memory_usage[MemoryUsageType.LOAD] if entry.buffer_name == buffer]
+    return body.indexing_exprs[read[-1].index_name] if read else None
 
 
 def _digest(graph: Any, tensors: list[Tensor], passes: Any) -> str:

@@ -76,7 +76,6 @@ def test_other_shapes_strides_and_structures_have_libraries_of_their_own(here: l
     x, y = batch(8, 0)
     calls: list[tuple[tuple[Tensor, Tensor], list[Tensor | None]]] = [
         ((x, y), [None]),
-        (batch(5, 0), [None]),
         ((x.mT.contiguous().mT, y), [None]),
         ((x, y), [torch.full((3, 1), 0.5)]),
     ]
@@ -122,6 +121,7 @@ def test_what_cannot_be_compiled_is_refused(here: list[Any]) -> None:
         Packaged(lambda x, y: {"y": x + y})(x, x[:])
 
 
+@pytest.mark.slow
 def test_a_library_is_kept_under_what_it_computes(here: list[Any], folder: Path) -> None:
     """Another number in the function, another constant or another number of threads is another library."""
 
@@ -176,6 +176,13 @@ def test_what_cannot_be_sent_is_compiled_here(monkeypatch: pytest.MonkeyPatch) -
 
     monkeypatch.setattr(Packaged, "_by_child", noted)
     assert float(Packaged(lambda x: {"y": x * closed.factor})(torch.tensor(2.0))["y"]) == 6 and found == [None]
+
+
+def test_a_damaged_library_is_made_anew(here: list[Any], folder: Path) -> None:
+    Packaged(repeating)(torch.ones(1))
+    (file,) = folder.glob("*.pt2")
+    file.write_bytes(file.read_bytes()[:1000])
+    assert float(Packaged(repeating)(torch.ones(1))["y"]) == 2 and len(here) == 3
 
 
 def test_it_is_pickled_without_what_was_loaded(here: list[Any]) -> None:
