@@ -8,7 +8,7 @@ import numpy as np
 import torch
 
 from rlgan.rl.envs.vector_env import Step
-from rlgan.rl.replay.uniform import ReplayStore, Transition, write
+from rlgan.rl.replay.uniform import ReplayStore, Transition, untouched, write
 
 
 class ReplayStack:
@@ -24,8 +24,7 @@ class ReplayStack:
     def __init__(self, parts: Sequence[ReplayStore], num_envs: int, batch_size: int, batches: int) -> None:
         self.parts = list(parts)
         first = parts[0]
-        # Not `new_zeros`, which writes them: rows take no memory before they are overwritten.
-        rows = torch.zeros((len(parts), first.capacity, first.width), dtype=first.rows.dtype, device=first.rows.device)
+        rows = untouched((len(parts), first.capacity, first.width), first.rows.dtype, first.rows.device)
         for own, part in zip(rows, parts, strict=True):
             part.rehome(own)
         self._flat = rows.view(-1, first.width)

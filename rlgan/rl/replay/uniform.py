@@ -92,9 +92,8 @@ class ReplayStore:
         self._widths = (obs_dim, action_dim, 1, 1, obs_dim, *((1,) if windows else ()))
         self.width = sum(self._widths)
         try:
-            # Zeros, unlike written values, take no memory before they are overwritten.
-            self.rows = torch.zeros((capacity, self.width), dtype=dtype, device=device)
-        except RuntimeError as error:
+            self.rows = untouched((capacity, self.width), dtype, device)
+        except (RuntimeError, MemoryError) as error:
             size = capacity * self.width * torch.finfo(dtype).bits / 8 / 2**30
             raise ValueError(f"capacity = {capacity}: its rows need {size:.1f} GiB, which are not to be had") from error
         self._size = 0
@@ -210,6 +209,13 @@ class ReplayStore:
         # Checkpoints of before there was `added`: any number that leads to this place of the ring.
         self.added = state.get("added", self._next + (self.capacity if self._size == self.capacity else 0))
         self.rows[: self._size] = rows.to(self.rows.device)
+
+
+def untouched(shape: tuple[int, ...], dtype: torch.dtype, device: torch.device | str) -> torch.Tensor:
+    """Zeros that on a CPU take no memory before they are overwritten: torch's own are written at once."""
+    if torch.device(device).type != "cpu":
+        return torch.zeros(shape, dtype=dtype, device=device)
+    return torch.from_numpy(np.zeros(shape, dtype=np.float64 if dtype == torch.float64 else np.float32))
 
 
 def write(step: Step | Windows, columns: tuple[np.ndarray, ...], where: slice) -> None:
