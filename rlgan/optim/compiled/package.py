@@ -120,8 +120,8 @@ class Packaged:
         with tempfile.TemporaryDirectory() as folder:
             order, answer = Path(folder) / "order", Path(folder) / "answer"
             try:
-                with open(order, "wb") as file:
-                    cloudpickle.dump((what, torch.get_num_threads()), file)
+                # By torch: memory that several tensors share, the players' vectors, is written once.
+                torch.save((what, torch.get_num_threads()), order, pickle_module=cloudpickle)
             except Exception:  # a loss or a network of the user's that cannot be sent
                 return None
             words = [sys.executable, "-c", CHILD, str(order), str(answer), *sys.path]
@@ -138,8 +138,7 @@ def child(order: str, answer: str) -> None:
     # Ctrl-C reaches all processes of a terminal. The run's own finishes its step, for which it needs this one.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     try:
-        with open(order, "rb") as file:
-            what, threads = pickle.load(file)
+        what, threads = torch.load(order, weights_only=False)
         torch.set_num_threads(threads)
         library = build(*what)
         Path(answer).write_bytes(pickle.dumps(library))
