@@ -83,7 +83,7 @@ def _why_not(start: Start) -> str:
     if not isinstance(task, Stackable):
         return f"{type(task).__name__} makes its updates by itself"
     try:
-        type(task).together([task])
+        task.learner.stacked([task.learner])  # not `together`, which would move the whole task
     except ValueError as error:
         return str(error)
     return ""

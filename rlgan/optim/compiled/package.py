@@ -217,7 +217,9 @@ def read_expr(body: Any, buffer: str) -> Any:
 
 def _digest(graph: Any, tensors: list[Tensor], passes: Any) -> str:
     """Of all that the library depends on."""
-    found = hashlib.sha256(f"{machine()}; {passes.uuid()!r}; {torch.get_num_threads()}; {graph.graph}".encode())
+    marked = torch._inductor.config.cpp.enable_kernel_profile
+    what = f"{machine()}; {passes.uuid()!r}; {torch.get_num_threads()}; {marked}; {graph.graph}"
+    found = hashlib.sha256(what.encode())
     for node in graph.graph.nodes:
         if node.op == "get_attr":
             value = getattr(graph, node.target)
