@@ -44,7 +44,7 @@ PUBLIC: dict[str, str] = {
         ResNetGenerator ResNetSpec Single TwinQCritic initialise spectrally_normalised twin
     """,
     "rlgan.task": """
-        CheckpointError ConfigError Diverged Examination Picture Play Request RunError Settings Stackable
+        CheckpointError ConfigError Diverged Examination InputError Picture Play Request RunError Settings Stackable
         Task Together Video drive
     """,
 }

@@ -3,6 +3,6 @@
 `rlgan.task.seeding.Generators` is not among the names here: it loads torch, and these do not.
 """
 
-from rlgan.task.errors import CheckpointError, ConfigError, Diverged, RunError
+from rlgan.task.errors import CheckpointError, ConfigError, Diverged, InputError, RunError
 from rlgan.task.settings import Settings
 from rlgan.task.task import Examination, Picture, Play, Request, Stackable, Task, Together, Video, drive

@@ -156,8 +156,18 @@ class Task(ABC):
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         """Restore `state_dict()` of a task built from the same configuration."""
 
+    def inputs(self) -> dict[str, str]:
+        """Describe what the run reads from outside of it, a line by name, with a fingerprint of its content.
+
+        It is kept with every checkpoint; a run that goes on, or is measured, with other inputs says so.
+        """
+        return {}
+
     def notes(self) -> list[str]:
-        """List what a user has to know about this run, one sentence each; shown once at the start."""
+        """List what a user has to know about this run, one sentence each.
+
+        Each is shown once: at the start, or after the log or the evaluation at which it is there for the first time.
+        """
         return []
 
     def close(self) -> None:
