@@ -4,7 +4,7 @@ Every draw comes from streams of its own with a fixed seed: measuring neither di
 draws, and all averages of the generator are given the same latent vectors.
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass
 from functools import cached_property, lru_cache
 from typing import final
@@ -23,7 +23,7 @@ from rlgan.gan.metrics.slope import critic_lipschitz, dual_scalars, probe_points
 from rlgan.gan.metrics.transport import PRIMAL_LIMIT, wasserstein_primal, wasserstein_sliced
 from rlgan.gan.pictures import image_grid, mode_bars, neighbour_grid, plane, trajectory
 from rlgan.nets.bounds import FREQUENCIES, lipschitz_bound
-from rlgan.nets.layers import in_evaluation_mode
+from rlgan.nets.layers import estimate_statistics, in_evaluation_mode
 from rlgan.task.errors import Diverged
 from rlgan.task.seeding import Generators
 from rlgan.task.task import Examination, Picture
@@ -130,12 +130,17 @@ class Reference:
         """`images/frechet_<name>` of generated features ``(m, d)`` and all training ones."""
         return {f"images/frechet_{self.name}": frechet_distance(self.features, features)}
 
-    def measure(self, features: Tensor) -> dict[str, float]:
-        """Every measure of generated features ``(m, d)``; precision and so on against as many training ones."""
+    def alike(self, features: Tensor) -> dict[str, float]:
+        """How like the training images features ``(m, d)`` are; precision and so on against as many of these."""
         found = self.frechet(features)
         real = self.features[: len(features)]
         if min(len(real), len(features)) > NEIGHBOURS:
             found |= _in_features("images", manifolds(real, features), self.name)
+        return found
+
+    def measure(self, features: Tensor) -> dict[str, float]:
+        """Every measure of generated features ``(m, d)``: `alike`, and of copying."""
+        found = self.alike(features)
         if self.memorisation is not None:
             found |= _in_features("memorisation", self.memorisation(features), self.name)
         return found
@@ -207,13 +212,39 @@ def critic_metrics(subject: Subject, frequencies: int = FREQUENCIES) -> dict[str
     return found
 
 
-def scale(subject: Subject) -> str:
-    """What the real data measure against themselves: the figures of a perfect generator."""
+def scale(subject: Subject) -> dict[str, float]:
+    """What the real data measure against themselves: the figures of a perfect generator, by the tags of `quick`.
+
+    Of images those that are held out, at most as many as `quick` draws, stand in the generator's place.
+    """
     stream = Generators(subject.seed).torch("real", subject.device)
     x_real, other = (subject.data.sample(n, stream) for n in (COVERAGE_SAMPLES, PRIMAL_SAMPLES))
-    w1 = wasserstein_primal(other, x_real[:PRIMAL_SAMPLES])
-    figures = {"wasserstein/primal": w1, **subject.data.measure(x_real)}
-    return "real samples in the generator's place: " + ", ".join(f"{k} = {v:.4g}" for k, v in figures.items())
+    figures = {"wasserstein/primal": wasserstein_primal(other, x_real[:PRIMAL_SAMPLES]), **subject.data.measure(x_real)}
+    if isinstance(subject.data, FiniteData):
+        known = reference(subject.data, _QUICK_REFERENCE)
+        if len(known.unseen) > NEIGHBOURS:
+            figures |= known.alike(known.data.extractor(known.unseen[:_QUICK_IMAGES]))
+    return figures
+
+
+def remarks(subject: Subject, n: int | None = None) -> list[str]:
+    """What the data remark on the samples of `quick`, or of `full` with `n`, of the first average."""
+    if n is None:
+        return subject.data.remarks(subject.generate(COVERAGE_SAMPLES, Generators(subject.seed)))
+    return subject.data.remarks(subject.generate(n, _full_draws(subject)))
+
+
+def _full_draws(subject: Subject) -> Generators:
+    """Streams of samples that `quick` did not see."""
+    return Generators(Generators(subject.seed).seed("full"))
+
+
+def own_statistics(subject: Subject, names: Iterable[str]) -> None:
+    """Give averages of the generator batch norm's statistics of their own activations, of 4,096 latent vectors."""
+    for name in names:
+        stream = Generators(subject.seed).torch("statistics", subject.device)
+        latent = (draw(torch.randn, stream, _BLOCK, subject.latent_dim).to(subject.dtype) for _ in range(4))
+        estimate_statistics(subject.generators[name], latent)
 
 
 def pictures(subject: Subject, w1: float | None = None) -> dict[str, Picture]:
@@ -256,8 +287,7 @@ def full(subject: Subject, n: int = FULL_SAMPLES) -> Examination:
     shown: dict[str, Picture] = {}
     data = subject.data
     known = reference(data, FULL_SAMPLES) if isinstance(data, FiniteData) else None
-    own_seed = Generators(subject.seed).seed("full")  # samples that `quick` did not see
-    stream = Generators(own_seed).torch("real", subject.device)
+    stream = _full_draws(subject).torch("real", subject.device)
     x_real, x_other = data.sample(n, stream), data.sample(n, stream)
     m = min(n, PRIMAL_SAMPLES)
     metrics["wasserstein/primal_real"] = wasserstein_primal(x_real[:m], x_other[:m])
@@ -267,7 +297,7 @@ def full(subject: Subject, n: int = FULL_SAMPLES) -> Examination:
         own = known.frechet(known.data.extractor(known.unseen))
         metrics |= {f"{tag}_real": distance for tag, distance in own.items()}
     for name in subject.generators:
-        samples = subject.generate(n, Generators(own_seed), name)
+        samples = subject.generate(n, _full_draws(subject), name)
         own = data.measure(samples)
         if n > PRIMAL_LIMIT:
             own["wasserstein/sliced"] = wasserstein_sliced(x_real, samples, subject.seed)

@@ -1,27 +1,22 @@
-"""The Wasserstein GAN: where its minibatches come from, what its two players minimise, how it is measured.
-
-min_generator max_critic  E f(x_real) - E f(G(z)),      f kept Lipschitz        (Arjovsky et al. 2017)
-
-The other GAN losses are the same game with other functions of the critic's scores.
-"""
+"""The Wasserstein GAN as a task: where its minibatches come from, how its two players move, how it is measured."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from typing import Any, ClassVar, Literal, NamedTuple
+from typing import Any, ClassVar, Literal
 
 import torch
 from torch import Tensor
-from torch._C._functorch import is_batchedtensor
 
 from rlgan.gan import evaluation
 from rlgan.gan.data import Data
 from rlgan.gan.data.base import fill
 from rlgan.gan.evaluation import PlayersPath, Subject
-from rlgan.gan.lipschitz import DifferentiableCritic, Lipschitz
-from rlgan.gan.losses import Critic, GANLoss, Wasserstein, gap
+from rlgan.gan.game import Batch, WassersteinGame
+from rlgan.gan.lipschitz import Lipschitz
+from rlgan.gan.losses import GANLoss
 from rlgan.gan.metrics.meanings import EXPLAINED, GROUPS
 from rlgan.nets.layers import ComputedWeight, couples_samples
-from rlgan.optim import Game, Losses, Metrics, Nets, NonFinite, PlayerSpec, TwoPlayers
+from rlgan.optim import Game, NonFinite, PlayerSpec, TwoPlayers
 from rlgan.optim.second_order.landscape import Landscape
 from rlgan.optim.step.schedule import Constant, Schedule
 from rlgan.task.errors import Diverged
@@ -31,94 +26,6 @@ from rlgan.task.task import Asked, Examination, Picture, Play, Request, Stackabl
 
 CURVATURE_SAMPLES = 1024
 """Samples of each kind on which the loss surfaces are measured."""
-
-
-class Batch(NamedTuple):
-    """One minibatch: real samples, and all random numbers that the losses need.
-
-    Attributes:
-        x_real: ``(batch, *shape)``.
-        z: latent vectors ``(batch, latent_dim)``, N(0, I).
-        epsilon: where a penalty looks between real and fake, ``(batch,)``, U(0, 1).
-        noise: ``(batch, *shape)``, N(0, I), for a control that needs it; ``()`` for the others.
-        due: 1 where this step has a penalty and 0 where it has none, ``()``.
-        temperature: by which the loss divides the scores, ``()``.
-    """
-
-    x_real: Tensor
-    z: Tensor
-    epsilon: Tensor
-    noise: Tensor = torch.zeros(())
-    due: Tensor = torch.ones(())
-    temperature: Tensor = torch.ones(())
-
-
-class WassersteinGame:
-    """The losses of critic and generator.
-
-    critic:    loss.critic(f(x_real), f(G(z))) + penalty         -(E f(x_real) - E f(G(z))) + penalty
-    generator: loss.generator(f(G(z)))                           -E f(G(z))
-
-    The right column is the Wasserstein loss. That game is zero-sum up to the penalty, which only moves the critic, so
-    that one backward pass serves both players.
-
-    The loss may divide scores by a temperature T (the penalty and what is logged do not): a K-Lipschitz critic is
-    K/T-Lipschitz there, so that over a run in which T falls the critic comes to tell apart what it passed over before
-    (Bethune et al. 2022, arXiv:2104.05097, on the role of T).
-
-    Args:
-        lipschitz: the control, for its penalty.
-        loss: of the scores.
-        at_once: score real and fake samples in one pass, for critics whose weights are costly to compute. In two, a
-            bias that moves all scores alike has a gradient of exactly zero, and a critic with batch norm sees either
-            kind by itself; in one, that zero is rounding noise, which an adaptive metric scales up to full steps.
-        tempered: divide by the minibatches' temperature; otherwise it is 1.
-    """
-
-    def __init__(
-        self, lipschitz: Lipschitz, loss: GANLoss | None = None, at_once: bool = False, tempered: bool = False
-    ) -> None:
-        self.lipschitz, self.loss, self.at_once, self.tempered = lipschitz, loss or Wasserstein(), at_once, tempered
-
-    def critic_loss(self, nets: Nets, batch: Batch) -> tuple[Tensor, Metrics]:
-        """What the critic minimises, a scalar; logs `wasserstein/dual`, positive, falling as training goes well."""
-        x_fake = nets.generator(batch.z)
-        f_real, f_fake = self._scores(nets.critic, batch.x_real, x_fake)
-        loss = self.loss.critic(*self._tempered(batch, f_real, f_fake))
-        metrics = {self.loss.tag: gap(f_real, f_fake)}
-        penalty = self._penalty(nets.critic, batch, x_fake)
-        if penalty is None:
-            return loss, metrics
-        return loss + penalty, {**metrics, "critic/penalty": penalty}
-
-    def generator_loss(self, nets: Nets, batch: Batch) -> tuple[Tensor, Metrics]:
-        """What the generator minimises, a scalar."""
-        (f_fake,) = self._tempered(batch, nets.critic(nets.generator(batch.z)))
-        return self.loss.generator(f_fake), {}
-
-    def losses(self) -> Losses:
-        """The losses of both players, the critic's first."""
-        of = {"critic": self.critic_loss, "generator": self.generator_loss}
-        if not self.loss.zero_sum:
-            return Losses(of)
-        return Losses(of, joint=self.critic_loss, signs={"critic": 1, "generator": -1})
-
-    def _scores(self, critic: Critic, x_real: Tensor, x_fake: Tensor) -> tuple[Tensor, Tensor]:
-        if not self.at_once:
-            return critic(x_real), critic(x_fake)
-        scores = critic(torch.cat((x_real, x_fake)))
-        return scores[: len(x_real)], scores[len(x_real) :]
-
-    def _tempered(self, batch: Batch, *scores: Tensor) -> tuple[Tensor, ...]:
-        return tuple(f / batch.temperature for f in scores) if self.tempered else scores
-
-    def _penalty(self, critic: DifferentiableCritic, batch: Batch, x_fake: Tensor) -> Tensor | None:
-        every = self.lipschitz.every
-        # The number cannot be looked at while a graph is recorded, or where every seed has its own.
-        if every > 1 and not (torch.compiler.is_compiling() or is_batchedtensor(batch.due) or batch.due):
-            return batch.due
-        penalty = self.lipschitz.penalty(critic, batch.x_real, x_fake, batch.epsilon, batch.noise)
-        return penalty if penalty is None or every == 1 else penalty * (batch.due * every)
 
 
 class WGAN(Stackable):
@@ -145,6 +52,7 @@ class WGAN(Stackable):
     headline: ClassVar[tuple[str, ...]] = ("wasserstein/dual", "wasserstein/primal", "modes/covered")
     explained: ClassVar[Mapping[str, str]] = EXPLAINED
     groups: ClassVar[Mapping[str, tuple[str, ...]]] = GROUPS
+    reference: ClassVar[str] = "real"
 
     def __init__(
         self,
@@ -197,6 +105,9 @@ class WGAN(Stackable):
         self._last: Mapping[str, Tensor | float] = {}
         self._memory: list[Batch] = []
         self._primal: float | None = None
+        self._stated_at = -1
+        self._references: dict[str, float] | None = None
+        self._measured: int | None = None
         self._path = PlayersPath(self.generator.vector.theta, self.critic.vector.theta)
 
     def batch(
@@ -274,8 +185,11 @@ class WGAN(Stackable):
 
     @property
     def subject(self) -> Subject:
-        """What is measured and drawn: the networks as they stand, under the draws of this seed."""
-        return Subject(
+        """What is measured and drawn: the networks as they stand, under the draws of this seed.
+
+        The averages of the generator have batch norm's statistics of their own activations.
+        """
+        subject = Subject(
             self.data,
             self.critic.module,
             self.generator.averages,
@@ -285,9 +199,18 @@ class WGAN(Stackable):
             self.steps_done,
             self.generators.seed("evaluation"),
         )
+        if self._stated_at != self.steps_done:
+            evaluation.own_statistics(subject, self.generator.kept)
+            self._stated_at = self.steps_done
+        return subject
+
+    def references(self) -> dict[str, float]:
+        if self._references is None:
+            self._references = evaluation.scale(self.subject)
+        return self._references
 
     def evaluate(self) -> dict[str, float]:
-        found = evaluation.quick(self.subject)
+        found, self._measured = evaluation.quick(self.subject), None
         self._primal = found["wasserstein/primal"]
         return found
 
@@ -295,14 +218,19 @@ class WGAN(Stackable):
         return {**evaluation.pictures(self.subject, self._primal), **self._path.pictures()}
 
     def examine(self, n: int | None = None) -> Examination:
-        return evaluation.full(self.subject, evaluation.FULL_SAMPLES if n is None else n)
+        self._measured = evaluation.FULL_SAMPLES if n is None else n
+        return evaluation.full(self.subject, self._measured)
+
+    def remarks(self) -> list[str]:
+        return evaluation.remarks(self.subject, self._measured)
 
     def curvature(self) -> dict[str, Landscape]:
         batch = self.batch(Generators(self.generators.seed("curvature")), CURVATURE_SAMPLES)
         return self.learner.curvature(batch, CURVATURE_SAMPLES)
 
     def notes(self) -> list[str]:
-        return [*self.learner.notes(), *self.data.notes(), evaluation.scale(self.subject)]
+        scale = ", ".join(f"{tag} = {value:.4g}" for tag, value in self.references().items())
+        return [*self.learner.notes(), *self.data.notes(), f"real samples in the generator's place: {scale}"]
 
     def close(self) -> None:
         self.data.close()
@@ -310,15 +238,20 @@ class WGAN(Stackable):
     def state_dict(self) -> dict[str, Any]:
         return {
             "steps_done": self.steps_done,
-            "players": self.update.state_dict(),
+            "players": self._saved_players(),
             "generators": self.generators.state_dict(),
             "last": self.metrics(),
             "primal": self._primal,
             "path": self._path.points,
         }
 
+    def _saved_players(self) -> dict[str, Any]:
+        """Whoever loads an average from a checkpoint has its own statistics with it."""
+        _ = self.subject
+        return self.update.state_dict()
+
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        self.steps_done = state["steps_done"]
+        self.steps_done, self._stated_at = state["steps_done"], -1
         self.update.load_state_dict(state["players"])
         self.generators.load_state_dict(state["generators"])
         self._last = state["last"]

@@ -1,8 +1,8 @@
-"""What all networks share: activations, initialisations, evaluation mode."""
+"""What all networks share: activations, initialisations, evaluation mode, batch norm's statistics."""
 
 import math
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Literal, NamedTuple
 
@@ -151,6 +151,29 @@ def linear(x: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
 
 class ComputedWeight(nn.Module):
     """A layer that computes its weight anew at every call, which is costly: one call on a larger batch is cheaper."""
+
+
+def estimate_statistics(network: nn.Module, batches: Iterable[Tensor]) -> None:
+    """Set batch norm's running statistics to those of `network` itself, the mean over `batches` of its inputs.
+
+    An average of weights has activations of its own: the statistics of the last iterate are not theirs, the less the
+    farther the average reaches back (Izmailov et al. 2018, arXiv:1803.05407, section 3.2). torch's `update_bn` puts all
+    modules in training mode, which disturbs dropout and moves spectral norm's power iteration; here batch norm alone.
+    """
+    layers = [m for m in network.modules() if isinstance(m, nn.modules.batchnorm._NormBase) and m.track_running_stats]
+    if not layers:
+        return
+    former = [layer.momentum for layer in layers]
+    with torch.no_grad(), in_evaluation_mode(network):
+        for layer in layers:
+            layer.reset_running_stats()
+            layer.training, layer.momentum = True, None  # the plain mean over all batches
+        try:
+            for batch in batches:
+                network(batch)
+        finally:
+            for layer, momentum in zip(layers, former, strict=True):
+                layer.momentum = momentum
 
 
 def couples_samples(network: nn.Module) -> bool:

@@ -224,7 +224,7 @@ def evaluate(arguments: Sequence[str]) -> int:
         return 0
     result = evaluate_run(path, which, **how)
     print(f"checkpoint: {which}, step {result.metrics['step']:.0f}", file=sys.stderr)
-    print(table(result.metrics, result.legend))
+    print("\n".join((table(result.metrics, result.legend), *result.remarks)))
     if result.curvature:
         print(columns(result.curvature))
     for note in result.notes:

@@ -29,12 +29,14 @@ class Evaluation:
         curvature: of each player, if it was asked for: numbers by tag, and `kind`, the classification of its point.
         notes: what a reader of these numbers has to know, one sentence each.
         legend: what the task says of its metrics.
+        remarks: what the numbers alone would hide.
     """
 
     metrics: dict[str, float]
     curvature: dict[str, dict[str, float | str]] = field(default_factory=dict)
     notes: tuple[str, ...] = ()
     legend: Legend = NO_LEGEND
+    remarks: tuple[str, ...] = ()
 
 
 def evaluate_run(
@@ -82,6 +84,7 @@ def evaluate_run(
             _film(task, path / "evaluation", step)
         try:
             found, pictures, arrays = task.examine(n)
+            remarks = tuple(task.remarks())
         except ValueError as error:
             raise ConfigError(str(error)) from error
     finally:
@@ -92,6 +95,7 @@ def evaluate_run(
         {name: {"kind": surface.kind, **surface.numbers} for name, surface in landscapes.items()},
         tuple(dict.fromkeys(note for surface in landscapes.values() for note in surface.notes)),
         Legend.of(task),
+        remarks,
     )
     record: dict[str, Any] = {
         "checkpoint": checkpoint.manifest.file,

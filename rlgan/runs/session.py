@@ -130,6 +130,8 @@ def _run(run: RunDirectory, spec: RunSpec, task: Task | None = None) -> Outcome:
         run.close()
     # What the methods are doing is for TensorBoard's curves and summary.json.
     print(table({tag: x for tag, x in summary.items() if not tag.startswith("optim/")}, Legend.of(start.task)))
+    for remark in start.task.remarks():
+        print(remark)
     print(f"tensorboard --logdir {short_path(run.path)}", flush=True)
     return Outcome(0, "finished", str(run.path))
 

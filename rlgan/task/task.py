@@ -81,6 +81,7 @@ class Task(ABC):
         explained: what a metric means, in one plain line of at most 60 characters, by tag; in the order in which a
             closing table prints them, the most telling first.
         groups: the headings of that table with the tags, or the beginnings of tags, that stand under each.
+        reference: the heading of the column that shows `references()` there.
         title: the word before the progress display; empty shows the class's name.
         compiled: the compile mode that `settings.compile` was resolved to; None while it has not been.
     """
@@ -89,6 +90,7 @@ class Task(ABC):
     headline: ClassVar[tuple[str, ...]] = ()
     explained: ClassVar[Mapping[str, str]] = {}
     groups: ClassVar[Mapping[str, tuple[str, ...]]] = {}
+    reference: ClassVar[str] = ""
     title: str = ""
 
     settings: Settings
@@ -114,6 +116,14 @@ class Task(ABC):
     @abstractmethod
     def evaluate(self) -> dict[str, float]:
         """Return evaluation scalars. Neither uses nor moves any generator of training."""
+
+    def references(self) -> dict[str, float]:
+        """Say what the metrics of `evaluate` would be of a perfect learner, as far as that is known, by tag."""
+        return {}
+
+    def remarks(self) -> list[str]:
+        """Say in a sentence each what a closing table of numbers alone would hide, of the last evaluation."""
+        return []
 
     def pictures(self) -> dict[str, Picture]:
         """Draw the present state: matplotlib figures or uint8 arrays (height, width, channels), under tags."""

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import functools
 
-from rlgan.gan.wgan import WGAN, Batch
+from rlgan.gan.game import Batch
+from rlgan.gan.wgan import WGAN
 from rlgan.optim import Stack
 from scripts.benchmarks import peers
 from scripts.benchmarks.composed import task

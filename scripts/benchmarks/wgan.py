@@ -8,8 +8,8 @@ from collections.abc import Callable, Sequence
 import torch
 from torch import Tensor, nn
 
+from rlgan.gan.game import Batch, WassersteinGame
 from rlgan.gan.lipschitz import Clip, GradientPenalty, Lipschitz
-from rlgan.gan.wgan import Batch, WassersteinGame
 from rlgan.nets import MLPSpec
 from rlgan.optim import Alternating, Game, Losses, Method, Player, PlayerSpec, Simultaneous, Update, adam, rmsprop
 

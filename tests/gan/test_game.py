@@ -8,9 +8,9 @@ import pytest
 import torch
 from torch import Tensor
 
+from rlgan.gan.game import Batch, WassersteinGame
 from rlgan.gan.lipschitz import Clip, GradientPenalty, Lipschitz, NoControl
 from rlgan.gan.losses import NonSaturating
-from rlgan.gan.wgan import Batch, WassersteinGame
 from rlgan.nets import MLPSpec
 from rlgan.optim import Alternating, Game, Linear, Piecewise, Position, Simultaneous
 from tests.gan.small import CONTROLS, GAMES, assert_same, make, train, vectors

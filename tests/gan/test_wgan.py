@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import torch
 from matplotlib.figure import Figure
-from torch import Tensor
+from torch import Tensor, nn
 
 from rlgan.gan.data import Cones, Data, Digits, Dirac, Ring
 from rlgan.gan.lipschitz import Clip, GradientPenalty, Lipschitz, NoControl
@@ -81,8 +81,11 @@ def test_samples_are_those_of_the_average_and_move_no_statistics() -> None:
     with torch.no_grad():
         alone = task.generator.average(z[:1])
         torch.testing.assert_close(task.generator.average(z)[:1], alone)  # evaluation mode: no sample sees another
+    after = vectors(train(make(generator=MLPSpec(hidden=(16,), norm="batch")), 3))
+    assert_same(after, before)
     task.subject.generate(7, task.generators)
-    assert_same(vectors(task), before)
+    own = [name for name in before if not torch.equal(vectors(task)[name], before[name])]
+    assert own and all("average_buffers" in name for name in own)  # the average's own, see below
 
 
 # --- randomness ----------------------------------------------------------------------------------------------------
@@ -306,3 +309,37 @@ def test_the_players_of_a_dirac_gan_leave_a_path_that_a_checkpoint_keeps() -> No
         train(run, 2)
     assert task.state_dict()["path"].shape == (6, 2)
     assert torch.equal(task.state_dict()["path"], resumed.state_dict()["path"])
+
+
+def test_an_average_is_measured_and_saved_with_statistics_of_its_own() -> None:
+    """Batch norm's first layer sees W z + b, z ~ N(0, I): mean b and variance |w_i|^2 of the AVERAGE's weights."""
+    averages = Several({"uniform": UniformAverage(), "ema": RunEMA(0.2), "none": NoAverage()})
+    spec = PlayerSpec(MLPSpec(hidden=(16, 16), norm="batch"), rmsprop(2e-2, 0.9), averaging=averages)
+    settings = Settings(steps=20, device="cpu", compile=False)
+    critic = PlayerSpec(SMALL, rmsprop(2e-3))
+    task = WGAN(settings, Ring(), critic, spec, Alternating(2), Clip(0.1), batch_size=16)
+    train(task, 12)
+    last = task.generator.module.state_dict()
+    saved = task.state_dict()["players"]["generator"]["average_buffers"]
+    for name, module in task.subject.generators.items():
+        linear, norm = (
+            next(m for m in module.modules() if isinstance(m, kind)) for kind in (nn.Linear, nn.BatchNorm1d)
+        )
+        assert norm.running_mean is not None and norm.running_var is not None and norm.momentum == 0.1
+        own = torch.allclose(norm.running_mean, linear.bias, atol=0.05) and torch.allclose(
+            norm.running_var, linear.weight.square().sum(1), rtol=0.1, atol=1e-3
+        )
+        kept = any(torch.equal(norm.running_mean, value) for value in saved.values())
+        assert own == kept == (name != "none")
+    assert all(torch.equal(value, last[name]) for name, value in task.generator.module.state_dict().items())
+
+
+@pytest.mark.parametrize("data", [Ring(), Digits()])
+def test_a_closing_remark_names_the_worst_mode_with_the_figure_of_the_table(data: Data) -> None:
+    task = make(data=data)
+    train(task, 3)
+    tag = "modes/smallest_spread" if isinstance(data, Ring) else "digits/smallest_share"
+    for found in (task.evaluate(), task.examine(300).metrics):
+        (remark,) = task.remarks()
+        assert f"{found[tag]:.3g} of" in remark
+    assert task.references()[tag] > 0.05

@@ -16,7 +16,8 @@ import pytest
 import torch
 from scipy import stats
 
-from rlgan.gan.wgan import WGAN, Batch
+from rlgan.gan.game import Batch
+from rlgan.gan.wgan import WGAN
 from rlgan.optim import Stack
 from rlgan.rl.trainer import Trainer
 from rlgan.runs.seeds import drive_together

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import shutil
 from pathlib import Path
 
@@ -167,12 +168,24 @@ def test_the_table_of_seeds_has_the_same_headings() -> None:
     ]  # fmt: skip
 
 
+def test_what_real_samples_would_have_stands_beside_and_the_narrowest_mode_is_named(rlgan: Command) -> None:
+    code, out, err = rlgan(*TASKS["wgan"])
+    assert code == 0, err
+    cells = {line.split()[0]: line.split()[1:3] for line in out.splitlines() if line.startswith("  ")}
+    real = dict(re.findall(r"(\S+/\S+) = ([\d.e-]+)", next(x for x in err.splitlines() if "real samples" in x)))
+    assert len(real) == 6 and all(float(cells[tag][1]) == float(value) for tag, value in real.items())
+    (remark,) = (line for line in out.splitlines() if line.startswith("the narrowest mode is number "))
+    assert remark.split(": ")[1].split()[0] == f"{float(cells['modes/smallest_spread'][0]):.3g}"
+    code, again, err = rlgan("evaluate", "latest", "n=300")
+    assert code == 0 and again.splitlines()[-1].startswith("the narrowest mode is number "), err
+
+
 @pytest.mark.parametrize("task", ["wgan", "ddpg"])
 def test_a_runs_table_explains_all_it_prints_within_100_columns(rlgan: Command, task: str) -> None:
     code, out, err = rlgan(*TASKS[task])
     assert code == 0, err
-    lines = out.splitlines()[:-1]
+    lines = out.splitlines()[: -2 if task == "wgan" else -1]
     assert max(map(len, lines)) <= 100
     rows = [line for line in lines if line.startswith("  ")]
-    assert "other" not in lines and lines[0] == ("distance" if task == "wgan" else "return")
+    assert "other" not in lines and lines[0].split() == (["distance", "real"] if task == "wgan" else ["return"])
     assert all(len(row.split()) > 2 for row in rows if not row.split()[0].startswith(("step", "time/")))

@@ -46,6 +46,10 @@ class Data(ABC):
         """What can be said of generated samples ``(n, *shape)`` for these data in particular, under its tags."""
         return {}
 
+    def remarks(self, samples: Tensor) -> list[str]:
+        """What numbers over all samples ``(n, *shape)`` hide, a sentence each; shown below a closing table."""
+        return []
+
     def generator(self) -> nn.Module | None:
         """A generator that belongs to these data, ``(batch, latent_dim) -> (batch, *shape)``, in the place of the
         network; None where the network is free."""

@@ -57,6 +57,10 @@ class Digits(FiniteData):
             "digits/smallest_share": float(seen.shares.min()),
         }
 
+    def remarks(self, samples: Tensor) -> list[str]:
+        share, digit = (x.item() for x in self._judge(samples).shares.min(0))
+        return [f"the rarest digit is {int(digit)}: {share:.3g} of the samples that are told for sure"]
+
     @cached_property
     def _judge(self) -> DigitsJudge:
         return DigitsJudge(self.points, self.labels)

@@ -35,6 +35,12 @@ class Mixture(Data):
     def measure(self, samples: Tensor) -> dict[str, float]:
         return mode_coverage(samples, self.modes, self.sigma).scalars()
 
+    def remarks(self, samples: Tensor) -> list[str]:
+        spreads = mode_coverage(samples, self.modes, self.sigma).spreads
+        width, mode = (x.item() for x in spreads.min(0))
+        place = ", ".join(f"{x:.2f}" for x in self.modes[int(mode)].tolist())
+        return [f"the narrowest mode is number {int(mode)}, at ({place}): {width:.3g} of its true width"]
+
 
 @final
 @dataclass(frozen=True)

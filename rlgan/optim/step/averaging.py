@@ -6,7 +6,8 @@ Every average is a sequence of weights w_t for the new point,
 
 so one formula serves all of them. theta_bar_0 is theta_0; an average that must not remember it has w_1 = 1.
 With weights a_1, a_2, ... of the points themselves, theta_bar_t = sum_{s<=t} a_s theta_s / sum_{s<=t} a_s, it is
-w_t = a_t / sum_{s<=t} a_s. Buffers (batch-norm statistics) are copied along.
+w_t = a_t / sum_{s<=t} a_s. Buffers (batch-norm statistics) are copied along; an average that is measured is first
+given those of its own activations (`rlgan.nets.layers.estimate_statistics`).
 """
 
 from __future__ import annotations

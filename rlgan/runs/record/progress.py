@@ -115,15 +115,20 @@ class Legend(NamedTuple):
     Args:
         groups: tags, or beginnings of tags, by heading.
         explained: a plain line by tag, in the order in which tags are shown.
+        reference: the heading of a column of figures to compare with.
+        references: these figures by tag.
     """
 
     groups: Mapping[str, tuple[str, ...]] = {}
     explained: Mapping[str, str] = {}
+    reference: str = ""
+    references: Mapping[str, float] = {}
 
     @staticmethod
     def of(task: Task | type[Task]) -> Legend:
-        """The headings and explanations of a task."""
-        return Legend(task.groups, task.explained)
+        """The headings and explanations of a task, and what to compare its figures with."""
+        references = {} if isinstance(task, type) else task.references()
+        return Legend(task.groups, task.explained, task.reference, references)
 
     def sections(self, tags: Iterable[str]) -> dict[str, list[str]]:
         """Sort tags under headings, both in the legend's order: unknown tags under `other`, timing last."""
@@ -157,13 +162,22 @@ NO_LEGEND = Legend()
 
 
 def table(metrics: Mapping[str, float], legend: Legend = NO_LEGEND) -> str:
-    """Lay out tags and values in aligned columns, under the legend's headings and with its explanations."""
+    """Lay out tags and values in aligned columns, under the legend's headings and with its explanations.
+
+    Where the legend has figures to compare with, these stand in a column of their own.
+    """
     width = max((len(tag) for tag in metrics), default=0)
+    beside = {tag: f"{value:.4g}" for tag, value in legend.references.items() if tag in metrics}
+    room = max(len(legend.reference), *map(len, beside.values())) if beside else 0
     lines = []
+    title = legend.reference if beside else ""  # above the column, in the first line
     for heading, tags in legend.sections(metrics).items():
-        lines += [heading] if legend.groups else []
-        rows = (f"  {tag:<{width}}  {_number(metrics[tag]):>12}  {legend.meaning(tag)}" for tag in tags)
-        lines += [row.rstrip() for row in rows]
+        if legend.groups or title:
+            lines.append(f"{heading if legend.groups else '':<{width + 2}}  {'':>10}  {title:>{room}}".rstrip())
+            title = ""
+        for tag in tags:
+            compared = f"  {beside.get(tag, ''):>{room}}" if beside else ""
+            lines.append(f"  {tag:<{width}}  {_number(metrics[tag]):>10}{compared}  {legend.meaning(tag)}".rstrip())
     return "\n".join(lines)
 
 
@@ -172,7 +186,10 @@ def seeds_table(figures: Mapping[str, Mapping[str, float]], legend: Legend) -> s
     rows = {tag: row for tag, row in figures.items() if tag != "step" and not tag.startswith(("optim/", "time/eval"))}
     sections = legend.sections(rows)
     order = [tag for tags in sections.values() for tag in tags]
-    words = columns({word: {tag: rows[tag][key] for tag in order} for key, word in _OVER_SEEDS.items()})
+    found = {word: {tag: rows[tag][key] for tag in order} for key, word in _OVER_SEEDS.items()}
+    if beside := {tag: legend.references[tag] for tag in order if tag in legend.references}:
+        found[legend.reference] = beside
+    words = columns(found)
     head, *body = words.split("\n")
     lines, rest = [head], iter(body)
     for heading, tags in sections.items():
