@@ -319,12 +319,11 @@ def test_an_average_is_measured_and_saved_with_statistics_of_its_own() -> None:
     critic = PlayerSpec(SMALL, rmsprop(2e-3))
     task = WGAN(settings, Ring(), critic, spec, Alternating(2), Clip(0.1), batch_size=16)
     train(task, 12)
-    last = task.generator.module.state_dict()
+    last = {name: value.clone() for name, value in task.generator.module.state_dict().items()}
     saved = task.state_dict()["players"]["generator"]["average_buffers"]
     for name, module in task.subject.generators.items():
-        linear, norm = (
-            next(m for m in module.modules() if isinstance(m, kind)) for kind in (nn.Linear, nn.BatchNorm1d)
-        )
+        linear = next(m for m in module.modules() if isinstance(m, nn.Linear))
+        norm = next(m for m in module.modules() if isinstance(m, nn.BatchNorm1d))
         assert norm.running_mean is not None and norm.running_var is not None and norm.momentum == 0.1
         own = torch.allclose(norm.running_mean, linear.bias, atol=0.05) and torch.allclose(
             norm.running_var, linear.weight.square().sum(1), rtol=0.1, atol=1e-3
