@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 import rlgan
 from rlgan.runs.terminal import EVALUATE, OVERVIEW, QUIET, SWEEP, TRAIN, complain, help_text
-from rlgan.task.errors import ConfigError, RunError
+from rlgan.task.errors import ConfigError, InputError, RunError
 from rlgan.task.suggest import closest
 
 if TYPE_CHECKING:
@@ -45,6 +45,8 @@ def main(argv: Sequence[str] | None = None) -> None:
         code = 130
     except (ConfigError, RunError) as error:
         code = complain(error, str(error))
+    except InputError as error:
+        code = complain(error, str(error), 1)
     sys.exit(code)
 
 

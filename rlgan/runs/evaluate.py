@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from rlgan.runs.config.build import RunSpec
+from rlgan.runs.exactness import changed_inputs
 from rlgan.runs.record.checkpoint import Checkpoints
 from rlgan.runs.record.directory import replacing, stored_config, write_atomically, write_json
 from rlgan.runs.record.landscape import draw
@@ -73,6 +74,7 @@ def evaluate_run(
     try:
         checkpoint = Checkpoints(path / "checkpoints", best=task.best).choose(which)
         checkpoint.restore(task)
+        changed = changed_inputs(checkpoint.manifest.meta, task.inputs())
         landscapes = task.curvature() if curvature else {}
         if curvature and not landscapes:
             raise ConfigError(
@@ -93,7 +95,7 @@ def evaluate_run(
     result = Evaluation(
         {"step": step, **{tag: float(value) for tag, value in found.items()}},
         {name: {"kind": surface.kind, **surface.numbers} for name, surface in landscapes.items()},
-        tuple(dict.fromkeys(note for surface in landscapes.values() for note in surface.notes)),
+        tuple(dict.fromkeys([*changed, *(note for surface in landscapes.values() for note in surface.notes)])),
         Legend.of(task),
         remarks,
     )

@@ -37,6 +37,18 @@ def inexact(meta: Mapping[str, Any], settings: Settings, task: Task, stacked: in
     ]
 
 
+def changed_inputs(meta: Mapping[str, Any], inputs: Mapping[str, str]) -> list[str]:
+    """List what is read from outside and is not what a checkpoint was made with, a sentence each."""
+    former = meta.get("inputs")
+    if former is None:  # of a version that kept none
+        return []
+    return [
+        f"{name} was {former.get(name, 'not there')} and is {inputs.get(name, 'not there')}"
+        for name in dict.fromkeys((*former, *inputs))
+        if former.get(name) != inputs.get(name)
+    ]
+
+
 def global_random_state() -> dict[str, Any]:
     """Return the states of the global generators, which dropout and outside code use, in plain containers."""
     kind, keys, position, has_gauss, cached = np.random.get_state(legacy=True)

@@ -17,11 +17,12 @@ import torch
 from omegaconf import OmegaConf
 
 from rlgan.runs.exactness import exactness, global_random_state, set_global_random_state
+from rlgan.runs.notes import Notes
 from rlgan.runs.record.checkpoint import Checkpoint, Checkpoints
 from rlgan.runs.record.directory import RunDirectory
 from rlgan.runs.record.logger import Logger
 from rlgan.runs.record.progress import Progress
-from rlgan.task.errors import Diverged
+from rlgan.task.errors import Diverged, InputError, RunError
 from rlgan.task.settings import Settings, crossed
 from rlgan.task.task import Play, Request, Stackable, Task, drive
 
@@ -79,6 +80,11 @@ class Start:
         stacked: the number of runs that are moved as one.
         draws: draw pictures at every evaluation, and not at the end alone (a picture costs up to a second).
         clock: of the training time; runs that take turns share one.
+
+    Attributes:
+        notes: of the run.
+        inputs: what the task read from outside, by name.
+        saved: an input broke its contract, and what was done before has been saved.
     """
 
     task: Task
@@ -89,6 +95,12 @@ class Start:
     stacked: int = 1
     draws: bool = True
     clock: Clock = field(default_factory=Clock)
+    notes: Notes = field(init=False)
+    inputs: dict[str, str] = field(init=False)
+    saved: bool = field(init=False, default=False)
+
+    def __post_init__(self) -> None:
+        self.notes, self.inputs = Notes(self.run.path), dict(self.task.inputs())
 
 
 class Stop:
@@ -150,10 +162,10 @@ class Run:
             self._earlier_seconds = float(meta["wall_seconds"])
             self.checkpoints.discard_after(self._saved_at)
             self.logger = Logger(path, tensorboard, self._saved_at, int(meta["metrics_bytes"]))
-        self._notes = self.task.learner.notes() if isinstance(self.task, Stackable) else []
         self._clock = start.clock
         self._began, self._log_began = time.monotonic(), self._clock()
         self._steps_at_log = self.task.steps_done
+        self.say_notes(silent=not progress.takes_notes)
 
     @property
     def seconds(self) -> float:
@@ -163,19 +175,17 @@ class Run:
     def log(self) -> None:
         """Log the training scalars of this step."""
         step = self.task.steps_done
-        self._say_decided()
         values = self._finite(self.task.metrics())
         elapsed = self._clock() - self._log_began
         rate = (step - self._steps_at_log) / elapsed if elapsed > 0 else 0.0
         self._write(step, {**values, "time/steps_per_second": rate, "time/seconds": self.seconds})
+        self.say_notes()
         self._log_began, self._steps_at_log = self._clock(), step
 
-    def _say_decided(self) -> None:
-        """Say what has been found out about the update since the start."""
-        if isinstance(self.task, Stackable) and (now := self.task.learner.notes()) != self._notes:
-            self._notes = now
-            for note in now if self.progress.takes_notes else ():
-                self.progress.say(f"note: {note}")
+    def say_notes(self, silent: bool = False) -> None:
+        """Say what the task has found out that was not said before; `silent` only writes it down."""
+        for note in self.task.notes():
+            self._start.notes(note, self.task.steps_done, self.progress.say, silent)
 
     def evaluate(self, draw: bool) -> Play[dict[str, float]]:
         """Evaluate and log, with pictures if wanted; the time does not count in the training rate."""
@@ -187,6 +197,7 @@ class Run:
             self._write(step, {**values, "time/evaluation_seconds": time.monotonic() - began})
             if draw:
                 self.logger.pictures(step, self.task.pictures())
+            self.say_notes()
         return values
 
     def save(self, evaluation: Mapping[str, float]) -> None:
@@ -196,12 +207,24 @@ class Run:
             meta = {
                 "metrics_bytes": self.logger.flush(),
                 "wall_seconds": self.seconds,
+                "inputs": self._start.inputs,
                 **exactness(self.settings, self.task, self._start.stacked),
             }
+            self._start.notes.flush()
             state = {"task": self.task.state_dict(), "global_random": global_random_state(), "latest": self.latest}
             self.checkpoints.save(step, state, evaluation, meta)
             self._saved_at = step
             self.run.write_status("running", step)
+
+    def keep(self) -> bool:
+        """Save what was done before an input failed; tells whether that went well."""
+        try:
+            if self._saved_at != self.task.steps_done:
+                self.save({})
+        except (OSError, RunError) as error:
+            self.progress.say(str(error))
+            return False
+        return True
 
     def finish(self) -> dict[str, float]:
         """Write summary.json and TensorBoard's HPARAMS page; returns the summary."""
@@ -285,6 +308,7 @@ def training(start: Start, stop: Stop, progress: Progress) -> Play[dict[str, flo
     Raises:
         Interrupted: SIGINT, SIGTERM or SIGUSR2 came; the state is saved, status.json says interrupted.
         Diverged: status.json says failed, with the diagnosis; the last good checkpoint stands.
+        InputError: status.json says failed; where the task is intact, its state has been saved before that.
     """
     task, settings, run, checkpoint = start.task, start.settings, start.run, start.checkpoint
     run.write_status("running", checkpoint.manifest.step if checkpoint else 0, steps=settings.steps)
@@ -295,9 +319,6 @@ def training(start: Start, stop: Stop, progress: Progress) -> Play[dict[str, flo
     current: Run | None = None
     try:
         current = Run(start, progress)
-        if progress.takes_notes:
-            for note in task.notes():
-                progress.say(f"note: {note}")
         done = run.summary
         if task.steps_done >= settings.steps and done is not None and done["step"] == task.steps_done:
             run.write_status("finished", task.steps_done)
@@ -305,6 +326,10 @@ def training(start: Start, stop: Stop, progress: Progress) -> Play[dict[str, flo
         yield from current.loop(stop)
         return current.finish()
     except Interrupted:
+        raise
+    except InputError as error:
+        start.saved = error.intact and current is not None and current.keep()
+        run.write_status("failed", task.steps_done, str(error), error=type(error).__name__)
         raise
     except BaseException as error:
         reason = str(error) or type(error).__name__

@@ -9,11 +9,11 @@ from typing import Any
 
 import rlgan
 from rlgan.runs.config.build import Command, RunSpec
-from rlgan.runs.exactness import inexact
+from rlgan.runs.exactness import changed_inputs, inexact
 from rlgan.runs.loop import Interrupted, Start
 from rlgan.runs.record.checkpoint import Checkpoints
 from rlgan.runs.record.directory import RunDirectory, short_path
-from rlgan.task.errors import ConfigError, RunError
+from rlgan.task.errors import ConfigError, InputError, RunError
 from rlgan.task.task import Task
 
 
@@ -88,8 +88,15 @@ def report_resumed(start: Start) -> None:
     if start.checkpoint is None:
         return
     print(f"resuming at step {start.checkpoint.manifest.step}", file=sys.stderr)
-    for sentence in inexact(start.checkpoint.manifest.meta, start.settings, start.task, start.stacked):
-        print(f"note: {sentence}", file=sys.stderr)
+    manifest = start.checkpoint.manifest
+    changed = changed_inputs(manifest.meta, start.inputs)
+    for sentence in (*inexact(manifest.meta, start.settings, start.task, start.stacked), *changed):
+        start.notes(sentence, manifest.step, say)
+
+
+def say(message: str) -> None:
+    """Print a line on standard error."""
+    print(message, file=sys.stderr, flush=True)
 
 
 def report_failure(start: Start, error: Exception) -> Outcome:
@@ -109,6 +116,11 @@ def report_failure(start: Start, error: Exception) -> Outcome:
         good = f"last good checkpoint: {saved[-1]}" if saved else "no checkpoint was made yet"
         message = f"stopped at step {start.task.steps_done}: {error}"
         print(f"rlgan: {message}\n{good}", file=sys.stderr)
+        return Outcome(1, "failed", str(path), message)
+    if isinstance(error, InputError):
+        message = " ".join(str(error).split())
+        saved = f" (saved at step {start.task.steps_done}; resume={short_path(path)} goes on)" if start.saved else ""
+        say(f"rlgan: {message}{saved}")
         return Outcome(1, "failed", str(path), message)
     if isinstance(error, ConfigError | RunError):
         raise error

@@ -19,7 +19,8 @@ from typing import Any, TypeVar
 
 from rlgan.runs.config.build import RunSpec
 from rlgan.runs.loop import Interrupted, Start, Stop, progress_display, train, training
-from rlgan.runs.prepare import Outcome, prepare, report_failure, report_resumed, start_record
+from rlgan.runs.notes import Notes
+from rlgan.runs.prepare import Outcome, prepare, report_failure, report_resumed, say, start_record
 from rlgan.runs.record.curves import draw_seeds
 from rlgan.runs.record.directory import RunDirectory, State, short_path, stored
 from rlgan.runs.record.progress import Legend, SeedProgress, seeds_table
@@ -62,7 +63,7 @@ def run_seeds(run: RunDirectory, spec: RunSpec, task: Task | None = None) -> Out
         print(f"run: {short_path(run.path)}", file=sys.stderr)
         run.write_status("running", first.task.steps_done, seeds=seeds)
         if why_not:
-            print(f"note: {why_not}; the seeds run one after another", file=sys.stderr)
+            Notes(run.path)(f"{why_not}; the seeds run one after another", first.task.steps_done, say)
             stacked = first.stacked = 1
         try:
             ends = _in_turn(seeds, first, make) if stacked == 1 else _side_by_side(seeds, first, make)
@@ -114,6 +115,7 @@ def _side_by_side(seeds: Sequence[int], first: Start, make: Callable[..., Start]
             # Sixteen pictures at every evaluation would take longer than the training between them.
             starts[-1].draws = False
             starts[-1].clock = first.clock
+            starts[-1].notes.shown = first.notes.shown
     except BaseException:
         for start in starts:
             start.task.close()

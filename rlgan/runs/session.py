@@ -20,7 +20,7 @@ from rlgan.runs.record.directory import RunDirectory, first_choices, run_name, s
 from rlgan.runs.record.progress import Legend, table
 from rlgan.runs.seeds import run_seeds
 from rlgan.runs.terminal import SWEEP, complain
-from rlgan.task.errors import ConfigError, RunError
+from rlgan.task.errors import ConfigError, InputError, RunError
 from rlgan.task.task import Task
 
 
@@ -36,6 +36,8 @@ def job(config: DictConfig) -> None:
         outcome = launch(plain(config), Command(overrides, group_choices(composed.runtime.choices)))
     except (ConfigError, RunError) as error:
         outcome = Outcome(complain(error, str(error)), "refused", message=str(error))
+    except InputError as error:
+        outcome = Outcome(complain(error, str(error), 1), "failed", message=str(error))
     except Exception as error:
         traceback.print_exc()
         outcome = Outcome(1, "failed", message=f"{type(error).__name__}: {error}")

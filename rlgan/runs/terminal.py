@@ -102,9 +102,9 @@ def help_text(page: str) -> str:
     return page.format(version=rlgan.__version__, settings=_SETTINGS, groups=groups, switches=_SWITCHES)
 
 
-def complain(error: BaseException, message: str) -> int:
-    """Print one line on standard error, with the traceback where HYDRA_FULL_ERROR=1 asks for it; exit code 2."""
+def complain(error: BaseException, message: str, code: int = 2) -> int:
+    """Print one line on standard error, with the traceback where HYDRA_FULL_ERROR=1 asks for it; the exit code."""
     if os.environ.get("HYDRA_FULL_ERROR") == "1" and QUIET not in os.environ:
         traceback.print_exception(error)
     print(f"rlgan: {' '.join(message.split())}", file=sys.stderr)
-    return 2
+    return code
