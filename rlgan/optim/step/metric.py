@@ -14,22 +14,14 @@ from torch import Tensor
 
 from rlgan.optim.errors import positive, weight_of_the_past
 from rlgan.optim.step.types import Kind, Scalars, Slots
+from rlgan.optim.step.vector import sum_of_squares, wide
 
 KEEPS_FINITE = "it keeps 0/0 away; for example 1e-8"
 
 
-def sum_of_squares(g: Tensor) -> Tensor:
-    """|g|^2 () of a vector (d,).
-
-    Of a large one in eight parts at once: a single stream of reads leaves half of a core's memory bandwidth unused, and
-    BLAS's dot of ten million float32 is off by 3e-4.
-    """
-    if g.numel() < 2**20:
-        return torch.dot(g, g)
-    parts = g.tensor_split(8)
-    shortest = min(part.numel() for part in parts)
-    total = sum((part[:shortest] * part[:shortest] for part in parts[1:]), parts[0][:shortest] * parts[0][:shortest])
-    return total.sum() + sum(part[shortest:].square().sum() for part in parts)
+def whole_number(theta: Tensor) -> Tensor:
+    """0 () that counts squares of the whole of `theta` (d,): a double, where the device has them."""
+    return wide(theta.new_zeros(()))
 
 
 class Metric(ABC):
@@ -192,20 +184,28 @@ class AdaGrad(Metric):
 class AdaGradNorm(Metric):
     """AdaGrad with ONE norm over all parameters: H = lambda I, lambda = sqrt(Q), Q <- Q + |g|^2 (Ward et al. 2019).
 
-    Nothing is added to the root: while all gradients were zero, lambda is 1 and the step is zero.
+    Nothing is added to the root: while all gradients were zero, lambda is 1 and the step is zero. Q is a double, so
+    that it holds the squares of all single-precision gradients.
     """
 
     kind = "scalar"
 
     def init(self, theta: Tensor) -> Slots:
-        return {"sum_square": theta.new_zeros(())}
+        return {"sum_square": whole_number(theta)}
 
     def update(self, theta: Tensor, g: Tensor, state: Slots) -> Slots:
-        return {"sum_square": state["sum_square"] + sum_of_squares(g)}
+        total = state["sum_square"]
+        return {"sum_square": total + sum_of_squares(g).to(total.dtype)}
 
     def diagonal(self, state: Slots, s: Scalars) -> Tensor:
+        # Of NaN or infinity no step is made but NaN: theta would stand still for ever.
         total = state["sum_square"]
-        return torch.where(total > 0, total, 1.0).sqrt()
+        return torch.where(total == 0, 1.0, torch.where(total.isfinite(), total, torch.nan)).sqrt()
+
+    def solve(self, m: Tensor, state: Slots, s: Scalars) -> Tensor:
+        # By its root twice, for lambda itself may be beyond the largest number of a vector's dtype.
+        root = self.diagonal(state, s).sqrt()
+        return m / root / root
 
 
 @dataclass(frozen=True)

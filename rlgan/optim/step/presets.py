@@ -3,15 +3,17 @@
 from dataclasses import dataclass, field, replace
 from typing import Literal, TypeAlias
 
+import torch
 from torch import Tensor
 
 from rlgan.optim.errors import called, positive
 from rlgan.optim.step.method import Descent, Method, Project
-from rlgan.optim.step.metric import AMS, KEEPS_FINITE, RMS, AdaGrad, AdaGradFull, AdaGradNorm, Metric, sum_of_squares
+from rlgan.optim.step.metric import AMS, KEEPS_FINITE, RMS, AdaGrad, AdaGradFull, AdaGradNorm, Metric, whole_number
 from rlgan.optim.step.momentum import GradientEMA, Velocity
 from rlgan.optim.step.noise import Langevin, Noise, NoNoise, Sphere
 from rlgan.optim.step.schedule import Factor
 from rlgan.optim.step.types import Kind, Scalars, Slots
+from rlgan.optim.step.vector import sum_of_squares
 
 ProjectIn: TypeAlias = Literal["own", "euclidean"]
 """The metric of the projection: the method's own, or the plain one."""
@@ -189,7 +191,7 @@ class AcceleGrad(Method):
         return "scalar"
 
     def init(self, theta: Tensor) -> Slots:
-        return {"z": theta.clone(), "sum_square": theta.new_zeros(())}
+        return {"z": theta.clone(), "sum_square": whole_number(theta)}
 
     def scalars(self, t: int, lr: float, momentum: Factor) -> dict[str, float]:
         return {"lr": self.lr * lr, "a": max(1.0, t / 4)}
@@ -200,14 +202,16 @@ class AcceleGrad(Method):
     def step(
         self, theta: Tensor, g: Tensor, state: Slots, s: Scalars, drift: Tensor | None, project: Project
     ) -> tuple[Tensor, Slots]:
-        # A number () times the double `a` is a double; a vector would not be.
-        total = state["sum_square"] + (sum_of_squares(g) * s["a"] ** 2).to(g.dtype)
+        total = state["sum_square"]
+        total = total + (sum_of_squares(g) * s["a"] ** 2).to(total.dtype)
         eta = self._eta(total, s)
         z = project(state["z"] - g * (eta * s["a"]), {})
         y = self.point(theta, state, s) - g * eta
         return y if drift is None else y + drift, {"z": z, "sum_square": total}
 
     def _eta(self, total: Tensor, s: Scalars) -> Tensor:
+        # Of NaN or infinity no step is made but NaN: theta would stand still for ever.
+        total = torch.where(total.isfinite(), total, torch.nan)
         return 2 * self.diameter * s["lr"] / (total + self.gradient_bound**2).sqrt()
 
     def diagonal(self, state: Slots, s: Scalars) -> Tensor:

@@ -27,6 +27,7 @@ from torch import Tensor
 
 from rlgan.optim.errors import positive
 from rlgan.optim.step.types import Kind, Scalars
+from rlgan.optim.step.vector import length, wide
 
 UNBOUNDED = "for example 1.0; projection=none for no bound"
 
@@ -142,24 +143,29 @@ class Ball(_Radius):
     radius: float = 1.0
 
     def __call__(self, x: Tensor, s: Scalars, h: Tensor | None = None) -> Tensor:
-        radius = _size(x, s)
-        tiny = torch.finfo(x.dtype).tiny
-        norm = _norm(x)
-        near = x
+        radius, y = wide(_size(x, s)), wide(x)
+        peak = y.abs().amax().clamp(min=torch.finfo(y.dtype).tiny)
+        scaled = y / peak
+        norm = scaled.square().sum().sqrt()
+        p = radius / peak / norm
+        near = scaled / norm
         if h is not None and h.ndim:
-            near = x * _shrink(x / norm.clamp(min=tiny), _weights(h), (radius / norm).clamp(max=1.0))
-        on_sphere = near * (radius / _norm(near).clamp(min=tiny))
-        return torch.where(norm <= radius * (1 + _slack(x)), x, on_sphere)
+            near = near * _shrink(near, _weights(h), p.clamp(max=1.0))
+            near = near / near.square().sum().sqrt()
+        # Sizes in the unit of |y|; of what is below the smallest normal number only the last bits can be off.
+        bits = math.sqrt(len(x)) * _least(x) / peak / norm
+        inside = p * (1 + _slack(x)) + bits >= 1
+        return torch.where(inside | (norm == 0), x, (near * radius).to(x.dtype))
 
     def binding(self, x: Tensor, s: Scalars) -> Tensor:
         """1 on the sphere, 0 inside."""
-        return (_norm(x) >= _size(x, s) * (1 - _slack(x))).to(x.dtype)
+        return (length(x) >= wide(_size(x, s)) * (1 - _slack(x))).to(x.dtype)
 
 
 def _shrink(unit: Tensor, s: Tensor, p: Tensor) -> Tensor:
-    """x_i / y_i (d,) of `Ball` in the metric `s` (d,), for `unit` = y / |y| (d,) and p = radius / |y| (), at most 1.
+    """x_i / (p y_i) (d,) of `Ball` in the metric `s` (d,), for `unit` = y / |y| (d,) and p = radius / |y| <= 1 ().
 
-    x_i / y_i = p a_i with a_i = s_i / (p s_i + (1 - p) sigma), and sigma is the root of |a * unit| = 1.
+    It is a_i = s_i / (p s_i + (1 - p) sigma), and sigma is the root of |a * unit| = 1.
     """
     ps, v = p * s, s * unit
     low, high = s.amin(), s.amax()
@@ -174,7 +180,7 @@ def _shrink(unit: Tensor, s: Tensor, p: Tensor) -> Tensor:
         # Newton's step for 1 / |a * unit| - 1. At p = 1 nothing depends on sigma: 0/0 leaves it where it is.
         step = (total.sqrt() - 1) * total / ((1 - p) * (squares / b).sum())
         low = torch.minimum(low + torch.nan_to_num(step, 0.0, 0.0, 0.0).clamp(min=0.0), high)
-    return ps / (ps + (1 - p) * low)
+    return s / (ps + (1 - p) * low)
 
 
 @dataclass(frozen=True)
@@ -185,8 +191,8 @@ class Simplex(Projection):
 
         x_i = max(0, y_i - nu / s_i),    nu such that sum x = total.
 
-    x_i > 0 for the k largest breakpoints s_i y_i, and nu is the largest over k of the roots that leave out all others,
-    nu_k = (sum_{j<=k} y_j - total) / sum_{j<=k} 1/s_j: exact by one sort (Held et al. 1974; Duchi et al. 2008 for I).
+    x_i > 0 for the k largest breakpoints s_i y_i, those at which the sum is below `total`: exact by one sort (Held et
+    al. 1974; Duchi et al. 2008 for I).
 
     Args:
         total: the sum, positive.
@@ -204,14 +210,31 @@ class Simplex(Projection):
         return {"radius": self.total * factor}
 
     def __call__(self, x: Tensor, s: Scalars, h: Tensor | None = None) -> Tensor:
-        total = _size(x, s)
-        inverse = torch.ones_like(x) if h is None or not h.ndim else 1 / _weights(h)
-        order = torch.argsort(x / inverse, descending=True)
-        roots = (x[order].cumsum(0) - total) / inverse[order].cumsum(0)
-        near = (x - roots.amax() * inverse).clamp(min=0.0)
-        near = near * (total / near.sum().clamp(min=torch.finfo(x.dtype).tiny))
-        inside = (x >= 0).all() & ((x.sum() - total).abs() <= total * _slack(x))
-        return torch.where(inside, x, near)
+        total, y = wide(_size(x, s)), wide(x)
+        unit = torch.where(total > 0, total, 1.0)  # a schedule may end at 0
+        if h is None or not h.ndim:
+            w, b, rest = torch.ones_like(y), y, torch.zeros_like(y)
+            order = torch.argsort(b, descending=True)
+        else:
+            w = _weights(h)
+            b, rest = _exact_product(w, y)
+            order = torch.argsort(rest, descending=True)
+            order = order[torch.argsort(b[order], descending=True, stable=True)]
+        sizes = (1 / w)[order].cumsum(0)
+        gaps = (b[order].diff() + rest[order].diff()).clamp(max=0.0) / -unit
+        # sum x / total where nu stands at each breakpoint: a sum of differences, which loses no digit to what is far.
+        sums = torch.cat([torch.zeros_like(y[:1]), (gaps * sizes[:-1]).cumsum(0)])
+        held = sums < 1
+        size, left = torch.where(held, sizes, 0.0).amax(), 1 - torch.where(held, sums, 0.0).amax()
+        last = torch.where(held, b[order], math.inf).amin()
+        more = torch.where(held & (b[order] == last), rest[order], math.inf).amin()
+        near = ((((b - last) + (rest - more)) / unit + left / size) / w).clamp(min=0.0)
+        for _ in range(2):  # what rounding has left
+            near = (near - torch.where(near > 0, (near.sum() - 1) / size / w, 0.0)).clamp(min=0.0)
+        near = near / near.sum() * total
+        off = (y.sum() - total).abs()
+        inside = (x >= 0).all() & (off <= total * _slack(x) + len(x) * _least(x))
+        return torch.where(inside, x, near.to(x.dtype))
 
     def binding(self, x: Tensor, s: Scalars) -> Tensor:
         """Share of zeros."""
@@ -253,7 +276,7 @@ class SpectralBall(_Radius):
     def __call__(self, x: Tensor, s: Scalars, h: Tensor | None = None) -> Tensor:
         if h is not None and h.ndim:
             raise ValueError("projection = SpectralBall: has no closed form in a diagonal metric; h must be None or ()")
-        radius = _size(x, s)
+        radius = wide(_size(x, s))
         parts: list[Tensor] = []
         for part, matrix in zip(self._split(x), self._matrices(x), strict=True):
             if matrix is None or not matrix.numel():
@@ -261,8 +284,8 @@ class SpectralBall(_Radius):
                 continue
             # LAPACK raises at NaN; what is not finite passes through instead, for the update to report.
             finite = matrix.isfinite().all()
-            u, sigma, vh = torch.linalg.svd(torch.where(finite, matrix, 0.0), full_matrices=False)
-            clipped = (u * torch.minimum(sigma, radius)) @ vh
+            u, sigma, vh = torch.linalg.svd(wide(torch.where(finite, matrix, 0.0)), full_matrices=False)
+            clipped = ((u * torch.minimum(sigma, radius)) @ vh).to(x.dtype)
             outside = (sigma.amax() > radius * (1 + _slack(x, len(sigma)))) & finite
             parts.append(torch.where(outside, clipped, matrix).reshape(-1))
         return torch.cat(parts)
@@ -292,9 +315,24 @@ def _size(x: Tensor, s: Scalars) -> Tensor:
     return torch.as_tensor(s["radius"], dtype=x.dtype, device=x.device)
 
 
-def _norm(x: Tensor) -> Tensor:
-    """|x| () of the vector `x` (d,); torch's own adds up a long one in single precision with five digits only."""
-    return x.square().sum().sqrt()
+def _exact_product(a: Tensor, b: Tensor) -> tuple[Tensor, Tensor]:
+    """a b as the sum of its rounded value and what rounding took off (Dekker 1971)."""
+    factor = 2.0 ** math.ceil(math.log2(1 / torch.finfo(a.dtype).eps) / 2 + 0.5) + 1
+
+    def split(x: Tensor) -> tuple[Tensor, Tensor]:
+        scaled = x * factor
+        high = scaled - (scaled - x)
+        return high, x - high
+
+    product = a * b
+    (a_high, a_low), (b_high, b_low) = split(a), split(b)
+    rest = ((a_high * b_high - product) + a_high * b_low + a_low * b_high) + a_low * b_low
+    return product, torch.nan_to_num(rest, 0.0, 0.0, 0.0)  # what overflows here has no digit to spare
+
+
+def _least(x: Tensor) -> float:
+    """The smallest positive number of the dtype of `x`, the unit of what is below its smallest normal one."""
+    return torch.finfo(x.dtype).tiny * torch.finfo(x.dtype).eps
 
 
 def _slack(x: Tensor, rank: int = 1) -> float:
@@ -303,5 +341,9 @@ def _slack(x: Tensor, rank: int = 1) -> float:
 
 
 def _weights(h: Tensor) -> Tensor:
-    """The diagonal `h` (d,) divided by its largest entry, which changes no projection and keeps sums from overflow."""
-    return (h / h.amax()).clamp(min=torch.finfo(h.dtype).eps ** 3)
+    """The diagonal `h` (d,) in a unit, a power of two, near its largest entry: no digit is lost, no sum overflows."""
+    h = wide(h)
+    top = h.amax()
+    if h.dtype == torch.float64:
+        top = (top.view(torch.int64) & (0x7FF << 52)).view(torch.float64)
+    return (h / top).clamp(min=torch.finfo(h.dtype).tiny ** (1 / 3))

@@ -35,8 +35,8 @@ from rlgan.optim import (
     sgd,
     variable_metric,
 )  # fmt: skip
-from rlgan.optim.step.metric import sum_of_squares
 from rlgan.optim.step.schedule import Constant
+from rlgan.optim.step.vector import sum_of_squares
 from tests.optim.step.test_method import Point, gradient, in_place, start
 
 
