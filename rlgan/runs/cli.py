@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import rlgan
+from rlgan.runs.config.trust import any_trusted, look_here, trusting
 from rlgan.runs.terminal import EVALUATE, OVERVIEW, QUIET, SWEEP, TRAIN, complain, help_text
 from rlgan.task.errors import ConfigError, InputError, RunError
 from rlgan.task.suggest import closest
@@ -63,14 +64,19 @@ def _dispatch(arguments: list[str]) -> int:
     if "--version" in arguments:
         print(f"rlgan {rlgan.__version__}")
         return 0
-    # A class of the user's own, named in _target_, is found from where they stand.
-    if os.getcwd() not in sys.path:
-        sys.path.append(os.getcwd())
-    if command == "evaluate":
-        return evaluate(arguments[1:])
     if any(word in ("-sc", "--shell-completion") for word in arguments):
+        look_here(True)
         return _hydra(arguments, [])
-    return train(arguments[1:] if command else arguments)
+    arguments, trusted = _trusted(arguments[1:] if command else arguments)
+    with trusting(trusted):
+        return evaluate(arguments) if command == "evaluate" else train(arguments)
+
+
+def _trusted(arguments: list[str]) -> tuple[list[str], list[str]]:
+    """The words without `trust=[...]`, and the packages that it names; it belongs to this start and is not kept."""
+    words = [word for word in arguments if word.lstrip("+").partition("=")[0] == "trust"]
+    names = [name.strip() for word in words for name in word.partition("=")[2].strip("[] ").split(",")]
+    return [word for word in arguments if word not in words], [name.strip("'\"") for name in names]
 
 
 def train(arguments: Sequence[str]) -> int:
@@ -106,6 +112,8 @@ def train(arguments: Sequence[str]) -> int:
             what = f"cannot be combined with {switches[0]}; leave it out" if switches else "name a run's directory"
             raise ConfigError(f"resume = {where}: {what}")
         return _resume(str(parse(resumed[-1]).value()), [item for item in typed if item not in resumed])
+    # A class of the user's own, named in _target_, is found from where they stand.
+    look_here(True)
     groups = options()
     rewritten = [forced(item, groups) if "=" in item else item for item in typed]
     for item in typed:
@@ -118,6 +126,7 @@ def _resume(where: str, rest: list[str]) -> int:
     from rlgan.runs.config.overrides import changes
     from rlgan.runs.record.directory import find_run, first_choices, read_config
 
+    look_here(any_trusted())
     path = find_run(where)
     read_config(path)
     values = changes(rest, first_choices(path))
@@ -185,6 +194,8 @@ def _verdict(outcomes: list[dict[str, Any]], many: bool) -> int:
 def evaluate(arguments: Sequence[str]) -> int:
     """Measure a run's checkpoint as `evaluate RUN [key=value ...]` says; returns the exit code."""
     from rlgan.runs.config.overrides import changes, quoted
+
+    look_here(any_trusted())
     from rlgan.runs.record.directory import LATEST, find_run, first_choices, latest_runs, read_config, short_path
 
     # A run's name holds an `=` itself (`..._seed=0`); a slash before it, or its being there, tells it from a setting.

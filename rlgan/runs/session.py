@@ -14,6 +14,7 @@ from omegaconf import DictConfig, OmegaConf
 
 from rlgan.runs.config.build import Command, RunSpec, plain
 from rlgan.runs.config.overrides import group_choices
+from rlgan.runs.config.trust import EVERYONE
 from rlgan.runs.loop import train
 from rlgan.runs.prepare import Outcome, prepare, report_failure, report_resumed
 from rlgan.runs.record.directory import RunDirectory, first_choices, run_name, short_path, stored, stored_config
@@ -61,7 +62,7 @@ def launch(config: Mapping[str, Any], command: Command) -> Outcome:
     Raises:
         ConfigError, RunError: it cannot start.
     """
-    spec = RunSpec.of(config, command)
+    spec = RunSpec.of(config, command, EVERYONE)
     settings = spec.settings
     chosen = None if settings.run_dir is None else Path(settings.run_dir)
     if chosen is not None and (chosen / "config.yaml").exists():

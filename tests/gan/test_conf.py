@@ -12,7 +12,8 @@ from rlgan.gan.data import Cones, Data
 from rlgan.gan.lipschitz import GradientPenalty, Lipschitz
 from rlgan.gan.losses import GANLoss
 from rlgan.nets import DCGANSpec, MLPSpec, NetworkSpec, ResNetSpec
-from rlgan.runs.config.build import build, locate
+from rlgan.runs.config.build import build
+from rlgan.runs.config.trust import EVERYONE
 
 CONF = Path(__file__).parents[2] / "conf"
 GROUPS = {"network": NetworkSpec, "data": Data, "lipschitz": Lipschitz, "loss": GANLoss}
@@ -66,7 +67,7 @@ def test_every_file_builds_its_class_and_lists_every_option(group: str, path: Pa
 )
 def test_a_file_and_its_class_have_the_same_defaults(group: str, path: Path) -> None:
     node = read(path)
-    assert build(node, group) == locate(node["_target_"], group)()
+    assert build(node, group) == EVERYONE.locate(node["_target_"], group)()
 
 
 @pytest.mark.parametrize(("group", "path"), [(g, p) for g, p in OPTIONS if p.stem in PRESETS])

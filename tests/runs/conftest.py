@@ -48,6 +48,7 @@ for line in sys.stdin:
         os.dup2(log, 1), os.dup2(log, 2)
         os.chdir(order["folder"])
         sys.path.insert(0, order["folder"])
+        os.environ["RLGAN_TRUST"] = "quadratic"
         for task in (WGAN, Trainer):
             task.pictures = lambda self: {}  # a second each
             task.play = until(task.play, order["kill"], lambda: os.kill(os.getpid(), signal.SIGKILL))
@@ -95,6 +96,7 @@ def outside(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     shutil.copytree(OUTSIDE, folder, ignore=shutil.ignore_patterns("__pycache__"))
     monkeypatch.chdir(folder)
     monkeypatch.setattr(sys, "path", [*sys.path, str(folder)])
+    monkeypatch.setenv("RLGAN_TRUST", "quadratic")
     yield folder
     sys.modules.pop("quadratic", None)
 

@@ -26,6 +26,7 @@ def rlgan(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.Captur
     shutil.copytree(OUTSIDE, folder, ignore=shutil.ignore_patterns("__pycache__"))
     monkeypatch.chdir(folder)
     monkeypatch.setattr(sys, "path", [*sys.path, str(folder)])
+    monkeypatch.setenv("RLGAN_TRUST", "quadratic")
     monkeypatch.delitem(sys.modules, "quadratic", raising=False)
 
     def command(*arguments: str) -> tuple[int, str, str]:

@@ -7,7 +7,7 @@ import importlib
 import inspect
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Annotated, Any
 
 import torch
 from torch import Tensor, nn
@@ -20,7 +20,7 @@ from rlgan.optim.step.vector import Vector
 from rlgan.optim.tree import tree_map
 
 
-def from_torch(optimizer: str, options: Mapping[str, Any] | None = None) -> TorchMethod:
+def from_torch(optimizer: Annotated[str, "module.name"], options: Mapping[str, Any] | None = None) -> TorchMethod:
     """The method that an optimizer class of torch's, or of anybody's, makes.
 
     The player adds schedule, noise, projection and average as to any other method: the class's step, then noise, then

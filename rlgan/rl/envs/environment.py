@@ -6,7 +6,7 @@ import os
 import warnings
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from typing import Any, ClassVar, Literal, get_args
+from typing import Annotated, Any, ClassVar, Literal, get_args
 
 import gymnasium
 import numpy as np
@@ -56,7 +56,7 @@ class Environment:
     #: gymnasium's mode for an episode's end, in which the environments are made; the transitions are equal in all.
     autoreset: ClassVar[AutoresetMode] = AutoresetMode.NEXT_STEP
 
-    id: str = "Pendulum-v1"
+    id: Annotated[str, "module:name"] = "Pendulum-v1"
     kwargs: dict[str, Any] = field(default_factory=dict)
     wrappers: tuple[Callable[[gymnasium.Env], gymnasium.Env], ...] = ()
     max_episode_steps: int | None = None

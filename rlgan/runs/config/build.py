@@ -10,21 +10,21 @@ as the classes of torch.optim.
 from __future__ import annotations
 
 import functools
-import importlib
 import inspect
 import re
-import sys
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field, fields, is_dataclass, replace
+from dataclasses import dataclass, field, fields, replace
 from typing import Any
 
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import MissingMandatoryValue, OmegaConfBaseException
 
-from rlgan.runs.config.schema import WrongType, coerce
+from rlgan.runs.config.kinds import hints, parameters, takes_any
+from rlgan.runs.config.schema import WrongType, coerce, mismatch
+from rlgan.runs.config.trust import EVERYONE, Trust
 from rlgan.task.errors import ConfigError
 from rlgan.task.settings import Settings
-from rlgan.task.suggest import closest, nearest
+from rlgan.task.suggest import nearest
 from rlgan.task.task import Task
 
 _SETTINGS = {item.name for item in fields(Settings)}
@@ -49,57 +49,42 @@ def plain(config: DictConfig) -> dict[str, Any]:
     return {str(key): value for key, value in container.items()}
 
 
-def locate(target: Any, path: str) -> Callable[..., Any]:
-    """Import the class or function that a dotted name stands for.
-
-    Raises:
-        ConfigError: no such module or name (with the nearest one), or it cannot be called.
-    """
-    key = _join(path, "_target_")
-    if not isinstance(target, str) or "." not in target:
-        raise ConfigError(f"{key} = {target}: must be a dotted name such as package.module.Name")
-    parts = target.split(".")
-    for cut in range(len(parts) - 1, 0, -1):
-        name = ".".join(parts[:cut])
-        try:
-            found: Any = importlib.import_module(name)
-        except ModuleNotFoundError as error:
-            if error.name is not None and (name == error.name or name.startswith(error.name + ".")):
-                continue
-            raise ConfigError(f"{key} = {target}: its module needs {error.name}, which is not installed") from error
-        for part in parts[cut:]:
-            if not hasattr(found, part):
-                close = closest(part, (known for known in vars(found) if not known.startswith("_")))
-                hint = f"did you mean {close}?" if close else "check the name"
-                raise ConfigError(f"{key} = {target}: {name} has no {part}; {hint}")
-            found = getattr(found, part)
-        if not callable(found):
-            raise ConfigError(f"{key} = {target}: cannot be called; name a class or a function")
-        return found
-    raise ConfigError(f"{key} = {target}: no module {parts[0]}; start from the folder that holds it, or install it")
-
-
-def build(node: Any, path: str = "", implied: Callable[..., Any] | None = None, **given: Any) -> Any:
+def build(
+    node: Any,
+    path: str = "",
+    implied: Callable[..., Any] | None = None,
+    annotation: Any = Any,
+    trust: Trust = EVERYONE,
+    **given: Any,
+) -> Any:
     """Construct the object that a section of the configuration describes.
 
     Args:
         node: a mapping with `_target_`, or without one where `implied` names the target.
         path: where the node stands in the configuration, for messages.
         implied: target of a node that names none (a dataclass annotation).
+        annotation: of the place: what it says cannot stand there is not called.
+        trust: whose names are looked up.
         given: arguments that do not come from the configuration; they take precedence.
 
     Raises:
         ConfigError: anything wrong with the node; the message begins with the path of the key at fault.
+        WrongType: what it names does not fit the annotation.
     """
     node = plain(node) if isinstance(node, DictConfig) else node
     if not isinstance(node, Mapping):
         raise ConfigError(f"{path or 'configuration'} = {node}: must be a section with _target_")
     values = dict(node)
-    target = locate(values.pop("_target_"), path) if "_target_" in values else implied
     partial = bool(values.pop("_partial_", False))
+    target = implied
+    if "_target_" in values:
+        name = values.pop("_target_")
+        target = trust.locate(name, path)
+        if not trust.admit(target, annotation, partial, _join(path, "_target_"), name):
+            raise WrongType(mismatch(target, annotation, partial))
     if target is None:
         raise ConfigError(f"{_join(path, '_target_')}: is missing; say which class, for example _target_: package.Name")
-    arguments = _arguments(target, values, path, given, partial)
+    arguments = _arguments(target, values, path, given, partial, trust)
     if partial:
         return functools.partial(target, **arguments)
     return _call(target, arguments, path)
@@ -128,20 +113,27 @@ class RunSpec:
         config: the composed configuration, plain and resolved.
         settings: its part that every run has.
         command: what was typed.
+        trust: whose names the configuration may have looked up.
     """
 
     config: Mapping[str, Any]
     settings: Settings
     command: Command = Command()
+    trust: Trust = EVERYONE
 
     @staticmethod
-    def of(config: Mapping[str, Any], command: Command | None = None) -> RunSpec:
+    def of(config: Mapping[str, Any], command: Command | None = None, trust: Trust | None = None) -> RunSpec:
         """Read the settings of a configuration.
+
+        Args:
+            config: plain and resolved.
+            command: what was typed.
+            trust: whose names are looked up; None: as for a run directory, see `Trust.granted`.
 
         Raises:
             ConfigError: an unusable value.
         """
-        return RunSpec(config, build_settings(config), command or Command())
+        return RunSpec(config, build_settings(config), command or Command(), trust or Trust.granted())
 
     def with_values(self, **values: Any) -> RunSpec:
         """Return the same run with other values of some settings."""
@@ -156,7 +148,7 @@ class RunSpec:
         import torch
 
         torch.set_num_threads(self.settings.threads)
-        return build_task(self.config, self.settings)
+        return build_task(self.config, self.settings, self.trust)
 
 
 def build_settings(config: Mapping[str, Any]) -> Settings:
@@ -170,7 +162,7 @@ def build_settings(config: Mapping[str, Any]) -> Settings:
     return settings
 
 
-def build_task(config: Mapping[str, Any], settings: Settings) -> Task:
+def build_task(config: Mapping[str, Any], settings: Settings, trust: Trust = EVERYONE) -> Task:
     """Build the task that `task._target_` names; every section of the root is an argument of it, by name.
 
     Raises:
@@ -180,19 +172,19 @@ def build_task(config: Mapping[str, Any], settings: Settings) -> Task:
     if not isinstance(node, Mapping) or "_target_" not in node:
         raise ConfigError(f"task = {node}: choose a task, for example task=wgan or task=ddpg")
     own = {key: value for key, value in node.items() if not str(key).startswith("_")}
-    target = locate(node["_target_"], "task")
+    target = trust.locate(node["_target_"], "task")
     if not (inspect.isclass(target) and issubclass(target, Task)):
         raise ConfigError(f"task._target_ = {node['_target_']}: must be a subclass of rlgan.task.task.Task")
     sections = {key: value for key, value in config.items() if key not in _SETTINGS and key != "task"}
     if twice := sorted(set(own) & set(sections)):
         raise ConfigError(f"task.{twice[0]} = {own[twice[0]]}: stands at the root as well; remove one of them")
-    known = set(_parameters(target)) - {"settings"}
+    known = set(parameters(target)) - {"settings"}
     for key, value in sections.items():
-        if key not in known and not _takes_any(target):
+        if key not in known and not takes_any(target):
             hint = nearest(str(key), (known - set(own)) | _SETTINGS | {"task"}, "there are")
             raise ConfigError(f"{key} = {_short(value)}: there is no such key; {hint}")
-    arguments = _arguments(target, own, "task", {"settings": settings}, partial=True)
-    arguments |= _arguments(target, sections, "", {"settings": settings, **arguments}, partial=False)
+    arguments = _arguments(target, own, "task", {"settings": settings}, True, trust)
+    arguments |= _arguments(target, sections, "", {"settings": settings, **arguments}, False, trust)
     try:
         task = _call(target, arguments, "")
     except ConfigError as error:
@@ -202,28 +194,34 @@ def build_task(config: Mapping[str, Any], settings: Settings) -> Task:
 
 
 def _arguments(
-    target: Callable[..., Any], values: Mapping[str, Any], path: str, given: Mapping[str, Any], partial: bool
+    target: Callable[..., Any],
+    values: Mapping[str, Any],
+    path: str,
+    given: Mapping[str, Any],
+    partial: bool,
+    trust: Trust,
 ) -> dict[str, Any]:
-    parameters = _parameters(target)
-    hints = _hints(target)
-    known = [name for name in parameters if name not in given]
+    has = parameters(target)
+    notes = hints(target)
+    known = [name for name in has if name not in given]
     arguments = dict(given)
     for key, value in values.items():
         here = _join(path, str(key))
         if key in given:
             continue
-        if key not in parameters and not _takes_any(target):
+        if key not in has and not takes_any(target):
             hint = nearest(str(key), known, "it has")
             raise ConfigError(f"{here} = {_short(value)}: {_name(target)} has no such key; {hint}")
-        annotation = hints.get(str(key), Any)
+        annotation = notes.get(str(key), Any)
+        trust.admit_word(value, annotation, here)
         try:
-            arguments[str(key)] = coerce(value, annotation, here, build)
+            arguments[str(key)] = coerce(value, annotation, here, functools.partial(build, trust=trust))
         except WrongType as error:
-            default = parameters[key].default if key in parameters else inspect.Parameter.empty
+            default = has[key].default if key in has else inspect.Parameter.empty
             remedy = "" if ";" in str(error) else _example(default)
             raise ConfigError(f"{here} = {_short(value)}: {error}{remedy}") from None
     if not partial:
-        for name, parameter in parameters.items():
+        for name, parameter in has.items():
             if name not in arguments and parameter.default is inspect.Parameter.empty:
                 here = _join(path, name)
                 raise ConfigError(
@@ -244,39 +242,6 @@ def _call(target: Callable[..., Any], arguments: dict[str, Any], path: str) -> A
             raise ConfigError(message) from error
         separator = "." if _FIELD.match(message) else ": "
         raise ConfigError(f"{path}{separator}{message}") from error
-
-
-def _parameters(target: Callable[..., Any]) -> dict[str, inspect.Parameter]:
-    kinds = (inspect.Parameter.POSITIONAL_OR_KEYWORD, inspect.Parameter.KEYWORD_ONLY)
-    return {name: item for name, item in inspect.signature(target).parameters.items() if item.kind in kinds}
-
-
-def _takes_any(target: Callable[..., Any]) -> bool:
-    return any(item.kind is inspect.Parameter.VAR_KEYWORD for item in inspect.signature(target).parameters.values())
-
-
-def _hints(target: Callable[..., Any]) -> dict[str, Any]:
-    """Resolved annotations of the parameters; one that only a type checker can resolve counts as Any."""
-    owners: list[tuple[Mapping[str, Any], Mapping[str, Any]]] = []
-    function: Any = target
-    if inspect.isclass(target):
-        for base in reversed(target.__mro__) if is_dataclass(target) else ():
-            owners.append((inspect.get_annotations(base), vars(sys.modules[base.__module__])))
-        function = target.__dict__.get("__init__", target.__init__)
-    function = inspect.unwrap(function)
-    # The __init__ that dataclass() writes repeats the class's annotations in a scope where they do not resolve.
-    if getattr(getattr(function, "__code__", None), "co_filename", "<string>") != "<string>":
-        owners.append((getattr(function, "__annotations__", {}), getattr(function, "__globals__", {})))
-    return {name: _resolved(note, scope) for notes, scope in owners for name, note in notes.items()}
-
-
-def _resolved(annotation: Any, scope: Mapping[str, Any]) -> Any:
-    if not isinstance(annotation, str):
-        return annotation
-    try:
-        return eval(annotation, dict(scope))
-    except (NameError, AttributeError, TypeError, SyntaxError):
-        return Any
 
 
 def _join(path: str, key: str) -> str:

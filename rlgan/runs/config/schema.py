@@ -34,7 +34,7 @@ def coerce(value: Any, annotation: Any, path: str, build: Builder) -> Any:
         value: plain containers and scalars of a configuration, or objects already built.
         annotation: a resolved type annotation; what the schema cannot express (Any, Callable, protocols) passes.
         path: where the value stands, for messages of nested nodes.
-        build: `build(node, path, implied)`, called for nested nodes.
+        build: `build(node, path, implied, annotation)`, called for nested nodes; it refuses what cannot fit, uncalled.
 
     Raises:
         WrongType: the value does not fit.
@@ -47,7 +47,7 @@ def coerce(value: Any, annotation: Any, path: str, build: Builder) -> Any:
     if origin is Literal:
         return _literal(value, get_args(annotation))
     if isinstance(value, Mapping) and "_target_" in value:
-        return _fits(build(value, path), annotation)
+        return _fits(build(value, path, None, annotation), annotation)
     if annotation is None or annotation is type(None):
         if value is not None:
             raise WrongType("must be null")
@@ -95,11 +95,23 @@ def _fits(value: Any, annotation: Any) -> Any:
     raise WrongType(f"must be a {name}, and a {type(value).__name__} is none")
 
 
+def mismatch(found: Callable[..., Any], annotation: Any, partial: bool) -> str:
+    """Say that what a class or function gives is not what a place is annotated with."""
+    members = get_args(annotation) if get_origin(annotation) in (Union, types.UnionType) else (annotation,)
+    words = []
+    for kind in (get_origin(member) or member for member in members):
+        name = "null" if kind in (None, type(None)) else f"a {getattr(kind, '__name__', kind)}"
+        words.append(_SCALARS[kind][1] if kind in _SCALARS else name)
+    given = "partial" if partial else getattr(found, "__name__", type(found).__name__)
+    what = f"a {given} is none" if partial or inspect.isclass(found) else f"{given} is not known to give one"
+    return f"must be {_either(words)}, and {what}"
+
+
 def _union(value: Any, members: tuple[Any, ...], path: str, build: Builder) -> Any:
     if value is None and type(None) in members:
         return None
     if isinstance(value, Mapping) and "_target_" in value:
-        value = build(value, path)
+        value = build(value, path, None, Union[members])
     elif isinstance(value, Mapping):
         for member in members:
             if is_dataclass(member):
