@@ -48,6 +48,10 @@ def main(argv: Sequence[str] | None = None) -> None:
         code = complain(error, str(error))
     except InputError as error:
         code = complain(error, str(error), 1)
+    except (OSError, MemoryError) as error:
+        from rlgan.runs.ends import explained
+
+        code = complain(error, str(explained(error)))
     sys.exit(code)
 
 
@@ -227,22 +231,30 @@ def evaluate(arguments: Sequence[str]) -> int:
     which = asked.get("checkpoint", "best")
     how: dict[str, Any] = {key: _switch(key, asked.get(key, "false")) for key in ("curvature", "video")}
     how |= {"changes": values, "n": _count("n", asked["n"], "samples, for example n=10000") if "n" in asked else None}
-    from rlgan.runs.evaluate import evaluate_run, evaluate_seeds
+    from rlgan.runs.evaluate import Evaluation, OverSeeds, evaluate_run, evaluate_seeds
     from rlgan.runs.record.progress import columns, seeds_table, table
 
-    if config.get("seeds") is not None:
-        print(seeds_table(*evaluate_seeds(path, which, **how)))
-        if how["curvature"]:
-            print(f"note: the curvature of each seed is in {short_path(path)}/seed=*/evaluation.json", file=sys.stderr)
-        return 0
-    result = evaluate_run(path, which, **how)
-    print(f"checkpoint: {which}, step {result.metrics['step']:.0f}", file=sys.stderr)
-    print("\n".join((table(result.metrics, result.legend), *result.remarks)))
-    if result.curvature:
-        print(columns(result.curvature))
-    for note in result.notes:
-        print(f"note: {note}", file=sys.stderr)
-    return 0
+    def show_seeds(found: OverSeeds) -> None:
+        print(seeds_table(found.figures, found.legend), flush=True)
+        kept = f"the curvature of each seed is in {short_path(path)}/seed=*/evaluation.json"
+        for note in (*found.notes, *([kept] if how["curvature"] else [])):
+            print(f"note: {note}", file=sys.stderr)
+
+    def show(found: Evaluation) -> None:
+        print(f"checkpoint: {which}, step {found.metrics['step']:.0f}", file=sys.stderr)
+        print("\n".join((table(found.metrics, found.legend), *found.remarks)))
+        if found.curvature:
+            print(columns(found.curvature))
+        sys.stdout.flush()
+        for note in found.notes:
+            print(f"note: {note}", file=sys.stderr)
+
+    several = config.get("seeds") is not None
+    result = evaluate_seeds(path, which, show_seeds, **how) if several else evaluate_run(path, which, **how, show=show)
+    for line in result.unwritten:
+        print(f"rlgan: {line}", file=sys.stderr)
+    # Who asked for samples or a film wants the file.
+    return int(bool(result.unwritten) and (how["n"] is not None or how["video"]))
 
 
 def _switch(key: str, value: str) -> bool:

@@ -1,46 +1,28 @@
 """The training loop: step, log, evaluate, save; stop on a signal; never save what is not finite."""
 
 import math
-import os
 import random
 import signal
-import threading
 import time
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
-from types import FrameType
 from typing import Any
 
 import numpy as np
 import torch
 from omegaconf import OmegaConf
 
+from rlgan.runs.ends import Interrupted, Stop, recorded, tell
 from rlgan.runs.exactness import exactness, global_random_state, set_global_random_state
 from rlgan.runs.notes import Notes
 from rlgan.runs.record.checkpoint import Checkpoint, Checkpoints
-from rlgan.runs.record.directory import RunDirectory
+from rlgan.runs.record.directory import RunDirectory, State
 from rlgan.runs.record.logger import Logger
 from rlgan.runs.record.progress import Progress
 from rlgan.task.errors import Diverged, InputError, RunError
 from rlgan.task.settings import Settings, crossed
 from rlgan.task.task import Play, Request, Stackable, Task, drive
-
-_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGUSR2)
-
-
-class Interrupted(Exception):
-    """Raised when a signal has stopped the run, after its state was saved.
-
-    Args:
-        number: the signal.
-        step: steps done, all of them in the checkpoint.
-    """
-
-    def __init__(self, number: int, step: int) -> None:
-        super().__init__(f"{signal.Signals(number).name} at step {step}: saved; go on with resume=")
-        self.number = number
-        self.step = step
 
 
 class Clock:
@@ -85,6 +67,8 @@ class Start:
         notes: of the run.
         inputs: what the task read from outside, by name.
         saved: an input broke its contract, and what was done before has been saved.
+        figures: the final metrics, once they are known: whatever fails after that, they can be shown.
+        meaningless: metrics of the last evaluation that are no finite numbers, and stand in no record.
     """
 
     task: Task
@@ -98,42 +82,11 @@ class Start:
     notes: Notes = field(init=False)
     inputs: dict[str, str] = field(init=False)
     saved: bool = field(init=False, default=False)
+    figures: dict[str, float] | None = field(init=False, default=None)
+    meaningless: dict[str, float] = field(init=False, default_factory=dict)
 
     def __post_init__(self) -> None:
         self.notes, self.inputs = Notes(self.run.path), dict(self.task.inputs())
-
-
-class Stop:
-    """Signal handler: the first signal lets the loops finish their step and save, the second exits at once.
-
-    Args:
-        starts: whatever runs; more may be appended.
-    """
-
-    def __init__(self, starts: list[Start]) -> None:
-        self._starts = starts
-        self.number: int | None = None
-
-    def __call__(self, number: int, frame: FrameType | None) -> None:
-        if self.number is not None:
-            reason = f"second {signal.Signals(number).name}: left without saving"
-            for start in self._starts:
-                start.run.write_status("interrupted", start.task.steps_done, reason)
-            os._exit(128 + number)
-        self.number = number
-
-    @contextmanager
-    def installed(self) -> Iterator[None]:
-        """Handle the signals inside the block (in the main thread; elsewhere they cannot be handled)."""
-        if threading.current_thread() is not threading.main_thread():
-            yield
-            return
-        former = {number: signal.signal(number, self) for number in _SIGNALS}
-        try:
-            yield
-        finally:
-            for number, handler in former.items():
-                signal.signal(number, handler)
 
 
 class Run:
@@ -153,15 +106,17 @@ class Run:
         self._saved_at = -1
         self._earlier_seconds = 0.0
         if checkpoint is None:
-            self.logger = Logger(path, tensorboard, -1 if (path / "metrics.jsonl").exists() else None)
+            with recorded(self.run):
+                self.logger = Logger(path, tensorboard, -1 if (path / "metrics.jsonl").exists() else None)
             self.logger.text("config", OmegaConf.to_yaml(OmegaConf.create(dict(start.config))))
         else:
             set_global_random_state(checkpoint.state["global_random"])
             self.latest = dict(checkpoint.state["latest"])
             self._saved_at, meta = checkpoint.manifest.step, checkpoint.manifest.meta
             self._earlier_seconds = float(meta["wall_seconds"])
-            self.checkpoints.discard_after(self._saved_at)
-            self.logger = Logger(path, tensorboard, self._saved_at, int(meta["metrics_bytes"]))
+            with recorded(self.run):
+                self.checkpoints.discard_after(self._saved_at)
+                self.logger = Logger(path, tensorboard, self._saved_at, int(meta["metrics_bytes"]))
         self._clock = start.clock
         self._began, self._log_began = time.monotonic(), self._clock()
         self._steps_at_log = self.task.steps_done
@@ -175,7 +130,10 @@ class Run:
     def log(self) -> None:
         """Log the training scalars of this step."""
         step = self.task.steps_done
-        values = self._finite(self.task.metrics())
+        values = {tag: float(value) for tag, value in self.task.metrics().items()}
+        for tag, value in values.items():
+            if not math.isfinite(value):
+                raise Diverged(f"{tag} = {value} at step {step}: try a smaller learning rate")
         elapsed = self._clock() - self._log_began
         rate = (step - self._steps_at_log) / elapsed if elapsed > 0 else 0.0
         self._write(step, {**values, "time/steps_per_second": rate, "time/seconds": self.seconds})
@@ -183,9 +141,13 @@ class Run:
         self._log_began, self._steps_at_log = self._clock(), step
 
     def say_notes(self, silent: bool = False) -> None:
-        """Say what the task has found out that was not said before; `silent` only writes it down."""
-        for note in self.task.notes():
-            self._start.notes(note, self.task.steps_done, self.progress.say, silent)
+        """Say what was found out that was not said before; `silent` only writes it down."""
+        for note in (*self.task.notes(), *self.logger.notes):
+            self.note(note, silent)
+
+    def note(self, note: str, silent: bool = False) -> None:
+        """Say a note of this step."""
+        self._start.notes(note, self.task.steps_done, self.progress.say, silent)
 
     def evaluate(self, draw: bool) -> Play[dict[str, float]]:
         """Evaluate and log, with pictures if wanted; the time does not count in the training rate."""
@@ -193,35 +155,63 @@ class Run:
             began = time.monotonic()
             step = self.task.steps_done
             stackable = isinstance(self.task, Stackable)
-            values = self._finite((yield Request("evaluate")) if stackable else self.task.evaluate())
+            values = self._meaningful((yield Request("evaluate")) if stackable else self.task.evaluate())
+            if step >= self.settings.steps:
+                # Whatever cannot be written from here on, these are shown.
+                self._start.figures = {"step": step, **self.latest, **values, "time/seconds": self.seconds}
             self._write(step, {**values, "time/evaluation_seconds": time.monotonic() - began})
             if draw:
-                self.logger.pictures(step, self.task.pictures())
+                self._draw(step)
             self.say_notes()
         return values
+
+    def _meaningful(self, values: Mapping[str, float]) -> dict[str, float]:
+        """Leave out, with a note, what is no finite number: a measure may have no meaning where training goes well."""
+        plain = {tag: float(value) for tag, value in values.items()}
+        lacking = self._start.meaningless = {tag: value for tag, value in plain.items() if not math.isfinite(value)}
+        for tag, value in lacking.items():
+            ranked = "; no checkpoint of such a step becomes the best one" if tag == self.task.best[0] else ""
+            self.note(f"{tag} = {value}: has no meaning here and is left out{ranked}")
+            self.latest.pop(tag, None)  # a former value would pass for this one
+        return {tag: value for tag, value in plain.items() if tag not in lacking}
+
+    def _draw(self, step: int) -> None:
+        """Draw; a picture that fails is no reason to stop."""
+        pictures: Mapping[str, Any] = {}
+        try:
+            pictures = self.task.pictures()
+        except Exception as error:
+            self.note(f"pictures cannot be drawn ({type(error).__name__}: {' '.join(str(error).split())[:200]})")
+        for tag, picture in pictures.items():
+            try:
+                self.logger.pictures(step, {tag: picture})
+            except Exception as error:
+                why = f"{type(error).__name__}: {' '.join(str(error).split())[:200]}"
+                self.note(f"the picture {tag} cannot be drawn or kept ({why})")
 
     def save(self, evaluation: Mapping[str, float]) -> None:
         """Save a checkpoint of this step; `evaluation` is this step's, if there was one."""
         with self._clock.paused():
             step = self.task.steps_done
-            meta = {
-                "metrics_bytes": self.logger.flush(),
-                "wall_seconds": self.seconds,
-                "inputs": self._start.inputs,
-                **exactness(self.settings, self.task, self._start.stacked),
-            }
-            self._start.notes.flush()
-            state = {"task": self.task.state_dict(), "global_random": global_random_state(), "latest": self.latest}
-            self.checkpoints.save(step, state, evaluation, meta)
+            with recorded(self.run):
+                meta = {
+                    "metrics_bytes": self.logger.flush(),
+                    "wall_seconds": self.seconds,
+                    "inputs": self._start.inputs,
+                    **exactness(self.settings, self.task, self._start.stacked),
+                }
+                self._start.notes.flush()
+                state = {"task": self.task.state_dict(), "global_random": global_random_state(), "latest": self.latest}
+                self.checkpoints.save(step, state, evaluation, meta)
             self._saved_at = step
-            self.run.write_status("running", step)
+            tell(self.run, "running", step, show=self.progress.say)
 
     def keep(self) -> bool:
         """Save what was done before an input failed; tells whether that went well."""
         try:
             if self._saved_at != self.task.steps_done:
                 self.save({})
-        except (OSError, RunError) as error:
+        except RunError as error:
             self.progress.say(str(error))
             return False
         return True
@@ -229,13 +219,15 @@ class Run:
     def finish(self) -> dict[str, float]:
         """Write summary.json and TensorBoard's HPARAMS page; returns the summary."""
         step = self.task.steps_done
-        summary = {"step": step, **self.latest, "time/seconds": self.seconds}
+        summary = self._start.figures = {"step": step, **self.latest, "time/seconds": self.seconds}
+        with recorded(self.run):
+            self.run.write_summary(summary)
         # What checkpoints are ranked by comes first, then the rest of the evaluation: the page shows few columns.
         best = self.task.best[0]
         tags = sorted((tag for tag in self.latest if not tag.startswith("time/")), key=lambda tag: tag != best)
         self.logger.hparams(self._start.config, {tag: self.latest[tag] for tag in tags})
-        self.run.write_summary(summary)
-        self.run.write_status("finished", step)
+        self.say_notes()
+        tell(self.run, "finished", step, show=self.progress.say)
         return summary
 
     def loop(self, stop: Stop) -> Play[None]:
@@ -248,7 +240,13 @@ class Run:
         task, settings = self.task, self.settings
         eval_every, save_every = settings.eval_every, settings.checkpoint_every
         step = task.steps_done
+        evaluation: dict[str, float] = {}
         while step < settings.steps:
+            if stop.number is not None:
+                if self._saved_at != step:
+                    self.save(evaluation)
+                tell(self.run, "interrupted", step, f"{signal.Signals(stop.number).name}: saved", self.progress.say)
+                raise Interrupted(stop.number, step)
             former = step
             if isinstance(task, Stackable):
                 yield from task.play()
@@ -261,35 +259,25 @@ class Run:
             end = step >= settings.steps
             if settings.logs(former, step):
                 self.log()
-            evaluation: dict[str, float] = {}
+            evaluation = {}
             if end or crossed(eval_every, former, step):
                 evaluation = yield from self.evaluate(end or self._start.draws)
             better = bool(save_every and evaluation) and self.checkpoints.would_be_best(evaluation)
             if end or better or crossed(save_every, former, step):
                 self.save(evaluation)
-            if stop.number is not None and not end:
-                if self._saved_at != step:
-                    self.save(evaluation)
-                self.run.write_status("interrupted", step, f"{signal.Signals(stop.number).name}: saved")
-                raise Interrupted(stop.number, step)
 
     def close(self) -> None:
-        """Close files, bar and task."""
+        """Close files, bar and task; what was made durable at the last save does not need it."""
         self.progress.close()
-        self.logger.close()
+        with suppress(OSError):
+            self.logger.close()
         self.task.close()
 
     def _write(self, step: int, values: dict[str, float]) -> None:
         self.latest |= {tag: value for tag, value in values.items() if not tag.startswith("time/")}
-        self.logger.scalars(step, values)
+        with recorded(self.run):
+            self.logger.scalars(step, values)
         self.progress.metrics(values)
-
-    def _finite(self, values: Mapping[str, float]) -> dict[str, float]:
-        plain = {tag: float(value) for tag, value in values.items()}
-        for tag, value in plain.items():
-            if not math.isfinite(value):
-                raise Diverged(f"{tag} = {value} at step {self.task.steps_done}: try a smaller learning rate")
-        return plain
 
 
 def progress_display(task: Task, settings: Settings) -> Progress:
@@ -306,42 +294,42 @@ def training(start: Start, stop: Stop, progress: Progress) -> Play[dict[str, flo
     checkpoint is cut off.
 
     Raises:
-        Interrupted: SIGINT, SIGTERM or SIGUSR2 came; the state is saved, status.json says interrupted.
+        Interrupted: SIGINT, SIGTERM, SIGUSR2 or SIGHUP came; the state is saved, status.json says interrupted.
         Diverged: status.json says failed, with the diagnosis; the last good checkpoint stands.
         InputError: status.json says failed; where the task is intact, its state has been saved before that.
     """
     task, settings, run, checkpoint = start.task, start.settings, start.run, start.checkpoint
-    run.write_status("running", checkpoint.manifest.step if checkpoint else 0, steps=settings.steps)
-    if checkpoint is None:
-        torch.manual_seed(settings.seed)
-        random.seed(settings.seed)
-        np.random.seed(settings.seed % 2**32)
     current: Run | None = None
     try:
+        with recorded(run):
+            run.write_status("running", checkpoint.manifest.step if checkpoint else 0, steps=settings.steps)
+        if checkpoint is None:
+            torch.manual_seed(settings.seed)
+            random.seed(settings.seed)
+            np.random.seed(settings.seed % 2**32)
         current = Run(start, progress)
         done = run.summary
         if task.steps_done >= settings.steps and done is not None and done["step"] == task.steps_done:
-            run.write_status("finished", task.steps_done)
+            tell(run, "finished", task.steps_done)
             return done
         yield from current.loop(stop)
         return current.finish()
     except Interrupted:
         raise
-    except InputError as error:
-        start.saved = error.intact and current is not None and current.keep()
-        run.write_status("failed", task.steps_done, str(error), error=type(error).__name__)
-        raise
     except BaseException as error:
+        start.saved = isinstance(error, InputError) and error.intact and current is not None and current.keep()
+        # A group that ends leaves the plays of its other seeds by GeneratorExit.
+        state: State = "interrupted" if isinstance(error, KeyboardInterrupt | GeneratorExit) else "failed"
         reason = str(error) or type(error).__name__
-        run.write_status("failed", task.steps_done, reason, error=type(error).__name__)
+        tell(run, state, task.steps_done, reason, progress.say, error=type(error).__name__)
         raise
     finally:
         (current or task).close()
 
 
-def train(start: Start) -> dict[str, float]:
+def train(start: Start, stop: Stop) -> dict[str, float]:
     """Train one run by itself; see `training`."""
-    task, stop = start.task, Stop([start])
+    task = start.task
+    stop.runs.append((start.run, task))
     answer = task.answer if isinstance(task, Stackable) else None
-    with stop.installed():
-        return drive(training(start, stop, progress_display(task, start.settings)), answer)
+    return drive(training(start, stop, progress_display(task, start.settings)), answer)

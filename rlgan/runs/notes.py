@@ -6,7 +6,7 @@ from collections.abc import Callable
 from datetime import datetime
 from pathlib import Path
 
-from rlgan.runs.record.directory import read_lines
+from rlgan.runs.record.files import append_line, read_lines
 
 FILE = "notes.jsonl"
 
@@ -46,17 +46,24 @@ class Notes:
             show(f"note: {note}")
         self.shown.add(note)
         try:
-            if self._written is None:
-                self._written = {str(record.get("note")) for record in read_lines(self._file)}
-            if note in self._written:
-                return
-            self._written.add(note)
-            now = datetime.now().astimezone().isoformat(timespec="seconds")
-            self._append({"step": step, "note": note, "time": now})
+            self.write(note, step)
         except (OSError, ValueError) as error:
             if not self._fails:
                 show(f"note: {self._file} cannot be written ({error}): notes are shown and not kept")
             self._fails = True
+
+    def write(self, note: str, step: int) -> None:
+        """Write a note down, if it is not in the file.
+
+        Raises:
+            OSError: that is not possible.
+        """
+        if self._written is None:
+            self._written = {str(record.get("note")) for record in read_lines(self._file)}
+        if note not in self._written:
+            self._written.add(note)
+            now = datetime.now().astimezone().isoformat(timespec="seconds")
+            self._append({"step": step, "note": note, "time": now})
 
     def flush(self) -> None:
         """Make durable what was written."""

@@ -9,10 +9,12 @@ from typing import Any
 
 import rlgan
 from rlgan.runs.config.build import Command, RunSpec
+from rlgan.runs.ends import Interrupted, explained, say
 from rlgan.runs.exactness import changed_inputs, inexact
-from rlgan.runs.loop import Interrupted, Start
+from rlgan.runs.loop import Start
 from rlgan.runs.record.checkpoint import Checkpoints
 from rlgan.runs.record.directory import RunDirectory, short_path
+from rlgan.runs.record.progress import Legend, table
 from rlgan.task.errors import ConfigError, InputError, RunError
 from rlgan.task.task import Task
 
@@ -87,42 +89,50 @@ def report_resumed(start: Start) -> None:
     """Print where a resumed run goes on, and whether it will compute the same bits."""
     if start.checkpoint is None:
         return
-    print(f"resuming at step {start.checkpoint.manifest.step}", file=sys.stderr)
     manifest = start.checkpoint.manifest
+    say(f"resuming at step {manifest.step}")
     changed = changed_inputs(manifest.meta, start.inputs)
     for sentence in (*inexact(manifest.meta, start.settings, start.task, start.stacked), *changed):
         start.notes(sentence, manifest.step, say)
 
 
-def say(message: str) -> None:
-    """Print a line on standard error."""
-    print(message, file=sys.stderr, flush=True)
+def report_figures(start: Start) -> None:
+    """Print the final metrics, if they are known."""
+    if start.figures is None:
+        return
+    # What the methods are doing is for TensorBoard's curves and summary.json.
+    shown = {tag: value for tag, value in start.figures.items() if not tag.startswith("optim/")}
+    print("\n".join((table(shown, Legend.of(start.task)), *start.task.remarks())))
+    if start.meaningless:
+        lacking = ", ".join(f"{tag} = {value}" for tag, value in start.meaningless.items())
+        print(f"left out, as it has no meaning here: {lacking}")
+    sys.stdout.flush()
 
 
-def report_failure(start: Start, error: Exception) -> Outcome:
-    """Print why a run did not finish.
+def report_failure(start: Start, error: Exception | SystemExit) -> Outcome:
+    """Print why a run did not finish: a line, where its last checkpoint is, and for a bug the traceback.
+
+    What was measured at the very end is printed before.
 
     Raises:
-        ConfigError, RunError: `error` itself, for the caller's one line.
+        ConfigError: `error` itself, for the caller's one line.
     """
     path = start.run.path
     if isinstance(error, Interrupted):
-        print(f"{error}{short_path(path)}", file=sys.stderr)
+        say(f"{error}{short_path(path)}")
         return Outcome(128 + error.number, "interrupted", str(path), str(error))
-    if isinstance(error, FloatingPointError):
-        saved = [
-            f"{short_path(path)}/checkpoints/{item.file}" for item in Checkpoints(start.run.checkpoints).manifests()
-        ]
-        good = f"last good checkpoint: {saved[-1]}" if saved else "no checkpoint was made yet"
-        message = f"stopped at step {start.task.steps_done}: {error}"
-        print(f"rlgan: {message}\n{good}", file=sys.stderr)
-        return Outcome(1, "failed", str(path), message)
-    if isinstance(error, InputError):
-        message = " ".join(str(error).split())
-        saved = f" (saved at step {start.task.steps_done}; resume={short_path(path)} goes on)" if start.saved else ""
-        say(f"rlgan: {message}{saved}")
-        return Outcome(1, "failed", str(path), message)
-    if isinstance(error, ConfigError | RunError):
+    if isinstance(error, ConfigError):
         raise error
-    traceback.print_exception(error)
-    return Outcome(1, "failed", str(path), f"{type(error).__name__}: {error}")
+    report_figures(start)
+    known = isinstance(error, FloatingPointError | InputError | RunError)
+    reason = " ".join(str(error).split()) if known else explained(error)
+    message = f"stopped at step {start.task.steps_done}: {reason or f'{type(error).__name__}: {error}'}"
+    say(f"rlgan: {message}")
+    saved = [f"{short_path(path)}/checkpoints/{item.file}" for item in Checkpoints(start.run.checkpoints).manifests()]
+    if start.saved:
+        say(f"saved; go on with resume={short_path(path)}")
+    else:
+        say(f"last good checkpoint: {saved[-1]}" if saved else "no checkpoint was made yet")
+    if reason is None:
+        traceback.print_exception(error)
+    return Outcome(1, "failed", str(path), message)

@@ -18,26 +18,28 @@ from dataclasses import replace
 from typing import Any, TypeVar
 
 from rlgan.runs.config.build import RunSpec
-from rlgan.runs.loop import Interrupted, Start, Stop, progress_display, train, training
+from rlgan.runs.ends import Interrupted, Stop, say, tell
+from rlgan.runs.loop import Start, progress_display, train, training
 from rlgan.runs.notes import Notes
-from rlgan.runs.prepare import Outcome, prepare, report_failure, report_resumed, say, start_record
+from rlgan.runs.prepare import Outcome, prepare, report_failure, report_resumed, start_record
 from rlgan.runs.record.curves import draw_seeds
 from rlgan.runs.record.directory import RunDirectory, State, short_path, stored
 from rlgan.runs.record.progress import Legend, SeedProgress, seeds_table
-from rlgan.task.errors import ConfigError, RunError
+from rlgan.task.errors import ConfigError
 from rlgan.task.statistics import over_seeds
 from rlgan.task.task import Play, Request, Stackable, Task, Together
 
 T = TypeVar("T")
-Ends = dict[int, "dict[str, float] | Exception"]
+Ends = dict[int, "dict[str, float] | Exception | SystemExit"]
 
 
-def run_seeds(run: RunDirectory, spec: RunSpec, task: Task | None = None) -> Outcome:
+def run_seeds(run: RunDirectory, spec: RunSpec, stop: Stop, task: Task | None = None) -> Outcome:
     """Train every seed, from its newest checkpoint where there is one.
 
     Args:
         run: the locked directory above those of the seeds.
         spec: of the run, with `seeds`.
+        stop: the installed handler of signals.
         task: of the first seed, if it has been built.
     """
     seeds = spec.settings.every_seed
@@ -46,7 +48,6 @@ def run_seeds(run: RunDirectory, spec: RunSpec, task: Task | None = None) -> Out
     changes = {key: value for key, value in spec.command.changes.items() if key not in ("seed", "seeds")}
     own = replace(spec, command=replace(spec.command, changes=changes))
     held = ExitStack()
-    held.callback(run.close)
 
     def make(seed: int, first: Start | None = None, task: Task | None = None) -> Start:
         directory = RunDirectory.open(run.path / f"seed={seed}")
@@ -60,15 +61,17 @@ def run_seeds(run: RunDirectory, spec: RunSpec, task: Task | None = None) -> Out
         first = make(seeds[0], task=task)
         why_not = _why_not(first) if stacked > 1 else ""
         run.add_start(start_record(spec.command, first.task.steps_done))
-        print(f"run: {short_path(run.path)}", file=sys.stderr)
+        say(f"run: {short_path(run.path)}")
         run.write_status("running", first.task.steps_done, seeds=seeds)
+        stop.runs.append((run, first.task))
         if why_not:
             Notes(run.path)(f"{why_not}; the seeds run one after another", first.task.steps_done, say)
             stacked = first.stacked = 1
         try:
-            ends = _in_turn(seeds, first, make) if stacked == 1 else _side_by_side(seeds, first, make)
-        except Exception as error:  # a seed that could not start
-            run.write_status("failed", first.task.steps_done, str(error))
+            ends = (_in_turn if stacked == 1 else _side_by_side)(seeds, first, make, stop)
+        except BaseException as error:  # a seed that could not start
+            state: State = "interrupted" if isinstance(error, KeyboardInterrupt) else "failed"
+            tell(run, state, first.task.steps_done, str(error) or type(error).__name__)
             raise
         return _conclude(run, first, ends)
 
@@ -90,16 +93,19 @@ def _why_not(start: Start) -> str:
     return ""
 
 
-def _in_turn(seeds: Sequence[int], first: Start, make: Callable[..., Start]) -> Ends:
+def _in_turn(seeds: Sequence[int], first: Start, make: Callable[..., Start], stop: Stop) -> Ends:
     ends: Ends = {}
     for seed in seeds:
+        if stop.number is not None:
+            ends[seed] = Interrupted(stop.number, 0)
+            break
         start = first if seed == seeds[0] else make(seed, first)
         if len(seeds) > 1:
-            print(f"seed={seed}:", file=sys.stderr)
+            say(f"seed={seed}:")
         report_resumed(start)
         try:
-            ends[seed] = train(start)
-        except Exception as error:
+            ends[seed] = start.figures = train(start, stop)
+        except (Exception, SystemExit) as error:
             ends[seed] = error
             _say_failed(seed, start, error)
         if isinstance(ends[seed], Interrupted):
@@ -107,10 +113,12 @@ def _in_turn(seeds: Sequence[int], first: Start, make: Callable[..., Start]) -> 
     return ends
 
 
-def _side_by_side(seeds: Sequence[int], first: Start, make: Callable[..., Start]) -> Ends:
+def _side_by_side(seeds: Sequence[int], first: Start, make: Callable[..., Start], stop: Stop) -> Ends:
     starts = [first]
     try:
         for seed in seeds[1:]:
+            if stop.number is not None:  # those that are there end before their first step
+                break
             starts.append(make(seed, first))
             # Sixteen pictures at every evaluation would take longer than the training between them.
             starts[-1].draws = False
@@ -120,8 +128,9 @@ def _side_by_side(seeds: Sequence[int], first: Start, make: Callable[..., Start]
         for start in starts:
             start.task.close()
         raise
+    seeds = seeds[: len(starts)]
     report_resumed(first)
-    stop = Stop(starts)
+    stop.runs += [(start.run, start.task) for start in starts]
     bar = progress_display(first.task, first.settings)
     running = {seed: start.task.steps_done for seed, start in zip(seeds, starts, strict=True)}
     values: dict[int, dict[str, float]] = {seed: {} for seed in seeds}
@@ -130,23 +139,26 @@ def _side_by_side(seeds: Sequence[int], first: Start, make: Callable[..., Start]
         training(start, stop, SeedProgress(bar, seed, running, values))
         for seed, start in zip(seeds, starts, strict=True)
     ]
-    with stop.installed():
+    try:
         ended = drive_together(lives, type(tasks[0]).together(tasks))
-    bar.close()
+    finally:
+        for life in lives:  # of seeds that an interruption of the whole leaves in the middle
+            life.close()
+        bar.close()
     for seed, start, end in zip(seeds, starts, ended, strict=True):
-        if isinstance(end, Exception):
+        if isinstance(end, BaseException):
             _say_failed(seed, start, end)
     return dict(zip(seeds, ended, strict=True))
 
 
-def drive_together(plays: Sequence[Play[T]], together: Together[Any]) -> list[T | Exception]:
+def drive_together(plays: Sequence[Play[T]], together: Together[Any]) -> list[T | Exception | SystemExit]:
     """Run all of `plays` to their ends; what they ask for at the same time is done at once.
 
     Returns:
         What each returned, or the exception that ended it.
     """
     waiting: list[Request | None] = [None] * len(plays)
-    ended: list[T | Exception] = [RuntimeError("did not run")] * len(plays)
+    ended: list[T | Exception | SystemExit] = [RuntimeError("did not run")] * len(plays)
     rank = {work: i for i, work in enumerate(together.order)}
 
     def go(k: int, reply: Any) -> None:
@@ -155,7 +167,7 @@ def drive_together(plays: Sequence[Play[T]], together: Together[Any]) -> list[T 
             waiting[k] = plays[k].throw(reply) if isinstance(reply, Exception) else plays[k].send(reply)
         except StopIteration as end:
             waiting[k], ended[k] = None, end.value
-        except Exception as error:
+        except (Exception, SystemExit) as error:  # whose code calls sys.exit ends one seed, and not the others
             waiting[k], ended[k] = None, error
 
     for k in range(len(plays)):
@@ -174,38 +186,56 @@ def drive_together(plays: Sequence[Play[T]], together: Together[Any]) -> list[T 
     return ended
 
 
-def _say_failed(seed: int, start: Start, error: Exception) -> None:
+def _say_failed(seed: int, start: Start, error: Exception | SystemExit) -> None:
     if isinstance(error, Interrupted):
         return
-    print(f"seed={seed} failed:", file=sys.stderr)
+    say(f"seed={seed} failed:")
     try:
         report_failure(start, error)
-    except (ConfigError, RunError):
-        print(f"rlgan: {error}", file=sys.stderr)
+    except ConfigError:
+        say(f"rlgan: {error}")
 
 
 def _conclude(run: RunDirectory, first: Start, ends: Ends) -> Outcome:
-    """The group's summary, status and last words."""
+    """The group's last words, then its summary, curves and status."""
     stopped = [error for error in ends.values() if isinstance(error, Interrupted)]
     failed = {
         seed: error
         for seed, error in ends.items()
-        if isinstance(error, Exception) and not isinstance(error, Interrupted)
+        if isinstance(error, BaseException) and not isinstance(error, Interrupted)
     }
-    good = {seed: values for seed, values in ends.items() if not isinstance(values, Exception)}
-    draw_seeds(run.path, list(ends), first.task.headline)
-    message = "; ".join(f"seed={seed}: {error}" for seed, error in failed.items())
+    good = {seed: values for seed, values in ends.items() if not isinstance(values, BaseException)}
+    message = "; ".join(f"seed={seed}: {str(error) or type(error).__name__}" for seed, error in failed.items())
     if stopped:
+        _draw(run, first, ends)
         number = stopped[0].number
-        run.write_status("interrupted", stopped[0].step, f"{signal.Signals(number).name}: saved")
-        print(f"{stopped[0]}{short_path(run.path)}", file=sys.stderr)
+        tell(run, "interrupted", stopped[0].step, f"{signal.Signals(number).name}: saved")
+        say(f"{stopped[0]}{short_path(run.path)}")
         return Outcome(128 + number, "interrupted", str(run.path), str(stopped[0]))
     figures = over_seeds(list(good.values())) if good else {}
-    state: dict[str, State] = {str(seed): "finished" if seed in good else "failed" for seed in ends}
-    run.write_summary({"seeds": state, "metrics": figures})
-    run.write_status("failed" if failed else "finished", first.settings.steps, message)
     print(f"{len(good)} of {len(ends)} seeds finished{'; over them:' if good else ''}")
     if good:
         print(seeds_table(figures, Legend.of(first.task)))
+        if lacking := {tag: None for values in good.values() for tag in values if tag not in figures}:
+            print(f"left out, as not every seed has it: {', '.join(lacking)}")
+    sys.stdout.flush()
+    state: dict[str, State] = {str(seed): "finished" if seed in good else "failed" for seed in ends}
+    try:
+        run.write_summary({"seeds": state, "metrics": figures})
+    except OSError as error:
+        lost = f"summary.json: cannot be written ({error.strerror or error})"
+        message = "; ".join([*([message] if message else []), lost])
+        say(f"rlgan: {short_path(run.path)}/{lost}")
+    _draw(run, first, ends)
+    tell(run, "failed" if message else "finished", first.settings.steps, message)
     print(f"tensorboard --logdir {short_path(run.path)}", flush=True)
-    return Outcome(1 if failed else 0, "failed" if failed else "finished", str(run.path), message)
+    return Outcome(1 if message else 0, "failed" if message else "finished", str(run.path), message)
+
+
+def _draw(run: RunDirectory, first: Start, ends: Ends) -> None:
+    """Draw the seeds' curves; what fails in that is no failure of the run."""
+    try:
+        draw_seeds(run.path, list(ends), first.task.headline)
+    except Exception as error:
+        why = f"{type(error).__name__}: {' '.join(str(error).split())[:200]}"
+        Notes(run.path)(f"the seeds' curves cannot be drawn ({why})", first.settings.steps, say)

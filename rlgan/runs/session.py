@@ -15,10 +15,10 @@ from omegaconf import DictConfig, OmegaConf
 from rlgan.runs.config.build import Command, RunSpec, plain
 from rlgan.runs.config.overrides import group_choices
 from rlgan.runs.config.trust import EVERYONE
+from rlgan.runs.ends import Stop, explained, say, started
 from rlgan.runs.loop import train
-from rlgan.runs.prepare import Outcome, prepare, report_failure, report_resumed
+from rlgan.runs.prepare import Outcome, prepare, report_failure, report_figures, report_resumed
 from rlgan.runs.record.directory import RunDirectory, first_choices, run_name, short_path, stored, stored_config
-from rlgan.runs.record.progress import Legend, table
 from rlgan.runs.seeds import run_seeds
 from rlgan.runs.terminal import SWEEP, complain
 from rlgan.task.errors import ConfigError, InputError, RunError
@@ -40,8 +40,13 @@ def job(config: DictConfig) -> None:
     except InputError as error:
         outcome = Outcome(complain(error, str(error), 1), "failed", message=str(error))
     except Exception as error:
-        traceback.print_exc()
-        outcome = Outcome(1, "failed", message=f"{type(error).__name__}: {error}")
+        reason = explained(error)
+        if reason is None:
+            say(f"rlgan: {type(error).__name__}: {' '.join(str(error).split())}")
+            traceback.print_exc()
+            outcome = Outcome(1, "failed", message=f"{type(error).__name__}: {error}")
+        else:
+            outcome = Outcome(complain(error, reason), "refused", message=reason)
     report = os.environ.get(SWEEP)
     if report is not None:
         with open(report, "a") as file:
@@ -69,19 +74,26 @@ def launch(config: Mapping[str, Any], command: Command) -> Outcome:
         return _continue(chosen, spec)
     # Built before its directory is made: a configuration that cannot be built must not leave one behind.
     task = spec.with_values(seed=settings.every_seed[0]).task()
+    parent = Path("outputs") / (command.choices.get("task") or type(task).__name__.lower())
     try:
         if chosen is None:
-            parent = Path("outputs") / (command.choices.get("task") or type(task).__name__.lower())
             run = RunDirectory.create(parent, run_name(command.overrides, settings.seeds_word, settings.name))
         else:
             run = RunDirectory.open(chosen)
             if (run.path / "config.yaml").exists():
                 run.close()
                 raise RunError(f"run_dir = {chosen}: another run was started there at this moment; choose another")
+        with started(run):
+            run.write_config(stored(config))
+    except OSError as error:
+        task.close()
+        raise RunError(
+            f"{error.filename or chosen or parent}: cannot be written ({error.strerror or error}); choose another "
+            "place with run_dir="
+        ) from error
     except BaseException:
         task.close()
         raise
-    run.write_config(stored(config))
     return _run(run, spec, task)
 
 
@@ -120,21 +132,18 @@ def resume(path: Path, changes: Mapping[str, Any], overrides: Sequence[str]) -> 
 
 
 def _run(run: RunDirectory, spec: RunSpec, task: Task | None = None) -> Outcome:
-    if spec.settings.seeds is not None:
-        return run_seeds(run, spec, task)
-    start = prepare(run, spec, task)
-    print(f"run: {short_path(run.path)}", file=sys.stderr)
-    report_resumed(start)
-    try:
-        summary = train(start)
-    except Exception as error:
-        return report_failure(start, error)
-    finally:
-        run.close()
-    # What the methods are doing is for TensorBoard's curves and summary.json.
-    print(table({tag: x for tag, x in summary.items() if not tag.startswith("optim/")}, Legend.of(start.task)))
-    for remark in start.task.remarks():
-        print(remark)
+    stop = Stop()
+    with stop.installed(), closing(run), started(run):
+        if spec.settings.seeds is not None:
+            return run_seeds(run, spec, stop, task)
+        start = prepare(run, spec, task)
+        say(f"run: {short_path(run.path)}")
+        report_resumed(start)
+        try:
+            start.figures = train(start, stop)
+        except (Exception, SystemExit) as error:
+            return report_failure(start, error)
+        report_figures(start)
     print(f"tensorboard --logdir {short_path(run.path)}", flush=True)
     return Outcome(0, "finished", str(run.path))
 

@@ -6,13 +6,14 @@ import io
 import json
 import os
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from rlgan.runs.record.directory import write_atomically
+from rlgan.runs.record.files import Lines, write_atomically
 
 if TYPE_CHECKING:
     from torch.utils.tensorboard import SummaryWriter
@@ -29,6 +30,9 @@ class Logger:
         resume_step: the step that the run goes on from; TensorBoard hides later events of earlier starts, so that
             curves do not fork.
         resume_bytes: length of metrics.jsonl at that step; what was written after it is cut off.
+
+    Attributes:
+        notes: that TensorBoard's events could not be written; no more of them are, and all else goes on.
     """
 
     def __init__(self, path: Path, tensorboard: bool, resume_step: int | None = None, resume_bytes: int = 0) -> None:
@@ -37,19 +41,32 @@ class Logger:
         self._file.truncate(resume_bytes)
         self._file.seek(resume_bytes)
         self._writer: SummaryWriter | None = None
+        self.notes: list[str] = []
         if tensorboard:
-            from torch.utils.tensorboard import SummaryWriter
+            with self._events():
+                from torch.utils.tensorboard import SummaryWriter
 
-            purge = None if resume_step is None else resume_step + 1
-            self._writer = SummaryWriter(str(path), purge_step=purge, max_queue=1000)
+                purge = None if resume_step is None else resume_step + 1
+                self._writer = SummaryWriter(str(path), purge_step=purge, max_queue=1000)
+
+    @contextmanager
+    def _events(self) -> Iterator[None]:
+        """Give up TensorBoard's events where writing them fails: metrics.jsonl and pictures/ have the same."""
+        try:
+            yield
+        except Exception as error:
+            self._writer = None
+            why = f"{type(error).__name__}: {' '.join(str(error).split())[:200]}"
+            self.notes.append(f"TensorBoard's events cannot be written ({why}); the run goes on without them")
 
     def scalars(self, step: int, values: Mapping[str, float]) -> None:
         """Write a line of metrics.jsonl, and each value under its tag in TensorBoard."""
         self._file.write((json.dumps({"step": step, **values}) + "\n").encode())
         self._file.flush()
         if self._writer is not None:
-            for tag, value in values.items():
-                self._writer.add_scalar(tag, value, step)
+            with self._events():
+                for tag, value in values.items():
+                    self._writer.add_scalar(tag, value, step)
 
     def pictures(self, step: int, pictures: Mapping[str, Picture]) -> None:
         """Write pictures to TensorBoard and to `pictures/<tag>_<step>.png`, in place of the former one of the tag."""
@@ -63,13 +80,15 @@ class Logger:
                 if re.fullmatch(rf"{re.escape(stem)}_\d{{9,}}", former.stem) and int(former.stem[-9:]) != step:
                     former.unlink()
             if self._writer is not None:
-                self._writer.add_image(tag, array, step, dataformats="HWC")
+                with self._events():
+                    self._writer.add_image(tag, array, step, dataformats="HWC")
 
     def text(self, tag: str, text: str) -> None:
         """Write a block of text to TensorBoard, set in a fixed-width face."""
         if self._writer is not None:
             lines = "\n".join(f"    {line}" for line in text.splitlines())
-            self._writer.add_text(tag, lines, 0)
+            with self._events():
+                self._writer.add_text(tag, lines, 0)
 
     def hparams(self, config: Mapping[str, Any], metrics: Mapping[str, float]) -> None:
         """Write configuration and final metrics to TensorBoard's HPARAMS page, in this run's own event file.
@@ -78,26 +97,31 @@ class Logger:
         """
         if self._writer is None:
             return
-        from torch.utils.tensorboard.summary import hparams
+        with self._events():
+            from torch.utils.tensorboard.summary import hparams
 
-        events = self._writer._get_file_writer()
-        for summary in hparams(hyperparameters(config), {tag: float(value) for tag, value in metrics.items()}):
-            events.add_summary(summary)
+            events = self._writer._get_file_writer()
+            for summary in hparams(hyperparameters(config), {tag: float(value) for tag, value in metrics.items()}):
+                events.add_summary(summary)
 
     def flush(self) -> int:
         """Make everything durable; returns the length of metrics.jsonl for the checkpoint."""
         self._file.flush()
         os.fsync(self._file.fileno())
         if self._writer is not None:
-            self._writer.flush()
+            with self._events():
+                self._writer.flush()
         return self._file.tell()
 
     def close(self) -> None:
         """Flush and close both files."""
-        self.flush()
-        self._file.close()
-        if self._writer is not None:
-            self._writer.close()
+        try:
+            self.flush()
+        finally:
+            if self._writer is not None:
+                with self._events():
+                    self._writer.close()
+            self._file.close()
 
 
 def picture_name(tag: str) -> str:

@@ -1,0 +1,138 @@
+"""How a run ends: by a signal, by what fails around it, and what status.json says then."""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from types import FrameType
+from typing import TYPE_CHECKING, Any
+
+from rlgan.runs.record.directory import RunDirectory, State, short_path
+from rlgan.task.errors import RunError
+
+if TYPE_CHECKING:
+    from rlgan.task.task import Task
+
+_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGUSR2, signal.SIGHUP)
+_IMPATIENT = (signal.SIGINT, signal.SIGTERM)
+
+
+class Interrupted(Exception):
+    """Raised when a signal has stopped the run, after its state was saved.
+
+    Args:
+        number: the signal.
+        step: steps done, all of them in the checkpoint.
+    """
+
+    def __init__(self, number: int, step: int) -> None:
+        super().__init__(f"{signal.Signals(number).name} at step {step}: saved; go on with resume=")
+        self.number = number
+        self.step = step
+
+
+class Stop:
+    """Signal handler: the first signal lets the loops finish their step and save, a second exits at once.
+
+    Only SIGINT and SIGTERM are counted: a closed terminal sends SIGHUP twice, or after SIGTERM, and nobody means by it
+    that nothing is to be saved.
+
+    Attributes:
+        number: the first signal that came.
+        runs: what runs, with its task; more may be appended.
+    """
+
+    def __init__(self) -> None:
+        self.runs: list[tuple[RunDirectory, Task]] = []
+        self.number: int | None = None
+        self._impatient = 0
+
+    def __call__(self, number: int, frame: FrameType | None) -> None:
+        self._impatient += number in _IMPATIENT
+        if self.number is not None and self._impatient > 1:
+            reason = f"second {signal.Signals(number).name}: left without saving"
+            for run, task in self.runs:
+                with suppress(Exception):  # whatever the interrupted code was in the middle of
+                    run.write_status("interrupted", task.steps_done, reason)
+            os._exit(128 + number)
+        if self.number is None:
+            self.number = number
+
+    @contextmanager
+    def installed(self) -> Iterator[None]:
+        """Handle the signals inside the block (in the main thread; elsewhere they cannot be handled).
+
+        SIGHUP stays ignored where it is, as `nohup` has it.
+        """
+        if threading.current_thread() is not threading.main_thread():
+            yield
+            return
+        wanted = [n for n in _SIGNALS if n != signal.SIGHUP or signal.getsignal(n) != signal.SIG_IGN]
+        former = {number: signal.signal(number, self) for number in wanted}
+        try:
+            yield
+        finally:
+            for number, handler in former.items():
+                signal.signal(number, handler)
+
+
+def say(message: str) -> None:
+    """Print a line on standard error."""
+    print(message, file=sys.stderr, flush=True)
+
+
+def tell(
+    run: RunDirectory, state: State, step: int, reason: str = "", show: Callable[[str], None] = say, **more: Any
+) -> None:
+    """Write status.json; where that fails it is said."""
+    try:
+        run.write_status(state, step, " ".join(reason.split()), **more)
+    except OSError as error:
+        file = f"{short_path(run.path)}/status.json"
+        show(f"{file}: cannot be written ({error.strerror or error}); it should say {state}")
+
+
+@contextmanager
+def started(run: RunDirectory) -> Iterator[None]:
+    """Write into the status of a new run why it could not start; one that has a status stays as it was."""
+    try:
+        yield
+    except BaseException as error:
+        if not (run.path / "status.json").exists():
+            tell(run, "failed", 0, str(error) or type(error).__name__, error=type(error).__name__)
+        raise
+
+
+@contextmanager
+def recorded(run: RunDirectory) -> Iterator[None]:
+    """Say in one line what of a run's record could not be written inside the block.
+
+    Raises:
+        RunError: in place of an OSError.
+    """
+    try:
+        yield
+    except OSError as error:
+        where = short_path(run.path) if error.filename is None else error.filename
+        raise RunError(
+            f"{where}: cannot be written ({error.strerror or error}); make room or make it writable, and go on with "
+            f"resume={short_path(run.path)}"
+        ) from error
+
+
+def explained(error: BaseException) -> str | None:
+    """What is wrong, in one line, where it is of the machine or of a file; None for what only a traceback explains."""
+    text = " ".join(str(error).split())
+    if isinstance(error, MemoryError) or type(error).__name__ == "OutOfMemoryError" or "can't allocate memory" in text:
+        return f"out of memory ({text[:160]}); make batch_size, capacity or the networks smaller"
+    if isinstance(error, OSError):
+        if error.filename is None:
+            return f"{error.strerror or text or type(error).__name__}"
+        return f"{error.filename}: {error.strerror}"
+    if isinstance(error, SystemExit):
+        return f"sys.exit({error.code!r}) was called in the run; leave it out of your code"
+    return None
