@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import hashlib
 import math
 from abc import ABC, abstractmethod
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from functools import cached_property
 from typing import TYPE_CHECKING
 
@@ -60,6 +61,15 @@ class Data(ABC):
         """Length of the latent vector that `generator()` takes; None where the network is free."""
         return None
 
+    def inputs(self) -> dict[str, str]:
+        """What is read from outside of the run, a line by name, with a fingerprint; see `rlgan.task.Task.inputs`."""
+        return {}
+
+    @property
+    def decodes(self) -> bool:
+        """Whether samples are read from outside as they are drawn, so that a draw may raise `InputError`."""
+        return False
+
     def notes(self) -> list[str]:
         """What a user has to know about the data, one sentence each; shown once at the start."""
         return []
@@ -112,8 +122,22 @@ def check_count(data: Data, name: str, least: int = 1) -> None:
         raise ValueError(f"{name} = {value}: must be at least {least}, for example {getattr(type(data), name)}")
 
 
-def split(n: int, held_out: float) -> tuple[Tensor, Tensor]:
-    """Indices ``(n - h,)`` to train on and ``(h,)`` to hold out, h = round(held_out n), ascending; always the same."""
+def split(keys: Iterable[bytes], held_out: float) -> tuple[Tensor, Tensor]:
+    """Indices ``(n - h,)`` to train on and ``(h,)`` to hold out, ascending, by a hash of each sample's key alone.
+
+    So samples that are added or taken away move no other. It makes h about held_out n, with a deviation of
+    sqrt(held_out (1 - held_out) n). Only of few samples are the next ones in the order of the hash taken too, or left:
+    two are held out where their share would be as many, and two are left to train on.
+    """
+    hashes = [int.from_bytes(hashlib.sha256(b"held out " + key).digest()[:8], "big") for key in keys]
+    n, below = len(hashes), sum(h < held_out * 2**64 for h in hashes)
+    order = torch.tensor(sorted(range(n), key=hashes.__getitem__), dtype=torch.int64)
+    h = min(max(below, min(2, round(held_out * n))), max(n - 2, 0))
+    return order[h:].sort().values, order[:h].sort().values
+
+
+def split_by_count(n: int, held_out: float) -> tuple[Tensor, Tensor]:
+    """The same of a set that never changes, h = round(held_out n), by its size alone."""
     order = torch.randperm(n, generator=torch.Generator().manual_seed(SPLIT_SEED))
     h = round(held_out * n)
     return order[h:].sort().values, order[:h].sort().values
@@ -122,7 +146,7 @@ def split(n: int, held_out: float) -> tuple[Tensor, Tensor]:
 class FiniteData(Data):
     """A data set: drawn from WITH replacement, less the share `held_out`, which is only ever measured against.
 
-    The split is fixed by the number of samples alone, whatever the run's seed.
+    Which samples are held out is decided by their `keys`, whatever the run's seed.
     """
 
     held_out: float
@@ -140,6 +164,10 @@ class FiniteData(Data):
     def total(self) -> int:
         """Number of samples, held out or not."""
 
+    def keys(self) -> Iterable[bytes]:
+        """What names each sample, and goes on naming it when others come or go: its number, if no more is known."""
+        return (str(i).encode() for i in range(self.total))
+
     @property
     @abstractmethod
     def extractor(self) -> Extractor:
@@ -147,7 +175,12 @@ class FiniteData(Data):
 
     @property
     def size(self) -> int:
-        return self.total - round(self.held_out * self.total)
+        return len(self._split[0])
+
+    @cached_property
+    def _split(self) -> tuple[Tensor, Tensor]:
+        """Numbers of the training samples, and of those held out."""
+        return split(self.keys(), self.held_out)
 
     def sample(self, n: int, generator: torch.Generator) -> Tensor:
         drawn = torch.randint(self.size, (n,), generator=generator, device=generator.device)
@@ -166,7 +199,7 @@ class FiniteData(Data):
         return self.read(self._part(1, n))
 
     def _part(self, which: int, n: int | None) -> Tensor:
-        part = split(self.total, self.held_out)[which]
+        part = self._split[which]
         if n is None or n >= len(part):
             return part
         order = torch.randperm(len(part), generator=torch.Generator().manual_seed(SPLIT_SEED))
@@ -175,7 +208,7 @@ class FiniteData(Data):
     @cached_property
     def _kept(self) -> OnDevice:
         """Numbers of the training samples."""
-        return OnDevice(split(self.total, self.held_out)[0])
+        return OnDevice(self._split[0])
 
 
 class OnDevice:

@@ -8,7 +8,7 @@ import torch
 from sklearn.datasets import load_digits
 from torch import Tensor
 
-from rlgan.gan.data.base import FiniteData, OnDevice
+from rlgan.gan.data.base import FiniteData, OnDevice, split_by_count
 from rlgan.gan.metrics.features import DigitsClassifier
 from rlgan.gan.metrics.modes import DigitsJudge
 
@@ -33,6 +33,10 @@ class Digits(FiniteData):
     def _scans(self) -> tuple[OnDevice, Tensor]:
         pixels, labels = load_digits(return_X_y=True)
         return OnDevice(torch.from_numpy(pixels).float().reshape(-1, *self.shape) / 8 - 1), torch.from_numpy(labels)
+
+    @cached_property
+    def _split(self) -> tuple[Tensor, Tensor]:
+        return split_by_count(self.total, self.held_out)
 
     @property
     def points(self) -> Tensor:

@@ -16,11 +16,22 @@ import torch
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
-from rlgan.gan.data import sources
+from rlgan.gan.data.arrays import ArraySource, Layout
 from rlgan.gan.data.base import FiniteData, OnDevice
+from rlgan.gan.data.files import FolderSource, Listing
+from rlgan.gan.data.hugging import HuggingFaceSource
+from rlgan.gan.data.shown import colour, said
+from rlgan.gan.data.sources import Source, shared
 from rlgan.gan.metrics.features import Extractor, Inception, Pixels
+from rlgan.task.errors import InputError
 
 Features = Literal["pixels", "inception"]
+
+
+_FEW = (
+    "held_out = {share} of so few images holds out {held}: what tells copying from learning is left out; at least two "
+    "are held out of eight or more by the usual 0.2"
+)
 
 
 def scaled(levels: Tensor) -> Tensor:
@@ -28,14 +39,17 @@ def scaled(levels: Tensor) -> Tensor:
     return levels.float() / 127.5 - 1
 
 
-class _Rows(Dataset[tuple[Tensor, Tensor]]):
-    """What a DataLoader fetches from: a batch of indices at a time, given back beside the images."""
+class _Rows(Dataset[tuple[Tensor, Tensor | str]]):
+    """What a DataLoader fetches from: a batch of indices at a time, given back beside the images, or what is wrong."""
 
-    def __init__(self, source: sources.Source) -> None:
+    def __init__(self, source: Source) -> None:
         self.source = source
 
-    def __getitem__(self, index: list[int]) -> tuple[Tensor, Tensor]:
-        return torch.tensor(index), torch.from_numpy(self.source.rows(index))
+    def __getitem__(self, index: list[int]) -> tuple[Tensor, Tensor | str]:
+        try:
+            return torch.tensor(index), torch.from_numpy(self.source.rows(index))
+        except InputError as error:  # raised here it would come with the worker's traceback in its message
+            return torch.tensor(index), str(error)
 
 
 class _Ahead:
@@ -66,17 +80,23 @@ class _Workers:
     thrown away otherwise. So no state of theirs belongs in a checkpoint.
     """
 
-    def __init__(self, source: sources.Source, workers: int) -> None:
+    def __init__(self, source: Source, workers: int) -> None:
         self._source, self._workers = source, workers
         self._former: tuple[int, int] | None = None
-        self._batches: Iterator[tuple[Tensor, Tensor]] | None = None
+        self._batches: Iterator[tuple[Tensor, Tensor | str]] | None = None
 
     def fetch(self, index: Tensor, generator: torch.Generator, kept: Tensor) -> Tensor:
-        """The images at `index` ``(n,)``, which `generator` has just drawn: ``(n, C, H, W)``, uint8, on the CPU."""
+        """The images at `index` ``(n,)``, which `generator` has just drawn: ``(n, C, H, W)``, uint8, on the CPU.
+
+        Raises:
+            InputError: one of them cannot be read.
+        """
         draw = (id(generator), len(index))
         if self._batches is not None and draw == self._former:
             ahead, images = next(self._batches)
             if torch.equal(ahead, index):
+                if isinstance(images, str):
+                    raise InputError(images, intact=True)
                 return images
             self._batches = None  # the generator was moved, by a resume for example
         if self._batches is None and draw == self._former:
@@ -125,11 +145,22 @@ class Images(FiniteData):
             raise ValueError(f"memory_mb = {self.memory_mb}: must not be negative, for example 1024; 0 always decodes")
         if self.workers < 0:
             raise ValueError(f"workers = {self.workers}: must not be negative, for example 2; 0 decodes in the run")
-        if self.named and self.size < 1:
-            raise ValueError(f"held_out = {self.held_out}: leaves none of {self.total} images to train on; lower it")
+        if self.named:
+            self._check_number()
         _ = self.extractor  # what is not at hand or cannot be decoded is refused here, and not in the middle of a run
         if self.named:
             _ = self._in_memory
+
+    def _check_number(self) -> None:
+        """Refuse what is too little to learn from, or to measure anything by."""
+        if self.total < 2:
+            field = self.which[0]
+            raise ValueError(
+                f"{field} = {said(getattr(self, field))}: holds one image, and there is no distance between "
+                "distributions of one; give at least two, and some hundreds to learn from"
+            )
+        if round(self.held_out * self.total) >= self.total:
+            raise ValueError(f"held_out = {self.held_out}: leaves none of {self.total} images to train on; lower it")
 
     @property
     def named(self) -> bool:
@@ -137,7 +168,7 @@ class Images(FiniteData):
         return getattr(self, self.which[0]) is not None
 
     @cached_property
-    def source(self) -> sources.Source:
+    def source(self) -> Source:
         """The images, decoded one by one; the same object at every call."""
         if not self.named:
             field, example = self.which
@@ -145,7 +176,7 @@ class Images(FiniteData):
         return self._open()
 
     @abstractmethod
-    def _open(self) -> sources.Source:
+    def _open(self) -> Source:
         """The images that `which` names."""
 
     @cached_property
@@ -186,7 +217,19 @@ class Images(FiniteData):
         held = self.total - self.size
         place = "in memory" if self._in_memory is not None else f"decoded by {self.workers} workers as they are drawn"
         what = f"{self.total:,} images {height}x{width}x{channels}, {self.source.reading}"
-        return [f"{what}; {held:,} of them held out; {place}"]
+        note = f"{what}; {held:,} of them held out; {place}"
+        few = [] if held > 1 or not self.held_out else [_FEW.format(held=held, share=self.held_out)]
+        return [note, *few, *self.source.remarks()]
+
+    def inputs(self) -> dict[str, str]:
+        return {f"data.{self.which[0]}": self.source.fingerprint()} if self.named else {}
+
+    @property
+    def decodes(self) -> bool:
+        return self.named and self._in_memory is None
+
+    def keys(self) -> list[bytes]:
+        return self.source.keys()
 
     def close(self) -> None:
         self._decoders.close()
@@ -194,32 +237,40 @@ class Images(FiniteData):
 
 @dataclass(frozen=True)
 class _Resized(Images):
-    """Images that may be made one size."""
+    """Pictures, that may be made one size."""
 
     side: int | None = None
+    background: str = "white"
 
     def __post_init__(self) -> None:
         if self.side is not None and self.side < 1:
             raise ValueError(f"side = {self.side}: must be at least 1 pixel, for example 32")
+        colour(self.background)
         super().__post_init__()
 
 
 @final
 @dataclass(frozen=True)
 class Folder(_Resized):
-    """The PNG and JPG files in a folder and below it.
+    """The pictures in a folder and below it: files of every format that Pillow reads, by their suffixes.
+
+    They are read as they are shown: upright, in sRGB, and what is transparent on `background`. More than 8 bits a
+    channel are refused. Hidden names are passed over, and links are followed. A file is held out by its name.
 
     Args:
         path: of the folder, from where the run starts.
         side: crop each to its middle square and resize it to side x side; null wants files of one size.
+        background: colour that is seen through what is transparent, as HTML names it.
     """
 
     which = ("path", "pictures")
 
-    path: str | None = None
+    path: Path | None = None
 
-    def _open(self) -> sources.Source:
-        return sources.shared(sources.FolderSource, Path(str(self.path)).expanduser(), self.side)
+    def _open(self) -> Source:
+        path = Path(str(self.path)).expanduser()
+        stamp = tuple(Listing(path).files) if path.is_dir() else None
+        return shared(FolderSource, path, self.side, self.background, stamp=stamp)
 
 
 @final
@@ -227,27 +278,35 @@ class Folder(_Resized):
 class ArrayFile(Images):
     """One array of images in a .npy or .npz file: ``(n, H, W)``, ``(n, H, W, C)`` or ``(n, C, H, W)``, C = 1 or 3.
 
+    An image is held out by its content.
+
     Args:
         path: of the file, from where the run starts.
         key: name of the array in a .npz of several.
+        layout: order of the axes, `nhw`, `nhwc` or `nchw`; null finds it by C where that leaves no doubt.
         value_range: values of black and white; null: 0 and 255 of uint8; of floating numbers -1 and 1 where one is
-            negative, else 0 and 1.
+            below -0.5, else 0 and 1, where that leaves no doubt.
     """
 
     which = ("path", "images.npz")
 
-    path: str | None = None
+    path: Path | None = None
     key: str | None = None
+    layout: Layout | None = None
     value_range: tuple[float, float] | None = None
 
     def __post_init__(self) -> None:
+        if self.layout not in (None, "nhw", "nhwc", "nchw"):
+            raise ValueError(f"layout = {self.layout}: must be nhw, nhwc or nchw, or null to find it")
         if self.value_range is not None and not self.value_range[0] < self.value_range[1]:
             raise ValueError(f"value_range = {list(self.value_range)}: must ascend, for example [0, 255]")
         super().__post_init__()
 
-    def _open(self) -> sources.Source:
+    def _open(self) -> Source:
         values = None if self.value_range is None else (float(self.value_range[0]), float(self.value_range[1]))
-        return sources.shared(sources.ArraySource, Path(str(self.path)).expanduser(), self.key, values)
+        path = Path(str(self.path)).expanduser()
+        stamp = (path.stat().st_size, path.stat().st_mtime_ns) if path.is_file() else None
+        return shared(ArraySource, path, self.key, self.layout, values, stamp=stamp)
 
 
 @final
@@ -255,12 +314,15 @@ class ArrayFile(Images):
 class HuggingFace(_Resized):
     """A data set of the `datasets` library (the extra `images`); offline, what is in that library's cache.
 
+    Pictures are read as those of a `Folder`. A row is held out by its number.
+
     Args:
         name: as `datasets.load_dataset` takes it.
         config: the data set's configuration, if it has several.
         split: `train`, for example.
         column: of images; null takes the only one.
         side: crop each to its middle square and resize it to side x side; null wants images of one size.
+        background: colour that is seen through what is transparent, as HTML names it.
     """
 
     which = ("name", "mnist")
@@ -270,5 +332,6 @@ class HuggingFace(_Resized):
     split: str = "train"
     column: str | None = None
 
-    def _open(self) -> sources.Source:
-        return sources.shared(sources.HuggingFaceSource, self.name, self.config, self.split, self.column, self.side)
+    def _open(self) -> Source:
+        options = (self.name, self.config, self.split, self.column, self.side, self.background)
+        return shared(HuggingFaceSource, *options)
