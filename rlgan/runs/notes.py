@@ -1,12 +1,12 @@
 """Notes: what a user has to know about a run, a sentence each; said once a start, and kept in RUN/notes.jsonl."""
 
-import json
 import os
 from collections.abc import Callable
 from datetime import datetime
 from pathlib import Path
 
 from rlgan.runs.record.files import append_line, read_lines
+from rlgan.task.errors import RunError
 
 FILE = "notes.jsonl"
 
@@ -47,7 +47,7 @@ class Notes:
         self.shown.add(note)
         try:
             self.write(note, step)
-        except (OSError, ValueError) as error:
+        except (OSError, ValueError, RunError) as error:
             if not self._fails:
                 show(f"note: {self._file} cannot be written ({error}): notes are shown and not kept")
             self._fails = True
@@ -63,7 +63,7 @@ class Notes:
         if note not in self._written:
             self._written.add(note)
             now = datetime.now().astimezone().isoformat(timespec="seconds")
-            self._append({"step": step, "note": note, "time": now})
+            append_line(self._file, {"step": step, "note": note, "time": now}, lasting=False)
 
     def flush(self) -> None:
         """Make durable what was written."""
@@ -73,11 +73,3 @@ class Notes:
                 os.fsync(descriptor)
             finally:
                 os.close(descriptor)
-
-    def _append(self, record: dict[str, object]) -> None:
-        descriptor = os.open(self._file, os.O_RDWR | os.O_APPEND | os.O_CREAT | os.O_NOFOLLOW, 0o666)
-        with open(descriptor, "r+b", buffering=0) as file:
-            size = file.seek(0, os.SEEK_END)
-            whole = size == 0 or os.pread(descriptor, 1, size - 1) == b"\n"
-            # A line that a kill cut short must not swallow this one.
-            file.write(("" if whole else "\n").encode() + (json.dumps(record) + "\n").encode())
