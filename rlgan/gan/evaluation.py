@@ -34,6 +34,9 @@ PRIMAL_SAMPLES = 1024
 FULL_SAMPLES = 10_000
 """Samples of a full evaluation, and training samples at most that images are compared with there."""
 
+FRECHET = "images/frechet"
+"""The beginning of the tags of Frechet distances, which depend on the number of samples."""
+
 _QUICK_IMAGES = 512
 _QUICK_REFERENCE = 2048
 _BLOCK = 1024
@@ -128,7 +131,7 @@ class Reference:
 
     def frechet(self, features: Tensor) -> dict[str, float]:
         """`images/frechet_<name>` of generated features ``(m, d)`` and all training ones."""
-        return {f"images/frechet_{self.name}": frechet_distance(self.features, features)}
+        return {f"{FRECHET}_{self.name}": frechet_distance(self.features, features)}
 
     def alike(self, features: Tensor) -> dict[str, float]:
         """How like the training images features ``(m, d)`` are; precision and so on against as many of these."""
@@ -215,7 +218,8 @@ def critic_metrics(subject: Subject, frequencies: int = FREQUENCIES) -> dict[str
 def scale(subject: Subject) -> dict[str, float]:
     """What the real data measure against themselves: the figures of a perfect generator, by the tags of `quick`.
 
-    Of images those that are held out, at most as many as `quick` draws, stand in the generator's place.
+    Of images those that are held out, at most as many as `quick` draws, stand in the generator's place. The Frechet
+    distance of fewer is larger, whatever they are like: then there is none to compare with.
     """
     stream = Generators(subject.seed).torch("real", subject.device)
     x_real, other = (subject.data.sample(n, stream) for n in (COVERAGE_SAMPLES, PRIMAL_SAMPLES))
@@ -223,7 +227,9 @@ def scale(subject: Subject) -> dict[str, float]:
     if isinstance(subject.data, FiniteData):
         known = reference(subject.data, _QUICK_REFERENCE)
         if len(known.unseen) > NEIGHBOURS:
-            figures |= known.alike(known.data.extractor(known.unseen[:_QUICK_IMAGES]))
+            own = known.alike(known.data.extractor(known.unseen[:_QUICK_IMAGES]))
+            enough = len(known.unseen) >= _QUICK_IMAGES
+            figures |= {tag: value for tag, value in own.items() if enough or not tag.startswith(FRECHET)}
     return figures
 
 
