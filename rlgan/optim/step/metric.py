@@ -248,9 +248,12 @@ class AdaGradFull(Metric):
 
     def solve(self, m: Tensor, state: Slots, s: Scalars) -> Tensor:
         # In double precision: in single, LAPACK gives up on the many equal eigenvalues of a sum of few gradients.
-        values, vectors = torch.linalg.eigh(state["outer_sum"].double())
+        total = state["outer_sum"]
+        finite = total.isfinite().all()  # LAPACK raises at NaN, which has to come through
+        values, vectors = torch.linalg.eigh(torch.where(finite, total, 0.0).double())
         known = values > values[-1] * (len(values) * torch.finfo(m.dtype).eps)
         inverse = torch.where(known, 1 / (torch.where(known, values, 1.0).sqrt() + self.eps), 0.0)
+        inverse = torch.where(finite, inverse, torch.nan)
         return (vectors @ (inverse * (vectors.T @ m.double()))).to(m.dtype)
 
 

@@ -10,13 +10,16 @@ from rlgan.optim.step.method import Method
 from rlgan.optim.step.projection import Projection
 from rlgan.optim.step.schedule import unscheduled
 from rlgan.optim.step.types import Scalars, Slots
+from rlgan.optim.torch_optim.group import same_shape
+
+DTYPES = (torch.float32, torch.float64, torch.float16, torch.bfloat16, torch.complex64, torch.complex128)
 
 
 class GroupVector:
     """Some of a group's parameters as one vector, and a method's slots over it; every `state[p][slot]` is a view.
 
     Numbers and matrices of the whole group are in the state of the group's first parameter. Arithmetic and slots are in
-    the parameters' precision, for half precision in float32.
+    the parameters' precision, for half precision in float32. A complex number is two real ones, as torch has it.
 
     Args:
         params: those with a gradient (or a state), in the group's order; of one dtype on one device.
@@ -26,7 +29,8 @@ class GroupVector:
         projection: of the group.
 
     Raises:
-        ValueError: if the parameters mix dtypes or devices, or a saved state is of another shape.
+        ValueError: if the parameters mix dtypes or devices or are of a dtype not meant for this, a projection is asked
+            of complex ones, or a state is of another shape.
     """
 
     def __init__(
@@ -40,16 +44,25 @@ class GroupVector:
         kinds = {(p.dtype, p.device) for p in params}
         if len(kinds) > 1:
             raise ValueError(f"params = of {kinds}: a parameter group is one vector, of one dtype on one device")
-        self.params, self.sizes = params, [p.numel() for p in params]
         self.kind = next(iter(kinds))
-        self.entries = [state[p] for p in params]
-        self.native = self.kind[0] in (torch.float32, torch.float64)
-        dtype = self.kind[0] if self.native else torch.float32
+        self.complex = self.kind[0].is_complex
+        if self.kind[0] not in DTYPES:
+            names = ", ".join(str(known).removeprefix("torch.") for known in DTYPES)
+            raise ValueError(f"params = of {self.kind[0]}: these methods step {names}; use params.float()")
+        if self.complex and projection.active:
+            raise ValueError(f"projection = {projection}: of real numbers, and these parameters are complex; use none")
+        self.params = params
+        self.shapes = [p.shape for p in self.real(params)]
+        self.sizes = [shape.numel() for shape in self.shapes]
+        self.entries, self._first = [state[p] for p in params], group["params"][0]
+        dtype = self.kind[0].to_real()
+        self.native = dtype in (torch.float32, torch.float64)
+        dtype = dtype if self.native else torch.float32
         self.theta = torch.empty(sum(self.sizes), dtype=dtype, device=self.kind[1])
         self.g = torch.empty_like(self.theta)
         self._theta, self._g = self.views(self.theta), self.views(self.g)
         self.gather()
-        self.projection = projection.fit([p.shape for p in params])
+        self.projection = projection.fit(self.shapes)
         self.limits = self.projection.scalars(1.0) if projection.active else {}
         self.count = torch.zeros((), dtype=torch.float32, device=self.kind[1])
 
@@ -59,47 +72,79 @@ class GroupVector:
         self.slots: Slots = {name: value for name, value in slots.items() if value.ndim == 1}
         self.whole = {name: value for name, value in slots.items() if value.ndim != 1}
         for name, flat in self.slots.items():
-            for entry, view in zip(self.entries, self.views(flat), strict=True):
+            for entry, view in zip(self.entries, self._stored(flat), strict=True):
                 if name in entry:
-                    _same_shape(name, entry[name], view)
+                    same_shape(name, entry[name], view.shape)
                     view.copy_(entry[name])
                 entry[name] = view
         self.lists = {name: [entry[name] for entry in self.entries] for name in self.slots}
+        self._numels = [p.numel() for p in params]
         self._rows: Tensor | None = None
         for name, value in self.whole.items():
             self._share(name, value, group["params"], state, method)
         for entry in self.entries:
             entry.setdefault("step", 0)
+        self.leave()
 
     def _share(
         self, name: str, value: Tensor, everything: list[Tensor], state: dict[Tensor, dict[str, Any]], method: Method
     ) -> None:
         """Keep a number or matrix of the group with its first parameter."""
-        shared = state[everything[0]]
+        shared = state[self._first]
         part = value.ndim == 2 and len(everything) > len(self.params)
         if part:
-            sizes = [p.numel() for p in everything]
+            sizes = [p.numel() for p in self.real(everything)]
             starts = dict(zip(map(id, everything), torch.tensor([0, *sizes]).cumsum(0).tolist(), strict=False))
-            spans = [torch.arange(starts[id(p)], starts[id(p)] + p.numel()) for p in self.params]
+            spans = [
+                torch.arange(starts[id(p)], starts[id(p)] + n) for p, n in zip(self.params, self.sizes, strict=True)
+            ]
             self._rows = torch.cat(spans).to(value.device)
         if name in shared:
-            shared[name] = shared[name].to(value.dtype)
+            shared[name] = torch.as_tensor(shared[name]).to(value)
             if not part:
-                _same_shape(name, shared[name], value)
+                same_shape(name, shared[name], value.shape)
         else:
             shared[name] = method.init(self.theta.new_zeros(sum(sizes)))[name] if part else value
         self.whole[name] = shared[name]
 
+    def real(self, tensors: list[Tensor]) -> list[Tensor]:
+        return [torch.view_as_real(t) for t in tensors] if self.complex else tensors
+
     def views(self, flat: Tensor) -> list[Tensor]:
-        return [part.view(p.shape) for part, p in zip(flat.split(self.sizes), self.params, strict=True)]
+        return [part.view(shape) for part, shape in zip(flat.split(self.sizes), self.shapes, strict=True)]
+
+    def _stored(self, flat: Tensor) -> list[Tensor]:
+        """The parts of a slot as `state` has them."""
+        views = self.views(flat)
+        return [torch.view_as_complex(view) for view in views] if self.complex else views
 
     def holds(self, params: list[Tensor], state: Mapping[Tensor, dict[str, Any]]) -> bool:
-        """Whether this is the vector of `params`, and its slots are what `state` has."""
+        """Whether this is the vector of `params`, and its slots are the tensors that `state` has."""
         return (
             len(params) == len(self.params)
             and all(a is b and state.get(b) is e for a, b, e in zip(params, self.params, self.entries, strict=True))
-            and (params[0].dtype, params[0].device) == self.kind
+            and all(p.dtype is self.kind[0] for p in params)
+            and [p.numel() for p in params] == self._numels
+            and params[0].device == self.kind[1]
+            and not any(self._replaced(name, state) for name in self.lists)
+            and all(state.get(self._first, {}).get(name) is value for name, value in self.whole.items())
         )
+
+    def _replaced(self, name: str, state: Mapping[Tensor, dict[str, Any]]) -> bool:
+        """Whether somebody has put another tensor in the place of a slot."""
+        return any(state.get(p, {}).get(name) is not t for p, t in zip(self.params, self.lists[name], strict=True))
+
+    def leave(self) -> None:
+        """Note that the slots are as a step has left them."""
+        self._versions = {name: flat._version for name, flat in self.slots.items() if not flat.is_inference()}
+
+    def disturbed(self, state: Mapping[Tensor, dict[str, Any]]) -> bool:
+        """Whether a velocity was put in from outside, and the way back from a look-ahead point was not."""
+
+        def changed(name: str) -> bool:
+            return self._replaced(name, state) or self._versions.get(name) != self.slots[name]._version
+
+        return {"velocity", "behind"} <= self.slots.keys() and changed("velocity") and not changed("behind")
 
     def fusable(self, grads: list[Tensor]) -> bool:
         """Whether torch's kernels may work on the parameters: they go through memory in order and look at no stride."""
@@ -108,21 +153,24 @@ class GroupVector:
             and self.kind[1].type in ("cpu", "cuda")
             and all(map(Tensor.is_contiguous, self.params))
             and all(map(Tensor.is_contiguous, grads))
+            and not any(g.is_conj() or g.is_neg() for g in grads)
         )
 
     def gather(self) -> Tensor:
         """theta (d,) as the parameters have it."""
-        torch._foreach_copy_(self._theta, self.params)
+        torch._foreach_copy_(self._theta, self.real(self.params))
         return self.theta
 
     def gather_gradients(self, grads: list[Tensor], maximize: bool) -> Tensor:
         """g (d,) to descend along."""
-        torch._foreach_copy_(self._g, grads)
+        torch._foreach_copy_(
+            self._g, self.real([g.resolve_conj().resolve_neg() for g in grads] if self.complex else grads)
+        )
         return self.g.neg_() if maximize else self.g
 
     def write(self, theta: Tensor) -> None:
         """Let the parameters have `theta` (d,)."""
-        torch._foreach_copy_(self.params, self._theta if theta is self.theta else self.views(theta))
+        torch._foreach_copy_(self.real(self.params), self._theta if theta is self.theta else self.views(theta))
 
     def state(self) -> Slots:
         """The method's slots; a matrix in the rows and columns of these parameters."""
@@ -142,7 +190,7 @@ class GroupVector:
 
     def counts(self) -> list[int]:
         """Steps that each parameter has taken; what is of the whole group goes by the one that has taken most."""
-        counts = [entry["step"] for entry in self.entries]
+        counts = [int(entry["step"]) for entry in self.entries]
         return [max(counts)] * len(counts) if self.whole else counts
 
     def count_on(self) -> None:
@@ -166,16 +214,12 @@ class GroupVector:
     def project(self, method: Method, s: Scalars) -> Callable[[Tensor, Slots], Tensor]:
         """P_K^H in the metric that the method's new state gives; the identity where there is no K."""
         projection = self.projection
+        if not projection.active:
+            return lambda x, slots: x
 
         def project(x: Tensor, slots: Slots) -> Tensor:
+            # Infinity is no point to come back from: a clipped one would be a number that nobody has computed.
+            x = torch.where(x.isinf(), torch.nan, x)
             return projection(x, s, method.projection_metric(slots, s) if projection.uses_metric else None)
 
         return project
-
-
-def _same_shape(name: str, saved: Tensor, mine: Tensor) -> None:
-    if saved.shape != mine.shape:
-        raise ValueError(
-            f"state.{name} = of shape {tuple(saved.shape)}: this parameter needs {tuple(mine.shape)}; "
-            "load a state saved with the same parameters in the same order"
-        )

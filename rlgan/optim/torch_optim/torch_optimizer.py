@@ -30,8 +30,9 @@ import torch
 from torch import Tensor
 
 from rlgan.optim.step import presets
-from rlgan.optim.step.method import Method
+from rlgan.optim.step.method import Descent, Method
 from rlgan.optim.step.projection import NoProjection, Projection
+from rlgan.optim.torch_optim.group import Group, check_saved
 from rlgan.optim.torch_optim.group_vector import GroupVector
 
 _SHARED: dict[str, Any] = {"projection": None, "generator": None, "maximize": False}
@@ -66,6 +67,7 @@ class MethodOptimizer(torch.optim.Optimizer):
     _kernel: ClassVar[Callable[..., None] | None] = None
     """torch's fused kernel for Adam's slots, where the method is that."""
     _options: ClassVar[dict[str, Any]]
+    _name: ClassVar[str]
 
     def __init_subclass__(
         cls, preset: Callable[..., Method] | None = None, kernel: Callable[..., None] | None = None
@@ -73,6 +75,7 @@ class MethodOptimizer(torch.optim.Optimizer):
         super().__init_subclass__()
         if preset is not None:  # a subclass of a user's keeps its parent's
             cls.preset, cls._kernel = staticmethod(preset), None if kernel is None else staticmethod(kernel)
+            cls._name = cls.__name__
         cls.looks_ahead = cls.preset().looks_ahead
         options = inspect.signature(cls.preset).parameters
         cls._options = {name: p.default for name, p in options.items()}
@@ -92,7 +95,7 @@ class MethodOptimizer(torch.optim.Optimizer):
         generator: torch.Generator | None = None,
         **options: Any,
     ) -> None:
-        defaults = {**self._options, "maximize": False, **({"stores": "theta"} if self.looks_ahead else {})}
+        defaults = Group({**self._options, "maximize": False, **({"stores": "theta"} if self.looks_ahead else {})})
         for name, value in options.items():
             if name not in defaults:
                 known = ", ".join(defaults)
@@ -112,12 +115,13 @@ class MethodOptimizer(torch.optim.Optimizer):
         self._methods: dict[int, tuple[list[Any], Method]] = {}
 
     def add_param_group(self, param_group: dict[str, Any]) -> None:
-        group = dict(param_group)
+        group = Group(self.defaults)
+        for name, value in param_group.items():
+            group[name] = value
         projection = group.pop("projection", self.projection)
-        values = {**self.defaults, **group}
-        method = type(self).preset(**{name: _number(values[name]) for name in self._options})
-        if self.looks_ahead and values["stores"] not in ("theta", "lookahead"):
-            raise ValueError(f"stores = {values['stores']}: theta, or lookahead as in torch.optim.SGD(nesterov=True)")
+        method = type(self).preset(**{name: _number(group[name]) for name in self._options})
+        if self.looks_ahead and group["stores"] not in ("theta", "lookahead"):
+            raise ValueError(f"stores = {group['stores']}: theta, or lookahead as in torch.optim.SGD(nesterov=True)")
         if method.kind not in projection.metrics:
             raise ValueError(
                 f"projection = {projection}: has no closed form in the {method.kind} metric of this optimizer; use "
@@ -178,8 +182,10 @@ class MethodOptimizer(torch.optim.Optimizer):
         if behind is not None:
             x = method.point(theta, slots, vector.numbers(method, lr))
             # From the point that half-precision parameters can hold, so that nothing of theta is lost.
-            behind.copy_(theta - x.to(vector.kind[0]).to(theta.dtype))
+            held = x if vector.native else x.to(vector.kind[0]).to(theta.dtype)
+            behind.copy_(theta - held)
             theta = x
+            vector.leave()
         vector.write(theta)
 
     def _fused_step(self, i: int, vector: GroupVector, grads: list[Tensor]) -> None:
@@ -190,9 +196,10 @@ class MethodOptimizer(torch.optim.Optimizer):
             now = [torch.full_like(vector.count, n + 1) for n in counts]
         assert self._kernel is not None
         numbers = {name: group[name] for name in ("beta1", "beta2", "eps", "weight_decay", "maximize")}
-        mean, square = vector.lists["mean"], vector.lists["mean_square"]
+        params, grads = vector.real(vector.params), vector.real(grads)
+        mean, square = vector.real(vector.lists["mean"]), vector.real(vector.lists["mean_square"])
         lr = _number(group["lr"])
-        self._kernel(vector.params, grads, mean, square, [], now, lr=lr, amsgrad=False, **numbers)
+        self._kernel(params, grads, mean, square, [], now, lr=lr, amsgrad=False, **numbers)
         # The kernel does not tell autograd, which could then not notice a write between forward and backward.
         torch.autograd.graph.increment_version(vector.params)
         if vector.projection.active:
@@ -213,10 +220,16 @@ class MethodOptimizer(torch.optim.Optimizer):
 
     def _vector(self, i: int, params: list[Tensor]) -> GroupVector:
         """Group i's vector of `params`, made again where that is another than before."""
-        vector = self._vectors.get(i)
+        vector, method = self._vectors.get(i), self._method(i)
+        disturbed = vector is not None and vector.disturbed(self.state)
         if vector is None or not vector.holds(params, self.state):
-            vector = GroupVector(params, self.param_groups[i], self.state, self._method(i), self._projections[i])
+            vector = GroupVector(params, self.param_groups[i], self.state, method, self._projections[i])
             self._vectors[i] = vector
+        if disturbed and isinstance(method, Descent) and "behind" in vector.slots:
+            # As torch has it, what the parameters hold stays, and theta is what the new velocity says.
+            s = vector.numbers(method, 0.0)
+            vector.slots["behind"].copy_(-method.point(torch.zeros_like(vector.theta), vector.state(), s))
+            vector.leave()
         return vector
 
     def _generator(self, device: torch.device) -> torch.Generator:
@@ -264,17 +277,37 @@ class MethodOptimizer(torch.optim.Optimizer):
                 for params, values in held:
                     torch._foreach_copy_(params, values)
 
+    def state_dict(self) -> dict[str, Any]:
+        """As torch's, with the name of the method, by which `load_state_dict` knows another's."""
+        return {**super().state_dict(), "method": self._name}
+
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        """Load copies of a saved state, in the precision it was saved in (torch casts it to the parameters')."""
+        """Load copies of a saved state, in the precision it was saved in (torch casts it to the parameters').
+
+        Raises:
+            ValueError: if it was saved by another optimizer or of other parameters; nothing is loaded then.
+        """
         saved: dict[str, Any] = {}
+
+        def look(_: torch.optim.Optimizer, given: dict[str, Any]) -> None:
+            check_saved(given, self._name, self.param_groups, self._given, self._slots)
+            saved.update(given)
+
         # The last of the hooks before and the first of those after, so that the user's see what they should.
-        before = self.register_load_state_dict_pre_hook(lambda _, given: saved.update(given))
+        before = self.register_load_state_dict_pre_hook(look)
         after = self.register_load_state_dict_post_hook(lambda _: self._restore(saved), prepend=True)
         try:
             super().load_state_dict(state_dict)
         finally:
             before.remove()
             after.remove()
+
+    def _slots(self, group: dict[str, Any], d: int) -> dict[str, torch.Size]:
+        """The shapes of the slots of a group of `d` numbers."""
+        values = {name: _number(group[name]) for name in self._options}
+        theta, method = torch.zeros(d, device="meta"), type(self).preset(**{**values, "lr": 1.0})  # it may be 0 by now
+        behind = {"behind": theta.shape} if group.get("stores") == "lookahead" else {}
+        return {name: slot.shape for name, slot in method.init(theta).items()} | behind
 
     def _restore(self, saved: dict[str, Any]) -> None:
         for group, theirs in zip(self.param_groups, saved["param_groups"], strict=True):
@@ -285,12 +318,18 @@ class MethodOptimizer(torch.optim.Optimizer):
                         k: v.to(p.device, copy=True) if isinstance(v, Tensor) else v for k, v in entry.items()
                     }
 
+    @property
+    def _given(self) -> list[str]:
+        """The names that a group has from here."""
+        return [*self._options, "maximize", *(["stores"] if self.looks_ahead else [])]
+
     def __getstate__(self) -> dict[str, Any]:
         own = {name: getattr(self, name) for name in ("projection", "generator", "_projections")}
         return {**super().__getstate__(), **own}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         super().__setstate__(state)
+        self.param_groups = [Group(group) for group in self.param_groups]
         self._forget()
 
 

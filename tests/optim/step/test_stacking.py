@@ -173,6 +173,6 @@ def test_the_step_of_every_method_compiles_and_stacks(dtype: torch.dtype, compil
             assert theta.dtype == dtype
             assert largest_difference(theta, singles[k][name]["theta"]) < tolerance, name
             for slot, value in singles[k][name]["slots"].items():
-                own = torch.float64 if slot == "sum_square" and not value.ndim else dtype
-                assert together[name]["slots"][slot].dtype == value.dtype == own, (name, slot)
+                stored = torch.float64 if slot == "sum_square" and not value.ndim else dtype
+                assert together[name]["slots"][slot].dtype == value.dtype == stored, (name, slot)
                 assert largest_difference(together[name]["slots"][slot][k], value) < 10 * tolerance, (name, slot)
