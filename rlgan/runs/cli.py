@@ -133,10 +133,19 @@ def _resume(where: str, rest: list[str]) -> int:
     look_here(any_trusted())
     path = find_run(where)
     read_config(path)
-    values = changes(rest, first_choices(path))
+    start = [item for item in rest if item.startswith("from=")]
+    step = _step(start[-1].partition("=")[2]) if start else None
+    values = changes([item for item in rest if item not in start], first_choices(path))
     from rlgan.runs.session import resume
 
-    return resume(path, values, rest).code
+    return resume(path, values, rest, step).code
+
+
+def _step(word: str) -> int:
+    digits = word.removesuffix(".pt").removesuffix(".json").removeprefix("step_").replace("_", "")
+    if not digits.isdecimal() or len(digits) > 18:
+        raise ConfigError(f"from = {word}: name a checkpoint's step, for example from=1000, or 0 to start anew")
+    return int(digits)
 
 
 def _hydra(arguments: list[str], typed: list[str], many: bool = False) -> int:
@@ -203,7 +212,7 @@ def evaluate(arguments: Sequence[str]) -> int:
     from rlgan.runs.record.directory import LATEST, find_run, first_choices, latest_runs, read_config, short_path
 
     # A run's name holds an `=` itself (`..._seed=0`); a slash before it, or its being there, tells it from a setting.
-    words = [word for word in arguments if "/" in word.partition("=")[0] or "=" not in word or Path(word).is_dir()]
+    words = [word for word in arguments if "/" in word.partition("=")[0] or "=" not in word or os.path.isdir(word)]
     if len(words) > 1:
         raise ConfigError(f"{' '.join(words)}: one run at a time; evaluate them one by one")
     if not words:

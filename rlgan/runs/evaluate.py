@@ -16,7 +16,8 @@ from rlgan.runs.exactness import changed_inputs
 from rlgan.runs.notes import FILE as NOTES
 from rlgan.runs.notes import Notes
 from rlgan.runs.record.checkpoint import Checkpoints
-from rlgan.runs.record.directory import replacing, short_path, stored_config, write_atomically, write_json
+from rlgan.runs.record.directory import short_path, stored_config
+from rlgan.runs.record.files import replacing, write_atomically, write_json
 from rlgan.runs.record.landscape import draw
 from rlgan.runs.record.logger import picture_name, rasterise
 from rlgan.runs.record.progress import NO_LEGEND, Legend

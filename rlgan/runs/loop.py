@@ -107,16 +107,18 @@ class Run:
         self._earlier_seconds = 0.0
         if checkpoint is None:
             with recorded(self.run):
+                self.checkpoints.discard_after(-1)
                 self.logger = Logger(path, tensorboard, -1 if (path / "metrics.jsonl").exists() else None)
             self.logger.text("config", OmegaConf.to_yaml(OmegaConf.create(dict(start.config))))
         else:
             set_global_random_state(checkpoint.state["global_random"])
             self.latest = dict(checkpoint.state["latest"])
             self._saved_at, meta = checkpoint.manifest.step, checkpoint.manifest.meta
-            self._earlier_seconds = float(meta["wall_seconds"])
+            self._earlier_seconds = float(meta.get("wall_seconds", 0.0))
             with recorded(self.run):
                 self.checkpoints.discard_after(self._saved_at)
-                self.logger = Logger(path, tensorboard, self._saved_at, int(meta["metrics_bytes"]))
+                lines = int(meta.get("metrics_bytes", 0)), meta.get("metrics_sha256")
+                self.logger = Logger(path, tensorboard, self._saved_at, *lines)
         self._clock = start.clock
         self._began, self._log_began = time.monotonic(), self._clock()
         self._steps_at_log = self.task.steps_done
@@ -195,7 +197,7 @@ class Run:
             step = self.task.steps_done
             with recorded(self.run):
                 meta = {
-                    "metrics_bytes": self.logger.flush(),
+                    **self.logger.flush(),
                     "wall_seconds": self.seconds,
                     "inputs": self._start.inputs,
                     **exactness(self.settings, self.task, self._start.stacked),
@@ -203,8 +205,9 @@ class Run:
                 self._start.notes.flush()
                 state = {"task": self.task.state_dict(), "global_random": global_random_state(), "latest": self.latest}
                 self.checkpoints.save(step, state, evaluation, meta)
+            self.logger.settle()
             self._saved_at = step
-            tell(self.run, "running", step, show=self.progress.say)
+            tell(self.run, "running", step, show=self.progress.say, saved=step)
 
     def keep(self) -> bool:
         """Save what was done before an input failed; tells whether that went well."""
@@ -291,7 +294,7 @@ def training(start: Start, stop: Stop, progress: Progress) -> Play[dict[str, flo
 
     At each multiple of an interval: training scalars, then evaluation and pictures, then the checkpoint; all of them at
     the end. A run that is already there does nothing and returns its summary. The rest of metrics.jsonl after the
-    checkpoint is cut off.
+    checkpoint is kept aside until the next one stands.
 
     Raises:
         Interrupted: SIGINT, SIGTERM, SIGUSR2 or SIGHUP came; the state is saved, status.json says interrupted.
@@ -302,14 +305,15 @@ def training(start: Start, stop: Stop, progress: Progress) -> Play[dict[str, flo
     current: Run | None = None
     try:
         with recorded(run):
-            run.write_status("running", checkpoint.manifest.step if checkpoint else 0, steps=settings.steps)
+            begun = checkpoint.manifest.step if checkpoint else 0
+            run.write_status("running", begun, steps=settings.steps, saved=begun)
         if checkpoint is None:
             torch.manual_seed(settings.seed)
             random.seed(settings.seed)
             np.random.seed(settings.seed % 2**32)
         current = Run(start, progress)
         done = run.summary
-        if task.steps_done >= settings.steps and done is not None and done["step"] == task.steps_done:
+        if task.steps_done >= settings.steps and done is not None and done.get("step") == task.steps_done:
             tell(run, "finished", task.steps_done)
             return done
         yield from current.loop(stop)

@@ -10,12 +10,12 @@ from typing import Any
 import rlgan
 from rlgan.runs.config.build import Command, RunSpec
 from rlgan.runs.ends import Interrupted, explained, say
-from rlgan.runs.exactness import changed_inputs, inexact
+from rlgan.runs.exactness import changed_inputs, inexact, set_global_random_state
 from rlgan.runs.loop import Start
-from rlgan.runs.record.checkpoint import Checkpoints
+from rlgan.runs.record.checkpoint import Checkpoint, Checkpoints
 from rlgan.runs.record.directory import RunDirectory, short_path
 from rlgan.runs.record.progress import Legend, table
-from rlgan.task.errors import ConfigError, InputError, RunError
+from rlgan.task.errors import CheckpointError, ConfigError, InputError, RunError
 from rlgan.task.task import Task
 
 
@@ -48,10 +48,8 @@ def prepare(run: RunDirectory, spec: RunSpec, task: Task | None = None, stacked:
     Raises:
         ConfigError, CheckpointError: nothing is recorded: the run can still go on as it was.
     """
-    checkpoints = Checkpoints(run.checkpoints, say=lambda message: print(message, file=sys.stderr))
-    checkpoints.clean()
-    checkpoint = checkpoints.newest()
-    decided = None if checkpoint is None else checkpoint.manifest.meta["compiled"]
+    checkpoint = _chosen(run, spec.command.start)
+    decided = None if checkpoint is None else checkpoint.manifest.meta.get("compiled")
     if decided is not None and "compile" not in spec.command.changes:
         # `auto` decided once; deciding again could change the bits.
         spec = spec.with_values(compile=bool(decided))
@@ -62,11 +60,58 @@ def prepare(run: RunDirectory, spec: RunSpec, task: Task | None = None, stacked:
     if checkpoint is not None:
         try:
             checkpoint.restore(task)
+            _look_at(checkpoint)
         except BaseException:
             task.close()
             raise
+    elif spec.command.start == 0:
+        run.keep_metrics()
     run.add_start(start_record(spec.command, checkpoint.manifest.step if checkpoint else 0))
     return Start(task, spec.settings, run, spec.config, checkpoint, stacked)
+
+
+def _chosen(run: RunDirectory, step: int | None) -> Checkpoint | None:
+    """Read the checkpoint to go on from: that of a step, or the newest; None to start anew.
+
+    Raises:
+        CheckpointError: what is there says that steps were done, and none of them can be gone on from.
+    """
+    checkpoints = Checkpoints(run.checkpoints, say=say)
+    checkpoints.clean()
+    if step is not None:
+        return checkpoints.go_back(step) if step else None
+    newest = checkpoints.newest()
+    if newest is not None:
+        return newest
+    saved = run.saved()
+    doubt = checkpoints.doubt()
+    if doubt and (saved != 0 or checkpoints.lost()[1]):
+        raise CheckpointError(doubt)
+    if doubt:  # killed before its first manifest
+        say(f"{doubt}; no checkpoint was completed, so that it starts anew")
+    elif saved != 0:
+        what = f"status.json says that step {saved} was saved" if saved else "metrics.jsonl tells of steps"
+        raise CheckpointError(
+            f"{run.checkpoints}: holds no checkpoint, and {what}; put the checkpoints back, or start anew with "
+            f"resume={short_path(run.path)} from=0"
+        )
+    return None
+
+
+def _look_at(checkpoint: Checkpoint) -> None:
+    """Look at what a checkpoint holds beside the task's state, before anything is recorded.
+
+    Raises:
+        CheckpointError: it is not what a run goes on from.
+    """
+    try:
+        set_global_random_state(checkpoint.state["global_random"])
+        dict(checkpoint.state["latest"])
+        meta = checkpoint.manifest.meta
+        float(meta.get("wall_seconds", 0)), int(meta.get("metrics_bytes", 0))
+    except (KeyError, IndexError, ValueError, TypeError, AttributeError, RuntimeError) as error:
+        why = f"{type(error).__name__}: {' '.join(str(error).split())[:160]}"
+        raise CheckpointError(f"{checkpoint.manifest.file}: no run can go on from it ({why})") from error
 
 
 def start_record(command: Command, step: int) -> dict[str, Any]:

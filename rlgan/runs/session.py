@@ -18,7 +18,7 @@ from rlgan.runs.config.trust import EVERYONE
 from rlgan.runs.ends import Stop, explained, say, started
 from rlgan.runs.loop import train
 from rlgan.runs.prepare import Outcome, prepare, report_failure, report_figures, report_resumed
-from rlgan.runs.record.directory import RunDirectory, first_choices, run_name, short_path, stored, stored_config
+from rlgan.runs.record.directory import RunDirectory, first_choices, is_run, run_name, short_path, stored, stored_config
 from rlgan.runs.seeds import run_seeds
 from rlgan.runs.terminal import SWEEP, complain
 from rlgan.task.errors import ConfigError, InputError, RunError
@@ -70,7 +70,7 @@ def launch(config: Mapping[str, Any], command: Command) -> Outcome:
     spec = RunSpec.of(config, command, EVERYONE)
     settings = spec.settings
     chosen = None if settings.run_dir is None else Path(settings.run_dir)
-    if chosen is not None and (chosen / "config.yaml").exists():
+    if chosen is not None and is_run(chosen):
         return _continue(chosen, spec)
     # Built before its directory is made: a configuration that cannot be built must not leave one behind.
     task = spec.with_values(seed=settings.every_seed[0]).task()
@@ -99,30 +99,32 @@ def launch(config: Mapping[str, Any], command: Command) -> Outcome:
 
 def _continue(path: Path, spec: RunSpec) -> Outcome:
     """The same command in the same directory goes on with the run, as a requeued job has to."""
+    # Before the lock: what is no run of this configuration is left as it is.
+    changed = _differences(stored_config(path), stored(spec.config))
+    if changed:
+        raise RunError(
+            f"run_dir = {path}: holds a run with other settings ({'; '.join(changed)}); "
+            "choose another run_dir, or go on with resume="
+        )
     with closing(RunDirectory.open(path)) as run:
-        changed = _differences(stored_config(run.path), stored(spec.config))
-        if changed:
-            raise RunError(
-                f"run_dir = {path}: holds a run with other settings ({'; '.join(changed)}); "
-                "choose another run_dir, or go on with resume="
-            )
         return _run(run, spec)
 
 
-def resume(path: Path, changes: Mapping[str, Any], overrides: Sequence[str]) -> Outcome:
+def resume(path: Path, changes: Mapping[str, Any], overrides: Sequence[str], start: int | None = None) -> Outcome:
     """Continue a run in its own directory.
 
     Args:
         path: the run.
         changes: values by dotted key that replace stored ones.
         overrides: what was typed, for the record.
+        start: the step to go back to; 0 starts anew, None goes on from the newest checkpoint.
 
     Raises:
         ConfigError, RunError: it cannot go on.
     """
     several = stored_config(path).get("seeds") is not None
     config = stored_config(path, changes)
-    spec = RunSpec.of(config, Command(overrides, first_choices(path), changes))
+    spec = RunSpec.of(config, Command(overrides, first_choices(path), changes, start))
     if several != (spec.settings.seeds is not None) or (several and "seed" in changes):
         what = f"seeds = {config['seeds']}" if "seeds" in changes else f"seed = {config['seed']}"
         kind = "a run of several seeds" if several else "the run of a single seed"

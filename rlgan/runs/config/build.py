@@ -98,11 +98,13 @@ class Command:
         overrides: the words.
         choices: option of every group.
         changes: values by dotted key that replace a resumed run's.
+        start: the step to go back to on resume; 0 starts anew, None goes on from the newest checkpoint.
     """
 
     overrides: Sequence[str] = ()
     choices: Mapping[str, str] = field(default_factory=dict)
     changes: Mapping[str, Any] = field(default_factory=dict)
+    start: int | None = None
 
 
 @dataclass(frozen=True)

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import numpy as np
 
-from rlgan.runs.record.directory import read_lines, replacing
+from rlgan.runs.record.files import read_lines, replacing
 from rlgan.runs.record.logger import picture_name
 from rlgan.task.figure import BLUE, REAL, SMALL, figure, quiet
 from rlgan.task.statistics import bootstrap_interval, interquartile_mean
@@ -16,7 +16,7 @@ RESAMPLES = 500
 def read_curve(run: Path, tag: str) -> dict[int, float]:
     """Read the values of `tag` from a run's metrics.jsonl, by step."""
     records = read_lines(run / "metrics.jsonl")
-    return {int(record["step"]): float(record[tag]) for record in records if tag in record}
+    return {int(record["step"]): float(record[tag]) for record in records if tag in record and "step" in record}
 
 
 def draw_seeds(path: Path, seeds: Sequence[int], tags: Sequence[str]) -> list[Path]:

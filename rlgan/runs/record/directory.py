@@ -12,22 +12,31 @@ RUN/summary.json      final metrics under their tags
 
 from __future__ import annotations
 
+import errno
 import fcntl
 import hashlib
-import json
 import os
 import re
 import socket
 import sys
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import suppress
 from datetime import datetime
 from pathlib import Path
 from typing import IO, Any, Literal
 
 from omegaconf import OmegaConf
 
+from rlgan.runs.record.files import (
+    append_line,
+    examine,
+    keep_aside,
+    read_json,
+    read_lines,
+    write_atomically,
+    write_json,
+)
 from rlgan.task.errors import ConfigError, RunError
 
 LATEST = "latest"
@@ -38,48 +47,10 @@ State = Literal["running", "finished", "interrupted", "failed"]
 # Record locks belong to the process, so they cannot tell two runs of one process apart; this can.
 _held: set[Path] = set()
 
+#: What a killed process, a file system or a file manager leaves in a directory that is empty otherwise.
+_LEFTOVER = re.compile(r"lock|.*\.tmp|\.nfs.*|\.DS_Store|\._.*|lost\+found|\.directory|Thumbs\.db|desktop\.ini")
 _NAME_BYTES = 100
 _IN_NAME_ALREADY = ("task", "seed", "seeds", "run_dir", "resume", "progress", "name")
-
-
-@contextmanager
-def replacing(path: Path, before: Callable[[], object] = lambda: None, lasting: bool = True) -> Iterator[IO[bytes]]:
-    """Write a file anew so that a reader, or a kill at any moment, finds the old content or the new one.
-
-    `before` is called when the new one is safe on the disk, just before it takes the place of the old one.
-
-    Staged beside its place, fsynced, renamed; then the directory is fsynced, so that the rename survives a power cut.
-    Not `lasting`: the rename waits for the next fsync of the directory; until then a power cut may bring back the old
-    content, whole.
-    """
-    staged = path.with_name(f"{path.name}.{os.getpid()}.tmp")
-    try:
-        with open(staged, "wb") as file:
-            yield file
-            file.flush()
-            os.fsync(file.fileno())
-        before()
-        os.replace(staged, path)
-    finally:
-        staged.unlink(missing_ok=True)
-    if not lasting:
-        return
-    descriptor = os.open(path.parent, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
-
-
-def write_atomically(path: Path, data: bytes, lasting: bool = True) -> None:
-    """Replace a file's content, by `replacing`."""
-    with replacing(path, lasting=lasting) as file:
-        file.write(data)
-
-
-def write_json(path: Path, value: Any, lasting: bool = True) -> None:
-    """Write indented JSON, atomically."""
-    write_atomically(path, (json.dumps(value, indent=2) + "\n").encode(), lasting)
 
 
 def run_name(overrides: Sequence[str], seeds: str, name: str | None = None, now: datetime | None = None) -> str:
@@ -133,28 +104,37 @@ class RunDirectory:
     @classmethod
     def open(cls, path: Path) -> RunDirectory:
         """Open the directory that the user chose: new, empty, or an earlier run's."""
-        if path.exists() and not path.is_dir():
+        if os.path.lexists(path) and not path.is_dir():
             raise RunError(f"run_dir = {path}: is a file; name a directory")
-        if path.is_dir() and not (path / "config.yaml").exists():
-            strange = sorted(item.name for item in path.iterdir() if item.name != "lock")
+        if not is_run(path):
+            try:
+                path.mkdir(parents=True, exist_ok=True)
+                strange = sorted(item.name for item in path.iterdir() if not _LEFTOVER.fullmatch(item.name))
+            except OSError as error:
+                raise RunError(f"run_dir = {path}: cannot be made ({error.strerror}); choose another") from error
             if strange:
                 raise RunError(f"run_dir = {path}: holds other files ({strange[0]}); name a new or an empty directory")
-        try:
-            path.mkdir(parents=True, exist_ok=True)
-        except OSError as error:
-            raise RunError(f"run_dir = {path}: cannot be made ({error.strerror}); choose another") from error
+        examine(path)
         return cls(path)
 
     def _take_lock(self) -> IO[str]:
         if self.path in _held:
             raise RunError(f"{self.path}: a run of this process is using it; choose another run_dir")
         # POSIX record locks and not flock: a forked environment worker must not keep a dead run's lock.
-        file = open(self.path / "lock", "a+")  # noqa: SIM115 - held open for the run's life
+        name = self.path / "lock"
+        file: IO[str] | None = None
         try:
+            descriptor = os.open(name, os.O_RDWR | os.O_APPEND | os.O_CREAT | os.O_NOFOLLOW, 0o666)
+            file = open(descriptor, "a+")  # noqa: SIM115 - held open for the run's life
             fcntl.lockf(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError:
+            if os.fstat(file.fileno()).st_nlink > 1:  # a copy by hard links: what is written is not for the others
+                name.unlink()
+                return self._take_lock()
+        except OSError as error:
+            if file is None or error.errno not in (errno.EACCES, errno.EAGAIN):
+                raise RunError(f"{name}: cannot be locked ({error.strerror}); choose another run_dir") from error
             file.seek(0)
-            holder = file.read().strip() or "unknown"
+            holder = file.read(200).strip() or "unknown"
             file.close()
             raise RunError(
                 f"{self.path}: process {holder} is running there; wait for it, end it, or choose another run_dir"
@@ -177,12 +157,14 @@ class RunDirectory:
 
     @property
     def summary(self) -> dict[str, float] | None:
-        """The final metrics; None before the run has finished."""
+        """The final metrics; None before the run has finished, and where they are damaged, which is said."""
         try:
-            values: dict[str, float] = json.loads((self.path / "summary.json").read_text())
+            return read_json(self.path / "summary.json")
         except FileNotFoundError:
             return None
-        return values
+        except (OSError, ValueError) as error:
+            _say_once(f"{self.path / 'summary.json'}: cannot be read ({error}); it is written anew at the end")
+            return None
 
     def write_config(self, config: Mapping[str, Any]) -> None:
         """Write config.yaml, if it is not there; it is never overwritten."""
@@ -192,10 +174,24 @@ class RunDirectory:
 
     def add_start(self, record: Mapping[str, Any]) -> None:
         """Append a line to overrides.jsonl."""
-        with open(self.path / "overrides.jsonl", "a") as file:
-            file.write(json.dumps(dict(record)) + "\n")
-            file.flush()
-            os.fsync(file.fileno())
+        append_line(self.path / "overrides.jsonl", record)
+
+    def saved(self) -> int | None:
+        """The last step of which status.json says that a checkpoint was made; None where that cannot be known."""
+        try:
+            status = read_json(self.path / "status.json")
+            step = status.get("saved", 0 if status["state"] == "failed" else status["step"])
+        except FileNotFoundError:
+            step = None if read_lines(self.path / "metrics.jsonl") else 0
+        except (OSError, ValueError, KeyError):
+            step = None
+        return step if type(step) is int else None
+
+    def keep_metrics(self) -> None:
+        """Keep metrics.jsonl as `metrics.jsonl.before-<time>`: a run that starts anew loses nothing of it."""
+        file = self.path / "metrics.jsonl"
+        if file.exists() and file.stat().st_size:
+            keep_aside(file, file.with_name(f"{file.name}.before-{datetime.now():%Y-%m-%d_%H-%M-%S-%f}"))
 
     def write_status(self, state: State, step: int, reason: str = "", **more: Any) -> None:
         """Replace status.json."""
@@ -217,23 +213,33 @@ class RunDirectory:
         write_json(self.path / "summary.json", dict(values))
 
 
-def read_lines(file: Path) -> list[dict[str, Any]]:
-    """Read the records of a .jsonl file, if there is one; a line that a kill cut short is left out."""
-    try:
-        lines = file.read_text().splitlines()
-    except FileNotFoundError:
-        return []
-    records = []
-    for line in lines:
-        with suppress(json.JSONDecodeError):
-            records.append(json.loads(line))
-    return records
-
-
 def first_choices(path: Path) -> dict[str, str]:
     """Read which option of every group a run was started with."""
-    starts = read_lines(path / "overrides.jsonl")
+    starts = _starts(path)
     return dict(starts[0]["choices"]) if starts else {}
+
+
+def _starts(path: Path) -> list[dict[str, Any]]:
+    """The records of a run's starts; a line that is none is left out, and said."""
+    file = path / "overrides.jsonl"
+    try:
+        starts = read_lines(file, _say_once)
+    except OSError as error:
+        raise RunError(f"{file}: cannot be read ({error.strerror}); make it a readable file") from error
+    good = [item for item in starts if all(isinstance(item.get(key), dict) for key in ("changes", "choices"))]
+    if len(good) < len(starts):
+        _say_once(f"{file}: {len(starts) - len(good)} of its lines do not describe a start; passed over")
+    return good
+
+
+_said: set[str] = set()
+
+
+def _say_once(message: str) -> None:
+    """Several parts of one command read the same file."""
+    if message not in _said:
+        _said.add(message)
+        print(message, file=sys.stderr)
 
 
 def read_config(path: Path) -> dict[str, Any]:
@@ -243,22 +249,41 @@ def read_config(path: Path) -> dict[str, Any]:
         RunError: the directory is not a run; names runs nearby.
     """
     file = path / "config.yaml"
-    if not file.is_file():
-        fault = "is not a run (it has no config.yaml)" if path.exists() else "no such run"
+    examine(path)
+    if not os.path.isfile(file):
+        fault = "is not a run (it has no config.yaml)" if os.path.exists(path) else "no such run"
         raise RunError(f"{path}: {fault}{near(path)}")
     try:
         config = OmegaConf.to_container(OmegaConf.load(file))
-    except Exception as error:
-        raise RunError(f"{file}: is damaged ({' '.join(str(error).split())[:80]}); put it back as it was") from error
+    except (OSError, ConfigError) as error:
+        fault = " ".join(str(error).removeprefix(f"{file}: ").split())[:100]
+        raise RunError(f"{file}: is damaged ({fault}); put it back as it was") from error
     if not isinstance(config, dict) or not config:
         raise RunError(f"{file}: is damaged (it holds no keys and values); put it back as it was")
+    if not isinstance(config.get("task"), dict):
+        raise RunError(f"{path}: is not a run (its config.yaml has no task); name a run's directory")
     return {str(key): value for key, value in config.items()}
+
+
+def is_run(path: Path) -> bool:
+    """Tell whether a directory holds a run.
+
+    Raises:
+        RunError: it cannot be looked at, as its name is too long or it is not for this user.
+    """
+    try:
+        os.lstat(path / "config.yaml")
+    except (FileNotFoundError, NotADirectoryError):
+        return False
+    except OSError as error:
+        raise RunError(f"run_dir = {path}: cannot be looked at ({error.strerror}); choose another") from error
+    return True
 
 
 def near(path: Path) -> str:
     """Say `; runs nearby: …`, newest first, below the path or the closest folder above it that exists."""
     base = path
-    while not base.is_dir() and base != base.parent:
+    while not os.path.isdir(base) and base != base.parent:
         base = base.parent
     names = [str(run) for run in _runs_in(base, base.parent, Path("outputs"))[:3]]
     return f"; runs nearby: {', '.join(names)}" if names else "; runs are made below outputs/"
@@ -275,7 +300,7 @@ def find_run(word: str) -> Path:
     Raises:
         RunError: `latest`, and there is no run below outputs/.
     """
-    if word != LATEST or Path(word).is_dir():
+    if word != LATEST or os.path.isdir(word):
         return Path(word)
     newest = latest_runs(1)
     if not newest:
@@ -296,8 +321,9 @@ def _below(place: Path) -> Iterator[Path]:
     if (place / "config.yaml").is_file():
         yield place.resolve()
     elif place.is_dir() and not place.is_symlink():
-        for child in place.iterdir():
-            yield from _below(child)
+        with suppress(PermissionError):
+            for child in place.iterdir():
+                yield from _below(child)
 
 
 def _last_active(run: Path) -> float:
@@ -342,7 +368,7 @@ def stored_config(path: Path, changes: Mapping[str, Any] | None = None) -> dict[
         RunError: the directory is no run.
     """
     config = stored(read_config(path))
-    former = [stored(start["changes"]) for start in read_lines(path / "overrides.jsonl")]
+    former = [stored(start["changes"]) for start in _starts(path)]
     for key, value in (pair for some in (*former, changes or {}) for pair in some.items()):
         set_key(config, key, value)
     return config

@@ -143,7 +143,7 @@ def open_lines(path: Path) -> FileIO:
     A file of several names (hard links) becomes one of its own: what is appended is not for the others.
     """
     descriptor = os.open(path, os.O_RDWR | os.O_APPEND | os.O_CREAT | os.O_NOFOLLOW | os.O_NONBLOCK, 0o666)
-    file = open(descriptor, "r+b", buffering=0)
+    file = open(descriptor, "r+b", buffering=0)  # noqa: SIM115 - the caller closes it
     try:
         found = os.fstat(descriptor)
         if found.st_nlink > 1:

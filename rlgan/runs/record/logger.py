@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import io
-import json
-import os
 import re
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -29,19 +27,25 @@ class Logger:
         tensorboard: write an event file as well.
         resume_step: the step that the run goes on from; TensorBoard hides later events of earlier starts, so that
             curves do not fork.
-        resume_bytes: length of metrics.jsonl at that step; what was written after it is cut off.
+        resume_bytes, resume_sha256: of metrics.jsonl at that step; see `rlgan.runs.record.files.Lines`.
 
     Attributes:
-        notes: that TensorBoard's events could not be written; no more of them are, and all else goes on.
+        notes: that metrics.jsonl was not what it was; that TensorBoard's events could not be written: no more of them
+            are, and all else goes on.
     """
 
-    def __init__(self, path: Path, tensorboard: bool, resume_step: int | None = None, resume_bytes: int = 0) -> None:
+    def __init__(
+        self,
+        path: Path,
+        tensorboard: bool,
+        resume_step: int | None = None,
+        resume_bytes: int = 0,
+        resume_sha256: str | None = None,
+    ) -> None:
         self._path = path
-        self._file = open(path / "metrics.jsonl", "ab")  # noqa: SIM115 - open for the run's life
-        self._file.truncate(resume_bytes)
-        self._file.seek(resume_bytes)
+        self._lines = Lines(path / "metrics.jsonl", resume_step, resume_bytes, resume_sha256)
         self._writer: SummaryWriter | None = None
-        self.notes: list[str] = []
+        self.notes: list[str] = [self._lines.note] * bool(self._lines.note)
         if tensorboard:
             with self._events():
                 from torch.utils.tensorboard import SummaryWriter
@@ -61,8 +65,7 @@ class Logger:
 
     def scalars(self, step: int, values: Mapping[str, float]) -> None:
         """Write a line of metrics.jsonl, and each value under its tag in TensorBoard."""
-        self._file.write((json.dumps({"step": step, **values}) + "\n").encode())
-        self._file.flush()
+        self._lines.write({"step": step, **values})
         if self._writer is not None:
             with self._events():
                 for tag, value in values.items():
@@ -104,14 +107,17 @@ class Logger:
             for summary in hparams(hyperparameters(config), {tag: float(value) for tag, value in metrics.items()}):
                 events.add_summary(summary)
 
-    def flush(self) -> int:
-        """Make everything durable; returns the length of metrics.jsonl for the checkpoint."""
-        self._file.flush()
-        os.fsync(self._file.fileno())
+    def flush(self) -> dict[str, Any]:
+        """Make everything durable; returns what a checkpoint has to know of metrics.jsonl."""
+        kept = self._lines.flush()
         if self._writer is not None:
             with self._events():
                 self._writer.flush()
-        return self._file.tell()
+        return kept
+
+    def settle(self) -> None:
+        """A checkpoint stands: what a resume kept of metrics.jsonl until now is not needed any more."""
+        self._lines.settle()
 
     def close(self) -> None:
         """Flush and close both files."""
@@ -121,7 +127,7 @@ class Logger:
             if self._writer is not None:
                 with self._events():
                     self._writer.close()
-            self._file.close()
+            self._lines.close()
 
 
 def picture_name(tag: str) -> str:

@@ -14,7 +14,7 @@ from typing import Any
 
 import torch
 
-from rlgan.runs.record.directory import replacing
+from rlgan.runs.record.files import is_hollow, replacing
 from rlgan.task.errors import CheckpointError
 from rlgan.task.ring import Ring
 
@@ -117,12 +117,16 @@ def read_rows(folder: Path, saved: SavedRing, like: torch.Tensor) -> torch.Tenso
 
     Raises:
         CheckpointError: a segment is missing, cut short or altered.
+        OSError: one cannot be read.
     """
     for segment in saved.segments:
         # Checked for all of them before memory is taken for what they are said to hold.
         if not _is_there(folder, segment, like):
             raise CheckpointError(f"{folder / segment.file}: is missing or damaged (not {_size(segment, like)} bytes)")
-    rows = like.new_empty((min(saved.segments[-1].end, saved.capacity), like.shape[1]))
+    try:
+        rows = like.new_empty((min(saved.segments[-1].end, saved.capacity), like.shape[1]))
+    except (RuntimeError, MemoryError) as error:
+        raise CheckpointError(f"{folder}: {saved.segments[-1].end} rows are more than the memory holds") from error
     for segment in saved.segments:
         digest = hashlib.sha256()
         with open(folder / segment.file, "rb") as file:
@@ -186,6 +190,7 @@ def _size(segment: Segment, like: torch.Tensor) -> int:
 
 def _is_there(folder: Path, segment: Segment, like: torch.Tensor) -> bool:
     try:
-        return (folder / segment.file).stat().st_size == _size(segment, like)
-    except OSError:
+        found = (folder / segment.file).stat()
+    except FileNotFoundError:
         return False
+    return found.st_size == _size(segment, like) and not is_hollow(found)

@@ -9,7 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from rlgan.runs.record.directory import RunDirectory, read_config, run_name, write_atomically
+from rlgan.runs.record.directory import RunDirectory, read_config, run_name
+from rlgan.runs.record.files import write_atomically
 from rlgan.task.errors import RunError
 
 NOW = datetime(2026, 1, 31, 12, 0, 5)
@@ -60,9 +61,9 @@ def test_other_peoples_directories_are_left_alone(tmp_path: Path) -> None:
 
 def test_config_is_written_once(tmp_path: Path) -> None:
     run = RunDirectory.open(tmp_path / "r")
-    run.write_config({"a": 1, "b": {"c": [1, 2]}})
-    run.write_config({"a": 2})
-    assert read_config(run.path) == {"a": 1, "b": {"c": [1, 2]}}
+    run.write_config({"task": {"a": 1}, "b": {"c": [1, 2]}})
+    run.write_config({"task": {"a": 2}})
+    assert read_config(run.path) == {"task": {"a": 1}, "b": {"c": [1, 2]}}
     run.close()
 
 

@@ -35,11 +35,11 @@ def test_scalars_in_both_places(tmp_path: Path) -> None:
 def test_a_resumed_run_continues_the_curve(tmp_path: Path) -> None:
     logger = Logger(tmp_path, tensorboard=True)
     logger.scalars(1, {"x": 1.0})
-    length = logger.flush()
+    kept = logger.flush()
     logger.scalars(2, {"x": -1.0})
     logger.scalars(3, {"x": -1.0})
     logger.close()
-    logger = Logger(tmp_path, tensorboard=True, resume_step=1, resume_bytes=length)
+    logger = Logger(tmp_path, tensorboard=True, resume_step=1, resume_bytes=kept["metrics_bytes"])
     logger.scalars(2, {"x": 2.0})
     logger.close()
     assert [json.loads(line)["x"] for line in (tmp_path / "metrics.jsonl").read_text().splitlines()] == [1.0, 2.0]
