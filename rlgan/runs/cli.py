@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 import rlgan
 from rlgan.runs.config.trust import any_trusted, look_here, trusting
-from rlgan.runs.terminal import EVALUATE, OVERVIEW, QUIET, SWEEP, TRAIN, complain, help_text
+from rlgan.runs.terminal import EVALUATE, OVERVIEW, QUIET, SWEEP, TRAIN, complain, help_text, standing
 from rlgan.task.errors import ConfigError, InputError, RunError
 from rlgan.task.suggest import closest
 
@@ -40,18 +40,19 @@ def main(argv: Sequence[str] | None = None) -> None:
     HYDRA_FULL_ERROR=1 shows the traceback); 128 + signal after an interruption.
     """
     arguments = list(sys.argv[1:] if argv is None else argv)
-    try:
-        code = _dispatch(arguments)
-    except KeyboardInterrupt:
-        code = 130
-    except (ConfigError, RunError) as error:
-        code = complain(error, str(error))
-    except InputError as error:
-        code = complain(error, str(error), 1)
-    except (OSError, MemoryError) as error:
-        from rlgan.runs.ends import explained
+    with standing():
+        try:
+            code = _dispatch(arguments)
+        except KeyboardInterrupt:
+            code = 130
+        except (ConfigError, RunError) as error:
+            code = complain(error, str(error))
+        except InputError as error:
+            code = complain(error, str(error), 1)
+        except (OSError, MemoryError) as error:
+            from rlgan.runs.ends import explained
 
-        code = complain(error, str(explained(error)))
+            code = complain(error, str(explained(error)))
     sys.exit(code)
 
 

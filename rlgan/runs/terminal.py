@@ -1,9 +1,13 @@
-"""The texts of the command line: help pages, and errors in one line."""
+"""The texts of the command line: help pages, errors in one line, and streams whose reader may go away."""
 
+import errno
 import os
 import sys
 import textwrap
 import traceback
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from typing import Any, TextIO
 
 import rlgan
 from rlgan.runs.config.overrides import options
@@ -108,3 +112,75 @@ def complain(error: BaseException, message: str, code: int = 2) -> int:
         traceback.print_exception(error)
     print(f"rlgan: {' '.join(message.split())}", file=sys.stderr)
     return code
+
+
+class Standing:
+    """A text stream that never ends a run: what can no longer be printed is dropped.
+
+    A terminal is closed, `head` has seen enough, a disk is full. From then on its descriptor leads nowhere. Characters
+    that the stream's encoding lacks, such as bytes of a path that is no UTF-8, are written as escapes.
+
+    Args:
+        stream: the one that is written to.
+
+    Attributes:
+        lost: why something was dropped that somebody may have waited for.
+    """
+
+    def __init__(self, stream: TextIO) -> None:
+        self._stream = stream
+        self.lost = ""
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._stream, name)
+
+    def write(self, text: str) -> int:
+        try:
+            try:
+                return self._stream.write(text)
+            except UnicodeEncodeError:
+                encoding = self._stream.encoding or "ascii"
+                self._stream.write(text.encode(encoding, "backslashreplace").decode(encoding))
+        except (OSError, ValueError) as error:  # ValueError: it is closed
+            self._drop(error)
+        return len(text)
+
+    def flush(self) -> None:
+        try:
+            self._stream.flush()
+        except (OSError, ValueError) as error:
+            self._drop(error)
+
+    def _drop(self, error: OSError | ValueError) -> None:
+        if getattr(error, "errno", None) not in (errno.EPIPE, errno.EIO, None):
+            self.lost = os.strerror(error.errno) if isinstance(error, OSError) and error.errno else str(error)
+        with suppress(OSError, ValueError):  # what is buffered would fail again when the interpreter ends
+            descriptor = os.open(os.devnull, os.O_WRONLY)
+            os.dup2(descriptor, self._stream.fileno())
+            os.close(descriptor)
+
+
+@contextmanager
+def standing() -> Iterator[None]:
+    """Let the standard streams stand inside the block, whatever becomes of them, and also where they were closed.
+
+    A closed descriptor would be given to the first file that is opened, and messages of libraries would go into it.
+    """
+    for descriptor, mode in enumerate((os.O_RDONLY, os.O_WRONLY, os.O_WRONLY)):
+        try:
+            os.fstat(descriptor)
+        except OSError:
+            os.open(os.devnull, mode)
+    former = sys.stdout, sys.stderr
+    nowhere = open(os.devnull, "w")  # noqa: SIM115 - a stream may be handed on
+    out, err = (Standing(nowhere if stream is None else stream) for stream in former)
+    sys.stdout, sys.stderr = out, err  # type: ignore[assignment]
+    try:
+        yield
+    finally:
+        out.flush()
+        if out.lost:
+            print(f"rlgan: standard output: could not be written ({out.lost})", file=err)
+        err.flush()
+        sys.stdout, sys.stderr = former
+        nowhere.close()
