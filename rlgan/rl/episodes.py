@@ -9,6 +9,7 @@ from torch import nn
 
 from rlgan.nets.layers import in_evaluation_mode
 from rlgan.rl.envs.environment import Environment
+from rlgan.rl.envs.vector_env import VectorEnvironment
 from rlgan.rl.stage import Moment, at_once, moments, play
 from rlgan.task.errors import Diverged
 from rlgan.task.statistics import bootstrap_interval, interquartile_mean
@@ -47,11 +48,15 @@ class EpisodeStatistics:
     episode that was cut off (a time limit) lacks its tail: in its place Z_t has gamma^(T-t) Q(s_T, mu(s_T)), the
     critic's own word, and states where this weighs more than `UNSEEN`, gamma^(T-t) > 0.1, are left out. None where that
     leaves no state: at gamma = 0.99 cut-off episodes must have 230 steps.
+
+    The returns are those of the task's own reward, whatever wrappers make of it; `shaped` (episodes,) are those that
+    training sees, where they differ. The critic, which knows only these, is judged by these.
     """
 
     returns: np.ndarray
     lengths: np.ndarray
     q_bias: float | None = None
+    shaped: np.ndarray | None = None
 
     def metrics(self) -> dict[str, float]:
         """`return/eval`, the mean, and its companions, under their tags.
@@ -67,8 +72,30 @@ class EpisodeStatistics:
             "return/eval_low": low,
             "return/eval_high": high,
             "return/eval_length": float(self.lengths.mean()),
+            **({} if self.shaped is None else {"return/eval_shaped": float(self.shaped.mean())}),
             **({} if self.q_bias is None else {"critic/q_bias": self.q_bias}),
         }
+
+    def notes(self, environment: Environment) -> list[str]:
+        """What the numbers alone would hide, a sentence each."""
+        found, notes = environment.found, []
+        if self.shaped is not None:
+            notes.append(
+                "env.wrappers change the reward: return/eval is in the task's own, return/train and return/eval_shaped "
+                "in that of training"
+            )
+        if (found.limit is None or found.limit > environment.cut) and (self.lengths >= environment.cut).any():
+            notes.append(
+                f"evaluation episodes of {environment.id} are cut after {environment.cut:,} steps; "
+                "env.max_episode_steps=1000 sets a time limit, for training too"
+            )
+        if found.beside is not None:
+            how = f"{found.beside} at a time" if found.beside else "in the one of training, which is lent for that time"
+            notes.append(
+                f"no more environments than {found.beside} can be open beside those of training ({found.reason}): "
+                f"evaluation episodes are played {how}"
+            )
+        return notes
 
 
 class _Score:
@@ -76,7 +103,8 @@ class _Score:
 
     def __init__(self, episodes: int, judge: Judge | None) -> None:
         self._judge = judge
-        self._returns, self._lengths = np.zeros(episodes), np.zeros(episodes, dtype=np.int64)
+        self._returns, self._shaped = np.zeros(episodes), np.zeros(episodes)
+        self._lengths = np.zeros(episodes, dtype=np.int64)
         self._cut = np.ones(episodes, dtype=np.bool_)
         self._rewards: list[np.ndarray] = []
         self._promised: list[np.ndarray] = []
@@ -84,23 +112,36 @@ class _Score:
     def add(self, moment: Moment) -> None:
         played = moment.played
         if played:
-            self._returns[played] += moment.reward[played]
+            self._returns[played] += moment.own[played]
+            self._shaped[played] += moment.reward[played]
             self._lengths[played] += 1
             self._cut[played] = ~moment.terminated[played]
             self._rewards.append(moment.reward.copy())
         if self._judge is not None:
             self._promised.append(self._judge.q(moment.obs, moment.action))
 
-    def statistics(self) -> EpisodeStatistics:
+    def errors(self) -> list[np.ndarray]:
+        """What `q_errors` says of every episode; none where no critic is judged."""
         if self._judge is None:
-            return EpisodeStatistics(self._returns, self._lengths)
+            return []
         rewards, promises = np.stack(self._rewards, 1), np.stack(self._promised, 1)
-        errors = [
+        return [
             q_errors(promises[i], rewards[i, :steps], self._judge.discount, bool(self._cut[i]))
             for i, steps in enumerate(self._lengths)
         ]
-        every = np.concatenate(errors)
-        return EpisodeStatistics(self._returns, self._lengths, float(every.mean()) if len(every) else None)
+
+    @staticmethod
+    def statistics(scores: "Sequence[_Score]") -> EpisodeStatistics:
+        """Of the episodes of all scores."""
+        returns, shaped, lengths = (
+            np.concatenate(column)
+            for column in zip(*((score._returns, score._shaped, score._lengths) for score in scores), strict=True)
+        )
+        errors = [one for score in scores for one in score.errors()]
+        every = np.concatenate(errors) if errors else np.zeros(0)
+        differs = not np.allclose(returns, shaped, rtol=1e-9, atol=0.0)
+        bias = float(every.mean()) if len(every) else None
+        return EpisodeStatistics(returns, lengths, bias, shaped if differs else None)
 
 
 def evaluate(
@@ -108,8 +149,9 @@ def evaluate(
     environment: Environment,
     episodes: int = 20,
     seed: int = 0,
-    max_steps: int = 100_000,
+    max_steps: int | None = None,
     judge: Judge | None = None,
+    lender: VectorEnvironment | None = None,
 ) -> EpisodeStatistics:
     """Play `episodes` episodes (see `play`) and measure their returns.
 
@@ -121,20 +163,28 @@ def evaluate(
         environment: as in `play`.
         episodes: how many.
         seed: episode i starts from `seed + i`.
-        max_steps: length at which an episode without a time limit is cut.
+        max_steps: length at which an episode is cut; the environment's own `cut` where none is given.
         judge: the critic whose bias is measured on the way.
+        lender: the environments of training, of which one is borrowed where no other can be made.
 
     Raises:
         ValueError: episodes below 1.
         Diverged: an action, an observation or a reward is not finite.
-        RuntimeError: an environment raised.
+        InputError: an environment raised, or gave what it may not.
     """
     _check_number(episodes)
-    score = _Score(episodes, judge)
+    scores: list[_Score] = []
+    done = 0
     with in_evaluation_mode(actor, *(() if judge is None else (judge.critic,))):
-        for moment in play(actor, environment, episodes, seed, max_steps):
-            score.add(moment)
-    return score.statistics()
+        while done < episodes:
+            score = None
+            for moment in play(actor, environment, episodes - done, seed + done, max_steps or environment.cut, lender):
+                if score is None:
+                    score = _Score(len(moment.reward), judge)
+                    scores.append(score)
+                    done += len(moment.reward)
+                score.add(moment)
+    return _Score.statistics(scores)
 
 
 def evaluate_together(
@@ -143,7 +193,8 @@ def evaluate_together(
     episodes: int,
     seeds: Sequence[int],
     judges: Sequence[Judge | None],
-    max_steps: int = 100_000,
+    max_steps: int | None = None,
+    lenders: Sequence[VectorEnvironment | None] = (),
 ) -> list[EpisodeStatistics | Exception]:
     """For every policy what `evaluate` returns or raises, to the last bit.
 
@@ -155,7 +206,8 @@ def evaluate_together(
         episodes: how many for each of them.
         seeds: episode i of policy k starts from `seeds[k] + i`.
         judges: the critics whose bias is measured on the way, or None.
-        max_steps: length at which an episode without a time limit is cut.
+        max_steps: length at which an episode is cut; the environment's own `cut` where none is given.
+        lenders: the environments of training of each of them, as in `evaluate`.
 
     Raises:
         ValueError: episodes below 1.
@@ -163,18 +215,21 @@ def evaluate_together(
     _check_number(episodes)
     stage = at_once(environment, len(policies) * episodes)
     if stage is None:
-        turns = zip(policies, seeds, judges, strict=True)
-        return [attempt(evaluate, one, environment, episodes, seed, max_steps, judge) for one, seed, judge in turns]
+        turns = zip(policies, seeds, judges, lenders or [None] * len(policies), strict=True)
+        return [
+            attempt(evaluate, one, environment, episodes, seed, max_steps, judge, lender)
+            for one, seed, judge, lender in turns
+        ]
     scores = [_Score(episodes, judge) for judge in judges]
     failed: dict[int, Exception] = {}
     with in_evaluation_mode(*policies, *(judge.critic for judge in judges if judge is not None)):
-        for each in moments(policies, environment, stage, episodes, seeds, max_steps):
+        for each in moments(policies, environment, stage, episodes, seeds, max_steps or environment.cut):
             for k, moment in enumerate(each):
                 if isinstance(moment, Diverged):
                     failed[k] = moment
                 elif moment is not None:
                     scores[k].add(moment)
-    return [failed[k] if k in failed else score.statistics() for k, score in enumerate(scores)]
+    return [failed[k] if k in failed else _Score.statistics([score]) for k, score in enumerate(scores)]
 
 
 def _check_number(episodes: int) -> None:
@@ -217,14 +272,19 @@ def discounted_returns(reward: np.ndarray, discount: float, tail: float = 0.0) -
 
 
 def record(
-    actor: nn.Module, judge: Judge, environment: Environment, seed: int = 0, max_steps: int = 10_000
+    actor: nn.Module,
+    judge: Judge,
+    environment: Environment,
+    seed: int = 0,
+    max_steps: int = 10_000,
+    lender: VectorEnvironment | None = None,
 ) -> EpisodeTrace:
     """Play one episode (see `play`) and keep it, with the critic's values."""
     rewards: list[float] = []
     actions: list[np.ndarray] = []
     values: list[float] = []
     with in_evaluation_mode(actor, judge.critic):
-        for moment in play(actor, environment, 1, seed, max_steps):
+        for moment in play(actor, environment, 1, seed, max_steps, lender):
             rewards.extend(moment.reward[moment.played].tolist())
             actions.append(moment.action[0].cpu().numpy().astype(np.float32))
             values.append(float(judge.q(moment.obs, moment.action)[0]))

@@ -10,10 +10,12 @@ import torch
 from torch import Tensor
 
 from rlgan.nets import Many, Single
+from rlgan.rl.border.rows import Episode, Step
 from rlgan.rl.envs.joined import join
-from rlgan.rl.envs.vector_env import Episode, Step, VectorEnvironment
+from rlgan.rl.envs.vector_env import VectorEnvironment
 from rlgan.rl.episodes import evaluate_together
 from rlgan.rl.replay.stacked import ReplayStack
+from rlgan.task.seeding import kept_globals
 from rlgan.task.task import Asked, Together, attempt
 
 if TYPE_CHECKING:
@@ -168,14 +170,18 @@ class Trainers(Together["Trainer"]):
     def evaluate(self, asked: Asked) -> Sequence[Any]:
         """`Trainer.evaluate` of many."""
         tasks = [task for task, own in zip(self.tasks, asked, strict=True) if own is not None]
-        played = evaluate_together(
-            [task.deployed for task in tasks],
-            tasks[0].env,
-            tasks[0].eval_episodes,
-            [task.evaluation_seed for task in tasks],
-            [task.judge for task in tasks],
+        with kept_globals():
+            played = evaluate_together(
+                [task.deployed for task in tasks],
+                tasks[0].env,
+                tasks[0].eval_episodes,
+                [task.evaluation_seed for task in tasks],
+                [task.judge for task in tasks],
+                lenders=[task.envs for task in tasks],
+            )
+        found = iter(
+            [own if isinstance(own, Exception) else task.measured(own) for task, own in zip(tasks, played, strict=True)]
         )
-        found = iter([own if isinstance(own, Exception) else own.metrics() for own in played])
         return [None if own is None else next(found) for own in asked]
 
 

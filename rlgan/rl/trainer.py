@@ -13,15 +13,15 @@ from torch import Tensor, nn
 from rlgan.optim import Game, NonFinite, PlayerSpec, TwoPlayers
 from rlgan.rl import episodes, pictures, video
 from rlgan.rl.agent import Agent, NamesErrors
+from rlgan.rl.border.rows import Episode, Step
 from rlgan.rl.envs.environment import Environment
-from rlgan.rl.envs.vector_env import Episode, Step
 from rlgan.rl.exploration.explorer import Exploration, Rollout
 from rlgan.rl.normalisation import NormalisedActor, Normaliser
 from rlgan.rl.replay.n_step import NStep
 from rlgan.rl.replay.uniform import Layout, ReplaySpec, Transition, UniformReplay
 from rlgan.rl.together import Trainers
 from rlgan.task.errors import ConfigError, Diverged
-from rlgan.task.seeding import Generators
+from rlgan.task.seeding import Generators, kept_globals
 from rlgan.task.settings import Settings
 from rlgan.task.task import Play, Request, Stackable, Together
 
@@ -69,6 +69,7 @@ class Trainer(Stackable):
         "return/eval_high": "and below this",
         "return/eval_std": "standard deviation of the returns over episodes",
         "return/eval_length": "mean length of an evaluation episode, in steps",
+        "return/eval_shaped": "the same in the reward of training, through env.wrappers",
         "return/train": f"mean return of the last {RECENT_EPISODES} episodes, with exploration",
         "critic/q_bias": "Q minus the return that followed; above 0: too hopeful",
         "critic/q": "mean Q of the last minibatch",
@@ -173,6 +174,7 @@ class Trainer(Stackable):
         self._watch = False  # a log, evaluation or save is due whose move has not come yet
         self._returns: deque[float] = deque(maxlen=RECENT_EPISODES)
         self._last: Mapping[str, Tensor | float] = {}
+        self._eval_notes: dict[str, None] = {}
 
     def play(self) -> Play[None]:
         """One step of all environments, and the updates that it buys."""
@@ -303,17 +305,33 @@ class Trainer(Stackable):
         return self.generators.seed("evaluation") % 2**31
 
     def evaluate(self) -> dict[str, float]:
-        played = episodes.evaluate(self.deployed, self.env, self.eval_episodes, self.evaluation_seed, judge=self.judge)
+        seed = self.evaluation_seed
+        with kept_globals(seed):
+            judge, lender = self.judge, self.envs
+            played = episodes.evaluate(self.deployed, self.env, self.eval_episodes, seed, judge=judge, lender=lender)
+        return self.measured(played)
+
+    def measured(self, played: episodes.EpisodeStatistics) -> dict[str, float]:
+        """The metrics of an evaluation; what they do not tell becomes a note."""
+        self._eval_notes |= dict.fromkeys(played.notes(self.env))
+        self._settle()
         return played.metrics()
+
+    def _settle(self) -> None:
+        """Drop the open windows of an environment that was lent and stands elsewhere."""
+        if self.windows is not None and self.env.found.beside == 0:
+            self.windows.load_state_dict(self.windows.state_dict(), self.envs.obs)
 
     def pictures(self) -> dict[str, Picture]:
         seed = self.generators.seed("pictures") % 2**31
-        trace = episodes.record(self.deployed, self.judge, self.env, seed)
+        with kept_globals(seed):
+            trace = episodes.record(self.deployed, self.judge, self.env, seed, lender=self.envs)
+        self._settle()
         return {"evaluation/episode": pictures.episode(trace, self.agent.discount, self.env.id, self.steps_done)}
 
     def videos(self) -> dict[str, Video]:
         """The first episode of an evaluation."""
-        return {"episode": video.film(self.deployed, self.env, self.evaluation_seed)}
+        return {"episode": video.film(self.deployed, self.env, self.evaluation_seed, lender=self.envs)}
 
     def curvature(self) -> dict[str, Landscape]:
         """The losses near the present players, on `CURVATURE_SAMPLES` transitions of the replay, or on all it has."""
@@ -333,7 +351,7 @@ class Trainer(Stackable):
         return self.learner.curvature(batch, held, notes)
 
     def notes(self) -> list[str]:
-        return [*self.learner.notes(), *self.envs.notes(), *self.explorer.notes()]
+        return [*self.learner.notes(), *self.envs.notes(), *self.explorer.notes(), *self._eval_notes]
 
     def state_dict(self) -> dict[str, Any]:
         return {

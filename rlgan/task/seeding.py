@@ -1,9 +1,10 @@
 """Independent random streams from one seed: every source of randomness is a named generator."""
 
 import hashlib
+import random
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -20,6 +21,53 @@ def derive_seed(seed: int, name: str) -> int:
     words = [int(word) for word in np.frombuffer(hashlib.sha256(name.encode()).digest(), dtype="<u4")]
     state = np.random.SeedSequence([seed, *words]).generate_state(1, np.uint64)
     return int(state[0]) & (2**63 - 1)
+
+
+class GlobalRandom(NamedTuple):
+    """A state of the process's global generators, which code from outside may draw from: Python's, numpy's, torch's."""
+
+    python: Any
+    numpy: Any
+    torch: torch.Tensor
+
+    @classmethod
+    def now(cls) -> "GlobalRandom":
+        """The present state."""
+        return cls(random.getstate(), np.random.get_state(legacy=True), torch.get_rng_state())
+
+    def install(self) -> None:
+        """Let the generators go on from here."""
+        random.setstate(self.python)
+        np.random.set_state(self.numpy)
+        torch.set_rng_state(self.torch)
+
+    def differs(self, other: "GlobalRandom") -> bool:
+        """Whether anything was drawn, or seeded, between the two."""
+        return (
+            self.python != other.python
+            or self.numpy[2:] != other.numpy[2:]
+            or not np.array_equal(self.numpy[1], other.numpy[1])
+            or not torch.equal(self.torch, other.torch)
+        )
+
+
+def seed_globals(seed: int) -> None:
+    """Seed the global generators of Python, numpy and torch."""
+    torch.manual_seed(seed)
+    random.seed(seed)
+    np.random.seed(seed % 2**32)
+
+
+@contextmanager
+def kept_globals(seed: int | None = None) -> Iterator[None]:
+    """Put the global generators back after the block, in which they are seeded by `seed` if there is one."""
+    before = GlobalRandom.now()
+    try:
+        if seed is not None:
+            seed_globals(seed)
+        yield
+    finally:
+        before.install()
 
 
 class Generators:

@@ -12,7 +12,7 @@ from rlgan.nets import MLPSpec
 from rlgan.optim import EMA, Alternating, Player, PlayerSpec, Position, Update, sgd
 from rlgan.optim.play.field import GradientField
 from rlgan.rl.agents.ddpg import DDPG
-from rlgan.rl.envs.vector_env import Step
+from rlgan.rl.border.rows import Step
 from rlgan.rl.losses import deterministic_policy_loss, td_loss, td_target
 from rlgan.rl.replay.uniform import Layout, ReplayStore, Transition
 

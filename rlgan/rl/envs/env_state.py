@@ -16,6 +16,7 @@ import importlib
 import sys
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Sequence
+from types import ModuleType
 from typing import Any
 
 import gymnasium
@@ -23,12 +24,14 @@ import numpy as np
 from gymnasium import spaces
 from gymnasium.vector import SyncVectorEnv
 
+from rlgan.rl.border.border import Border, Tap, all_layers, border_of
 from rlgan.rl.envs.plain import NotPlain, decode, encode
 
 # What a constructor makes anew, or what only describes the environment.
 _CONSTRUCTED = frozenset(
     {"env", "spec", "_cached_spec", "metadata", "_metadata", "_saved_kwargs", "_ezpickle_args", "_ezpickle_kwargs"}
 )
+_GLOBALS = "global generators"
 _VECTOR = ("_autoreset_envs", "_env_obs", "_observations", "_rewards", "_terminations", "_truncations")
 # mj_forward recomputes these from the present positions, while after a step they lag by one substep: Ant and Humanoid
 # read them before the next step (their forward reward starts from the lagged position).
@@ -42,11 +45,8 @@ _MUJOCO_DERIVED = (
 
 
 def layers(env: gymnasium.Env) -> Iterator[gymnasium.Env]:
-    """The wrappers of `env`, outermost first, and the environment itself last."""
-    while isinstance(env, gymnasium.Wrapper):
-        yield env
-        env = env.env
-    yield env
+    """The wrappers of `env`, outermost first, and the environment itself last; without those of our border."""
+    return (layer for layer in all_layers(env) if not isinstance(layer, Border | Tap))
 
 
 def spaces_of(env: gymnasium.Env) -> list[spaces.Space]:
@@ -74,7 +74,10 @@ def _restore_space(space: spaces.Space, node: dict[str, Any], memo: dict) -> Non
 
 
 def save_attributes(env: gymnasium.Env) -> list[dict[str, Any]]:
-    """The plain attributes of every layer; those of other kinds (renderers, simulators, functions) are left out."""
+    """The plain attributes of every layer; those of other kinds (renderers, simulators, functions) are left out.
+
+    Of an environment that draws from the process's global generators, its own state of these comes last.
+    """
     memo: dict[int, tuple[int, Any]] = {}
     saved: list[dict[str, Any]] = []
     for layer in layers(env):
@@ -83,20 +86,39 @@ def save_attributes(env: gymnasium.Env) -> list[dict[str, Any]]:
             if name in _CONSTRUCTED:
                 continue
             try:
-                attributes[name] = _save_space(value, memo) if isinstance(value, spaces.Space) else encode(value, memo)
+                attributes[name] = _saved(value, memo)
             except NotPlain:
                 continue
         saved.append(attributes)
-    return saved
+    border = border_of(env)
+    own = None if border is None else border.save()
+    return saved if own is None else [*saved, {_GLOBALS: own}]
+
+
+def _saved(value: Any, memo: dict[int, tuple[int, Any]]) -> Any:
+    if isinstance(value, spaces.Space):
+        return _save_space(value, memo)
+    known = getattr(value, "__dict__", None)
+    if not known or callable(value) or isinstance(value, gymnasium.Env | ModuleType | np.ndarray):
+        return encode(value, memo)
+    # Such as running statistics: an object of numbers alone is filled in again where it is.
+    return {"kind": "object", "attributes": {name: encode(part, memo) for name, part in known.items()}}
 
 
 def restore_attributes(env: gymnasium.Env, saved: list[dict[str, Any]]) -> None:
     """Write what `save_attributes` saved into `env`, an environment of the same make."""
     memo: dict[int, Any] = {}
+    border = border_of(env)
+    if border is not None and saved and _GLOBALS in saved[-1]:
+        border.restore(saved[-1][_GLOBALS])
+        saved = saved[:-1]
     for layer, attributes in zip(layers(env), saved, strict=True):
         for name, node in attributes.items():
             if isinstance(node, dict) and node["kind"] == "space":
                 _restore_space(getattr(layer, name), node, memo)
+            elif isinstance(node, dict) and node["kind"] == "object":
+                for part, value in node["attributes"].items():
+                    setattr(getattr(layer, name), part, decode(value, memo))
             else:
                 setattr(layer, name, decode(node, memo))
 
@@ -232,7 +254,7 @@ def choose(make: Callable[[], gymnasium.Env]) -> Adapter | None:
     """The first adapter that reproduces copies of the environment exactly, or None.
 
     Args:
-        make: builds one environment; it is called for throw-away copies only.
+        make: builds one environment; it is called for throw-away copies only, of which one is open at a time.
     """
     env = make()
     simulator = vars(env.unwrapped).get("data")
@@ -246,7 +268,8 @@ def choose(make: Callable[[], gymnasium.Env]) -> Adapter | None:
 def reproduces(adapter: Adapter, make: Callable[[], gymnasium.Env], after: int = 60, limit: int = 1100) -> bool:
     """Whether a restored copy goes on exactly as its original.
 
-    Tried from three points: in mid-episode, at an episode's end before its reset, and early in the next episode.
+    Tried from three points: in mid-episode, at an episode's end before its reset, and early in the next episode. The
+    original is closed before the copies are made: of some simulators only one can be open.
 
     Args:
         adapter: the adapter under test.
@@ -255,50 +278,60 @@ def reproduces(adapter: Adapter, make: Callable[[], gymnasium.Env], after: int =
         limit: steps within which an episode must end for its end to be tried.
     """
     generator = np.random.default_rng(0)
-    original = adapter.wrap(make())
-    opened = [original]
+    points: list[tuple[Any, bool, list[np.ndarray], list[Any]]] = []
+    env = adapter.wrap(make())
     try:
-        original.reset(seed=1)
-        space = original.action_space
+        env.reset(seed=1)
+        space = env.action_space
         assert isinstance(space, spaces.Box)
 
-        def action() -> np.ndarray:
+        def run(steps: int, ended: bool = False, stop: bool = False) -> tuple[bool, list[np.ndarray], list[Any]]:
             # Actions of modest size keep most environments alive long enough to be compared.
-            return generator.uniform(space.low, space.high).astype(space.dtype)
-
-        def run(steps: int, *others: gymnasium.Env, ended: bool = False, stop: bool = False) -> tuple[bool, bool]:
+            actions, results = [], []
             for _ in range(steps):
-                chosen = action()
-                results = [env.reset()[0] if ended else env.step(chosen)[:4] for env in (original, *others)]
-                if any(not _equal(results[0], result) for result in results[1:]):
-                    return False, False
-                ended = not ended and bool(results[0][2] or results[0][3])
+                actions.append(np.asarray(generator.uniform(space.low, space.high), dtype=space.dtype))
+                results.append(_moved(env, actions[-1], ended))
+                ended = not ended and _ends(results[-1])
                 if ended and stop:
                     break
-            return True, ended
+            return ended, actions, results
 
-        _, ended = run(5)
+        ended = run(5)[0]
         for seek in (False, True, False):
             if seek and not ended:
-                _, ended = run(limit, stop=True)
+                ended = run(limit, stop=True)[0]
             if not seek and ended:
-                original.reset()
-                run(3)
-                ended = False
-            copy = adapter.wrap(make())
-            opened.append(copy)
-            copy.reset(seed=2)
-            adapter.restore(copy, adapter.save(original))
-            same, ended = run(after, copy, ended=ended)
-            if not same:
-                return False
+                env.reset()
+                ended = run(3)[0]
+            state, before = adapter.save(env), ended
+            ended, actions, results = run(after, ended)
+            points.append((state, before, actions, results))
+        for state, ended, actions, results in points:
+            env.close()
+            env = adapter.wrap(make())
+            env.reset(seed=2)
+            adapter.restore(env, state)
+            for action, result in zip(actions, results, strict=True):
+                found = _moved(env, action, ended)
+                if not _equal(found, result):
+                    return False
+                ended = not ended and _ends(found)
         return True
     except Exception:
         # Whatever fails here, in the environment or in the adapter, this adapter cannot be relied upon.
         return False
     finally:
-        for env in opened:
-            env.close()
+        env.close()
+
+
+def _moved(env: gymnasium.Env, action: np.ndarray, ended: bool) -> tuple[Any, ...]:
+    """What came of a step, or of a reset where the episode had ended; arrays of the environment's own are copied."""
+    found = env.reset()[:1] if ended else env.step(action)[:4]
+    return (np.array(found[0]), *found[1:])
+
+
+def _ends(result: tuple[Any, ...]) -> bool:
+    return len(result) == 4 and bool(result[2] or result[3])
 
 
 def _equal(left: Any, right: Any) -> bool:

@@ -1,7 +1,10 @@
 """gymnasium environments as configured: which one, how many, how stepped; what cannot be used is refused by name."""
 
+import contextlib
+import copy
 import functools
 import importlib.util
+import itertools
 import os
 import warnings
 from collections.abc import Callable, Sequence
@@ -13,11 +16,18 @@ import numpy as np
 from gymnasium import spaces
 from gymnasium.envs.registration import EnvSpec
 from gymnasium.vector import AutoresetMode, SyncVectorEnv, VectorEnv
+from gymnasium.wrappers import TimeLimit
 
+from rlgan.rl.border.border import Border, Found, Tap, all_layers
+from rlgan.rl.border.look import look
+from rlgan.rl.border.values import Broken
 from rlgan.rl.envs import env_state, workers
 from rlgan.rl.envs.batched import BatchedEnv
 from rlgan.rl.envs.vector_env import VectorEnvironment
 from rlgan.task.suggest import closest
+
+UNLIMITED, LONGEST = 10_000, 100_000
+"""Steps after which an evaluation episode is cut where the environment has no time limit, and where it has one."""
 
 Vectorization = Literal["auto", "sync", "async", "batched"]
 
@@ -64,6 +74,8 @@ class Environment:
     vectorization: Vectorization = "auto"
     timeout: float = 300.0
     eval_options: dict[str, Any] = field(default_factory=dict)
+    #: What has come out about these environments; no part of what they are.
+    found: Found = field(default_factory=Found, init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
         if self.num_envs < 1:
@@ -77,11 +89,7 @@ class Environment:
                 f"max_episode_steps = {self.max_episode_steps}: must be at least 1, for example 500, or null"
             )
         self._check_id()
-        probe = self._probe()
-        try:
-            _check_spaces(self.id, probe)
-        finally:
-            probe.close()
+        self._probe().close()
         if self.vectorization == "batched" and (why := self._not_batched()):
             raise ValueError(f"vectorization = batched: {why}; use auto or sync")
 
@@ -99,7 +107,7 @@ class Environment:
 
     def _probe(self) -> gymnasium.Env:
         try:
-            return self.make_one()
+            return self.make_one(watch=True)
         except (gymnasium.error.DependencyNotInstalled, ImportError) as error:
             reason = str(error).splitlines()[0]
             wanted = f"{self._entry_point} {reason}".lower()
@@ -148,26 +156,42 @@ class Environment:
             words = f"{words}, at most {self.max_episode_steps} steps"
         return ", in ".join([words, *map(_described, self.wrappers)])
 
-    def make_one(self) -> gymnasium.Env:
-        """A single gymnasium environment, in its wrappers, with a Box of observations.
+    def make_one(self, seed: int = 0, watch: bool = False) -> gymnasium.Env:
+        """A single gymnasium environment, in its wrappers and behind our border, with a Box of observations.
+
+        Args:
+            seed: of the draws of its making.
+            watch: look whether it draws from the process's global generators.
 
         Raises:
-            ValueError: a wrapper fails, or the observations have no fixed length.
+            ValueError: a wrapper fails, the spaces are not supported.
         """
         _route_mujoco_warnings(self._entry_point)
-        # The checker would be one more layer to call and to save; spaces are checked above, values at every step.
+        env: gymnasium.Env = Border(self._make_wrapped, self.found, seed, watch)
+        return env if isinstance(env.observation_space, spaces.Box) else gymnasium.wrappers.FlattenObservation(env)
+
+    def _make_wrapped(self) -> gymnasium.Env:
+        # The checker would be one more layer to call and to save; spaces are checked here, values at the border.
         limit = {} if self.max_episode_steps is None else {"max_episode_steps": self.max_episode_steps}
         env = gymnasium.make(self.id, disable_env_checker=True, **limit, **self.kwargs)
-        for i, wrapper in enumerate(self.wrappers):
-            env = _wrapped(env, wrapper, f"wrappers[{i}] = {_described(wrapper)}")
-        if isinstance(env.observation_space, spaces.Box):
-            return env
-        if not env.observation_space.is_np_flattenable:
-            raise ValueError(
-                f"id = {self.id}: has observations without a fixed length ({env.observation_space}); turn them into a "
-                "Box or a Dict of Boxes, for example by gymnasium.wrappers.TransformObservation in env.wrappers"
-            )
-        return gymnasium.wrappers.FlattenObservation(env)
+        try:
+            if self.wrappers:
+                env = Tap(env)
+            for i, wrapper in enumerate(self.wrappers):
+                env = _wrapped(env, wrapper, f"wrappers[{i}] = {_described(wrapper)}")
+            _check_spaces(self.id, env)
+            limits = [layer._max_episode_steps for layer in all_layers(env) if isinstance(layer, TimeLimit)]
+            self.found.limit = min(limits, default=None)
+        except BaseException:
+            with contextlib.suppress(Exception):
+                env.close()
+            raise
+        return env
+
+    @property
+    def cut(self) -> int:
+        """Steps after which an evaluation episode is cut."""
+        return UNLIMITED if self.found.limit is None else min(self.found.limit, LONGEST)
 
     def start(self, env: gymnasium.Env, seed: int) -> np.ndarray:
         """Reset one of `make_one` for an evaluation; its first observation.
@@ -178,7 +202,7 @@ class Environment:
         if not self.eval_options:
             return np.asarray(env.reset(seed=seed)[0])
         try:
-            return np.asarray(env.reset(seed=seed, options=dict(self.eval_options))[0])
+            return np.asarray(env.reset(seed=seed, options=copy.deepcopy(self.eval_options))[0])
         except Exception as error:
             raise ValueError(
                 f"eval_options = {self.eval_options}: the reset of {self.id} refuses them ({error.__cause__ or error})"
@@ -189,9 +213,24 @@ class Environment:
         batched = self.batched(self.num_envs)
         if batched is not None:
             return VectorEnvironment(batched, seed, self.id, self.made)
-        adapter, notes = self._adapter()
-        makes = [workers.Make(self.make_one, adapter, i, os.getpid()) for i in range(self.num_envs)]
-        return VectorEnvironment(self._vector(makes), seed, self.id, self.made, adapter, notes)
+        notes = self._look()
+        adapter, more = self._adapter()
+        one = functools.partial(self.make_one, watch=True)
+        makes = [workers.Make(one, adapter, i, os.getpid(), seed + i) for i in range(self.num_envs)]
+        return VectorEnvironment(self._vector(makes), seed, self.id, self.made, adapter, [*notes, *more], self.found)
+
+    def _look(self) -> list[str]:
+        """What a first look finds, a note each.
+
+        Raises:
+            ValueError: these are no environments of gymnasium's.
+        """
+        limited = self.found.limit is not None
+        try:
+            notes = look(functools.partial(self.make_one, watch=True), limited, self.cut)
+        except Broken as error:
+            raise ValueError(f"env.id = {self.id}: {error}") from error
+        return [f"{self.id} {note}" for note in notes]
 
     def _adapter(self) -> tuple[env_state.Adapter | None, list[str]]:
         """How the environments' state is saved, found out on throw-away copies; what to say where it is not."""
@@ -201,7 +240,9 @@ class Environment:
                 "env.vectorization=sync resumes exactly"
             )
             return None, [f"resume will not be bit-exact: {why}"]
-        adapter = env_state.choose(self.make_one)
+        # Of different seeds: what their making drew must be restored as well.
+        seeds = itertools.count(1)
+        adapter = env_state.choose(lambda: self.make_one(next(seeds), watch=True))
         if adapter is None:
             why = f"no way of saving reproduces {self.id}; its episodes restart at resume"
             return None, [f"resume will not be bit-exact: {why}"]
@@ -236,7 +277,8 @@ def _wrapped(env: gymnasium.Env, wrapper: Callable[[gymnasium.Env], gymnasium.En
         raise ValueError(
             f"{field}: gives a {type(wrapped).__name__}; a wrapper takes an environment and gives an environment"
         )
-    if isinstance(wrapped, gymnasium.wrappers.NormalizeObservation):
+    within = itertools.takewhile(lambda layer: layer is not env, all_layers(wrapped))
+    if any(isinstance(layer, gymnasium.wrappers.NormalizeObservation) for layer in within):
         raise ValueError(
             f"{field}: every environment would have statistics of its own, those of evaluation too; "
             "use normalise_obs=true, whose statistics are one and are saved"
@@ -253,16 +295,34 @@ def _described(wrapper: Callable[..., Any]) -> str:
 
 
 def _check_spaces(id: str, env: gymnasium.Env) -> None:
-    action = env.action_space
+    for name in ("action_space", "observation_space"):
+        space = getattr(env, name, None)
+        if not isinstance(space, spaces.Space):
+            what = "is missing" if space is None else f"is a {type(space).__module__}.{type(space).__name__}"
+            raise ValueError(f"id = {id}: its {name} {what}; set it to one of gymnasium.spaces in its __init__")
+    action, observation = env.action_space, env.observation_space
     if not isinstance(action, spaces.Box):
         raise ValueError(
             f"id = {id}: has {type(action).__name__} actions; "
-            "deterministic policies need a Box of floats, as in Pendulum-v1"
+            "deterministic policies need a Box of floats, as in Pendulum-v1: wrap it in "
+            "gymnasium.wrappers.TransformAction (env.wrappers), which turns such numbers into its actions"
         )
     if not np.issubdtype(action.dtype, np.floating):
-        raise ValueError(f"id = {id}: has actions of dtype {action.dtype}; they must be floats")
+        raise ValueError(
+            f"id = {id}: has actions of dtype {action.dtype}; they must be floats: wrap it in "
+            "gymnasium.wrappers.TransformAction (env.wrappers)"
+        )
     if not (np.isfinite(action.low).all() and np.isfinite(action.high).all()):
         raise ValueError(
             f"id = {id}: has infinite action bounds (low {action.low}, high {action.high}); "
             "wrap it in gymnasium.wrappers.TransformAction (env.wrappers) or register it with finite bounds"
         )
+    if 0 in action.shape:
+        raise ValueError(f"id = {id}: has actions of shape {action.shape}, in which there is no number to choose")
+    if not observation.is_np_flattenable:
+        raise ValueError(
+            f"id = {id}: has observations without a fixed length ({observation}); turn them into a "
+            "Box or a Dict of Boxes, for example by gymnasium.wrappers.TransformObservation in env.wrappers"
+        )
+    if isinstance(observation, spaces.Box) and observation.dtype.kind not in "biuf":
+        raise ValueError(f"id = {id}: has observations of dtype {observation.dtype}; they must be real numbers")

@@ -8,8 +8,10 @@ import numpy as np
 import torch
 from gymnasium import spaces
 
+from rlgan.rl.border.actions import ActionMap
+from rlgan.rl.border.rows import Rows, Step
 from rlgan.rl.envs.batched import BatchedEnv, share
-from rlgan.rl.envs.vector_env import ActionMap, Rows, Step, VectorEnvironment
+from rlgan.rl.envs.vector_env import VectorEnvironment
 from rlgan.task.errors import Diverged
 
 

@@ -7,134 +7,24 @@ resets, ignores its action and is no transition; in SAME_STEP the step itself re
 """
 
 import atexit
+import contextlib
 import math
 import multiprocessing
-from collections.abc import Callable, Sequence
-from typing import Any, NamedTuple, cast
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any, cast
 
 import gymnasium
 import numpy as np
 import torch
 from gymnasium import spaces
-from gymnasium.vector import AutoresetMode, VectorEnv
+from gymnasium.vector import AutoresetMode, SyncVectorEnv, VectorEnv
 
+from rlgan.rl.border.actions import ActionMap
+from rlgan.rl.border.border import Found
+from rlgan.rl.border.rows import Rows, Step
 from rlgan.rl.envs import env_state, workers
 from rlgan.rl.envs.batched import BatchedEnv
-from rlgan.task.errors import Diverged
-
-
-class Episode(NamedTuple):
-    """A finished episode: index of its environment, undiscounted return, number of steps."""
-
-    env: int
-    total: float
-    length: int
-
-
-class Step(NamedTuple):
-    """One step of n environments; rows where `valid` is False are resets, not transitions: store none, count none.
-
-    Shapes: obs and next_obs (n, obs_dim) float32, action (n, action_dim) float32 in [-1, 1], the others (n,). `obs` is
-    what the action answered and `next_obs` its true successor, at an episode's end the last observation and never that
-    of a reset. `terminated` masks bootstrapping, `truncated` never does. `episodes` are those that this step finished.
-    """
-
-    obs: np.ndarray
-    action: np.ndarray
-    reward: np.ndarray
-    next_obs: np.ndarray
-    terminated: np.ndarray
-    truncated: np.ndarray
-    valid: np.ndarray
-    episodes: tuple[Episode, ...]
-
-    @property
-    def ended(self) -> np.ndarray:
-        """(n,) bool: the environments whose episode this step finished."""
-        return self.terminated | self.truncated
-
-
-class Rows:
-    """Where n environments stand: what is seen of each, and its episode so far. Written in place.
-
-    `obs` (n, obs_dim) float32 is the observation to act upon, `valid` (n,) bool False where the next step is a reset,
-    `total` and `length` (n,) are those of the present episode, `steps` (n,) the transitions of all episodes.
-    """
-
-    names = ("obs", "valid", "total", "length", "steps")
-
-    def __init__(self, num_envs: int, obs_dim: int) -> None:
-        self.obs = np.zeros((num_envs, obs_dim), dtype=np.float32)
-        self.valid = np.ones(num_envs, dtype=np.bool_)
-        self.total = np.zeros(num_envs)
-        self.length = np.zeros(num_envs, dtype=np.int64)
-        self.steps = np.zeros(num_envs, dtype=np.int64)
-
-    def begin(self, obs: np.ndarray) -> None:
-        """New episodes everywhere, seen as `obs`; none of their steps has been made."""
-        self.obs[...] = obs
-        self.valid[...] = True
-        for counter in (self.total, self.length, self.steps):
-            counter[...] = 0
-
-    def move(
-        self,
-        action: np.ndarray,
-        reward: np.ndarray,
-        next_obs: np.ndarray,
-        terminated: np.ndarray,
-        truncated: np.ndarray,
-        moved: np.ndarray | None = None,
-    ) -> Step:
-        """Take note of a step in mode NEXT_STEP.
-
-        Args:
-            action, reward, next_obs, terminated, truncated: as in `Step`, which keeps them.
-            moved: (n,) bool, the environments that were stepped; in the others nothing ended, at reward 0. All, where
-                none is given.
-        """
-        obs, valid = self.obs.copy(), self.valid.copy()
-        if moved is None:
-            self.obs[...] = next_obs
-            self.valid[...] = True
-        else:
-            np.copyto(self.obs, next_obs, where=moved[:, None])
-            self.valid |= moved
-            valid &= moved
-        self.total += reward
-        self.length += valid
-        self.steps += valid
-        episodes: tuple[Episode, ...] = ()
-        ended = terminated | truncated
-        if np.count_nonzero(ended):
-            who = np.flatnonzero(ended)
-            episodes = tuple(Episode(int(i), float(self.total[i]), int(self.length[i])) for i in who)
-            self.total[who] = 0.0
-            self.length[who] = 0
-            self.valid[who] = False
-        return Step(obs, action, reward, next_obs, terminated, truncated, valid, episodes)
-
-
-class ActionMap:
-    """The map of [-1, 1] to the bounds of a Box, per dimension: a -> centre + a * half, half = (high - low) / 2."""
-
-    def __init__(self, space: spaces.Box) -> None:
-        low, high = space.low.astype(np.float64).ravel(), space.high.astype(np.float64).ravel()
-        self.shape = space.shape
-        self.low, self.high = space.low.ravel(), space.high.ravel()
-        self.centre, self.half = (0.5 * (low + high)).astype(space.dtype), (0.5 * (high - low)).astype(space.dtype)
-        # Rounding is monotone: where the two ends stay within the bounds, everything between them does.
-        ends = self.centre - self.half, self.centre + self.half
-        self._rounds_out = bool((ends[0] < self.low).any() or (ends[1] > self.high).any())
-        self._identity = bool((self.centre == 0).all() and (self.half == 1).all()) and space.dtype == np.float32
-
-    def __call__(self, action: np.ndarray) -> np.ndarray:
-        """Actions (n, action_dim) in [-1, 1] -> (n, *shape) within the bounds to the last bit."""
-        if not self._identity:
-            action = action * self.half + self.centre
-            if self._rounds_out:
-                action = np.minimum(np.maximum(action, self.low), self.high)
-        return action if len(self.shape) == 1 else action.reshape(len(action), *self.shape)
+from rlgan.task.errors import Diverged, InputError
 
 
 class VectorEnvironment:
@@ -148,6 +38,7 @@ class VectorEnvironment:
         adapter: saves the state of a synchronous vector's environments. Without one they restart at resume, but for
             a batched vector, which saves its own.
         notes: what a user must know about these environments.
+        found: what comes out about them as they are used.
     """
 
     def __init__(
@@ -158,8 +49,12 @@ class VectorEnvironment:
         made: str,
         adapter: env_state.Adapter | None = None,
         notes: Sequence[str] = (),
+        found: Found | None = None,
     ) -> None:
         self.vector: Any = vector
+        self._found = found or Found()
+        self._ours = isinstance(vector, BatchedEnv | SyncVectorEnv | workers.Workers)
+        self._failed = False
         self._mode = AutoresetMode(vector.metadata["autoreset_mode"])
         self.seed, self.name, self.made = seed, name, made
         self._adapter = adapter
@@ -182,8 +77,12 @@ class VectorEnvironment:
             raise
 
     def notes(self) -> list[str]:
-        """What a user must know about these environments."""
-        return list(self._notes)
+        """What a user must know about these environments; some of it comes out as they are used."""
+        drawn = (
+            f"{self.name} draws from the global random generators of Python, numpy or torch: each environment has "
+            "these to itself, seeded by its seed"
+        )
+        return [*self._notes, *([drawn] if self._found.draws else [])]
 
     def reset(self, seed: int | None = None) -> np.ndarray:
         """Start anew from `seed` (default: the seed of construction); the first observations (n, obs_dim)."""
@@ -219,11 +118,17 @@ class VectorEnvironment:
 
         Raises:
             Diverged: an action, reward or observation is NaN or infinite; names environment, step and value.
-            RuntimeError: an environment has raised, or a worker process has ended; names which one, and when.
+            InputError: an environment has raised or given what it may not, or a worker process has ended; names which
+                one, and when. The episodes of all of them restart when a state that is saved then goes on.
         """
         unit = self.unit(action)
         self._check("action", unit, self._zero_action)
         raw, reward, terminated, truncated, info = self._ask(self.vector.step, self._map(unit))
+        if not self._ours:
+            reward, terminated, truncated = (
+                self._column(values, kind)
+                for values, kind in ((reward, np.float64), (terminated, np.bool_), (truncated, np.bool_))
+            )
         observation = self._flat(raw)
         self._check("observation", observation, self._zero_obs)
         if not math.isfinite(reward.sum()):
@@ -246,25 +151,30 @@ class VectorEnvironment:
     def _ask(self, function: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
         try:
             return function(*args, **kwargs)
-        except workers.EnvironmentFailed as error:
+        except Exception as error:
+            self._failed = True
+            raise InputError(self._described(error), intact=True) from error
+
+    def _described(self, error: Exception) -> str:
+        steps = f"after {self.steps} environment steps"
+        if isinstance(error, workers.EnvironmentFailed):
             index, reason = error.index_and_reason
-            raise RuntimeError(
-                f"environment {index} ({self.name}) raised {reason} after {self.steps} environment steps, "
-                f"{self.rows.length[index]} of them in its present episode"
-            ) from error
-        except multiprocessing.TimeoutError as error:
-            raise RuntimeError(
-                f"no answer of {workers.describe_silent(self.vector)} ({self.name}) within "
-                f"{self.vector.timeout:g} s, after {self.steps} environment steps; env.timeout allows longer"
-            ) from error
-        except (EOFError, ConnectionError) as error:
-            if not isinstance(self.vector, workers.Workers):
-                raise
-            raise RuntimeError(
-                f"the worker process of {workers.describe_dead(self.vector)} of {self.name} has ended after "
-                f"{self.steps} environment steps; it was killed or ran out of memory: env.vectorization=sync needs no "
-                "workers"
-            ) from error
+            return (
+                f"environment {index} ({self.name}) {reason} {steps}, {self.rows.length[index]} of them in its present "
+                "episode"
+            )
+        if isinstance(error, multiprocessing.TimeoutError):
+            return (
+                f"no answer of {workers.describe_silent(self.vector)} ({self.name}) within {self.vector.timeout:g} s, "
+                f"{steps}; env.timeout allows longer"
+            )
+        if isinstance(error, EOFError | ConnectionError) and isinstance(self.vector, workers.Workers):
+            return (
+                f"the worker process of {workers.describe_dead(self.vector)} of {self.name} has ended {steps}; it was "
+                "killed or ran out of memory: env.vectorization=sync needs no workers"
+            )
+        said = " ".join(f"{type(error).__name__}: {error}".split())
+        return f"the environments ({self.name}) raised {said}{workers.place(error)} {steps}"
 
     def _settle(
         self,
@@ -281,6 +191,11 @@ class VectorEnvironment:
         if self._mode is AutoresetMode.SAME_STEP and ended.any():
             successor = observation.copy()
             for i in np.flatnonzero(ended):
+                if info.get("final_obs") is None:
+                    raise InputError(
+                        f"the environments ({self.name}) restarted without info['final_obs'], the last observation of "
+                        "the episode, which gymnasium's SAME_STEP autoreset has"
+                    )
                 successor[i] = np.asarray(info["final_obs"][i]).reshape(-1)
             self._check("observation", successor, self._zero_obs)
         step = self.rows.move(unit, reward, successor, terminated, truncated)
@@ -304,9 +219,9 @@ class VectorEnvironment:
             "num_envs": self.num_envs,
             "environments": None,
         }
-        if isinstance(self.vector, BatchedEnv):
+        if isinstance(self.vector, BatchedEnv) and not self._failed:
             state["environments"] = {"batched": self.vector.state_dict()}
-        elif self._adapter is not None:
+        elif self._adapter is not None and not self._failed:
             state["environments"] = env_state.save_vector(self.vector, self._adapter, self._own())
         if state["environments"] is not None:
             state["obs"] = torch.from_numpy(self.obs.copy())
@@ -336,6 +251,8 @@ class VectorEnvironment:
         elif saved is not None and batched != ("batched" in saved):
             then, now = ("sync", "batched") if batched else ("batched", "sync or async")
             why = f"the environments were saved with env.vectorization={then}, which goes on exactly, and are {now}"
+        elif saved is None and (batched or self._adapter is not None):
+            why = "the state of its environments was not saved"
         if why:
             self._notes.append(f"resume will not be bit-exact: {why}; its episodes restart")
         if why or saved is None or not (batched or self._adapter):
@@ -363,12 +280,49 @@ class VectorEnvironment:
         else:
             self.vector.close()
 
+    @contextlib.contextmanager
+    def lent(self) -> Iterator[gymnasium.Env]:
+        """Environment 0, for other episodes; afterwards it stands as before or, if that cannot be, at a new start.
+
+        Raises:
+            InputError: it is not in this process.
+        """
+        if not isinstance(self.vector, SyncVectorEnv):
+            raise InputError(
+                f"no second {self.name} can be made for evaluations ({self._found.reason}), and that of training "
+                "cannot be lent by its worker; use env.vectorization=sync env.num_envs=1",
+                intact=True,
+            )
+        guard = cast(workers.Guard, self.vector.envs[0])
+        state = None if self._adapter is None else self._adapter.save(guard.env)
+        yield guard
+        if self._adapter is not None:
+            self._adapter.restore(guard.env, state)
+            return
+        self.rows.obs[0] = np.asarray(self._ask(guard.reset)[0]).reshape(-1)
+        self.rows.valid[0], self.rows.total[0], self.rows.length[0] = True, 0.0, 0
+        self.vector._autoreset_envs[0] = False
+
     def _own(self) -> list[gymnasium.Env]:
         """The environments as their adapter made them, in this process."""
         return [guard.env for guard in self.vector.envs]
 
-    def _flat(self, raw: np.ndarray) -> np.ndarray:
-        return raw.reshape(self.num_envs, -1).astype(np.float32)
+    def _flat(self, raw: Any) -> np.ndarray:
+        """Observations (n, obs_dim) in memory of our own."""
+        if not self._ours and np.shape(raw)[:1] != (self.num_envs,):
+            raise InputError(
+                f"the environments ({self.name}) gave observations of shape {np.shape(raw)}, {self.num_envs} due"
+            )
+        return np.asarray(raw).reshape(self.num_envs, -1).astype(np.float32)
+
+    def _column(self, values: Any, kind: type[np.generic]) -> np.ndarray:
+        """Rewards or ends (n,) of a vector from outside, in memory of our own."""
+        array = np.array(values, dtype=kind)
+        if array.shape != (self.num_envs,):
+            raise InputError(
+                f"the environments ({self.name}) gave shape {array.shape}, where ({self.num_envs},) is due"
+            )
+        return array
 
     def _check(self, what: str, values: np.ndarray, zeros: np.ndarray) -> None:
         if np.dot(values.reshape(-1), zeros) != 0.0:

@@ -4,6 +4,7 @@ import contextlib
 import os
 import signal
 import time
+import traceback
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from multiprocessing import connection
@@ -13,14 +14,16 @@ import gymnasium
 import numpy as np
 from gymnasium.vector import AsyncVectorEnv
 
+from rlgan.rl.border.values import Broken
 from rlgan.rl.envs import env_state
+from rlgan.task.seeding import seed_globals
 
 PATIENCE = 2.0
 """Seconds that a worker process has to close its environment before it is killed."""
 
 
 class EnvironmentFailed(RuntimeError):
-    """An environment has raised; `index_and_reason` reads which one, and what.
+    """An environment has raised or given what it may not; `index_and_reason` reads which one, and what.
 
     It holds an int and a str: an exception of the environment's own may not survive the way from a worker process, and
     gymnasium then waits for it for ever.
@@ -28,7 +31,7 @@ class EnvironmentFailed(RuntimeError):
 
     @property
     def index_and_reason(self) -> tuple[int, str]:
-        """Number of the environment; what it raised, and where."""
+        """Number of the environment; what it did, as a verb and more, and where."""
         # From a worker process, gymnasium raises type(error)(error).
         inner = self.args[0]
         index, reason = inner.args if isinstance(inner, EnvironmentFailed) else self.args
@@ -67,7 +70,14 @@ class Guard(gymnasium.Wrapper):
             raise self._failed("step", error) from error
 
     def _failed(self, where: str, error: Exception) -> EnvironmentFailed:
-        return EnvironmentFailed(self._index, f"{type(error).__name__}: {error} (in its {where})")
+        raised = f"raised {type(error).__name__}: {error} (in its {where}{place(error)})"
+        return EnvironmentFailed(self._index, " ".join((str(error) if isinstance(error, Broken) else raised).split()))
+
+
+def place(error: Exception) -> str:
+    """Where it was raised, behind a comma, as there is no traceback across processes and none in one line."""
+    frames = traceback.extract_tb(error.__traceback__)
+    return f", {os.path.basename(frames[-1].filename)}:{frames[-1].lineno}" if frames else ""
 
 
 @dataclass(frozen=True)
@@ -75,16 +85,18 @@ class Make:
     """Makes the guarded environment `index`, in this process or in a worker.
 
     Args:
-        make_one: makes the environment alone.
+        make_one: makes the environment alone, by the seed of the draws of its making.
         adapter: of its state, if there is one.
         index: its number.
         home: the process from which signals come to be handled.
+        seed: of the draws of its making.
     """
 
-    make_one: Callable[[], gymnasium.Env]
+    make_one: Callable[[int], gymnasium.Env]
     adapter: env_state.Adapter | None
     index: int
     home: int
+    seed: int
 
     def __call__(self) -> Guard:
         if os.getpid() != self.home:
@@ -92,7 +104,8 @@ class Make:
             # finishes its step and saves, for which it needs its workers; they end when it closes them or is gone.
             for number in (signal.SIGINT, signal.SIGTERM, signal.SIGUSR2):
                 signal.signal(number, signal.SIG_IGN)
-        env = self.make_one()
+            seed_globals(self.seed)  # a forked process has the state of its parent, and all of them the same
+        env = self.make_one(self.seed)
         return Guard(env if self.adapter is None else self.adapter.wrap(env), self.index)
 
 

@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import torch
 
-from rlgan.rl.envs.vector_env import Step
+from rlgan.rl.border.rows import Step
 
 
 class Windows(NamedTuple):

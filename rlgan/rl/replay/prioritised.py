@@ -9,7 +9,7 @@ import torch
 
 from rlgan.optim import Linear
 from rlgan.optim.step.schedule import Schedule
-from rlgan.rl.envs.vector_env import Step
+from rlgan.rl.border.rows import Step
 from rlgan.rl.replay.n_step import Windows
 from rlgan.rl.replay.uniform import Layout, ReplaySpec, ReplayStore, Sampler, Transition
 

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 import torch
 
-from rlgan.rl.envs.vector_env import Step
+from rlgan.rl.border.rows import Step
 from rlgan.rl.replay.uniform import ReplayStore, Transition, untouched, write
 
 

@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import torch
 
-from rlgan.rl.envs.vector_env import Step
+from rlgan.rl.border.rows import Step
 from rlgan.rl.replay.n_step import Windows
 from rlgan.task.ring import Ring
 

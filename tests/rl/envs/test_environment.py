@@ -14,9 +14,10 @@ import pytest
 import torch
 from gymnasium.wrappers import NormalizeObservation, RescaleAction, TimeAwareObservation
 
+from rlgan.rl.border.actions import ActionMap
 from rlgan.rl.envs import env_state
 from rlgan.rl.envs.environment import Environment
-from rlgan.rl.envs.vector_env import ActionMap, VectorEnvironment
+from rlgan.rl.envs.vector_env import VectorEnvironment
 from rlgan.task.errors import Diverged
 from tests.rl import scripted
 from tests.rl.scripted import MODES, in_mode

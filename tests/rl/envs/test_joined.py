@@ -11,10 +11,11 @@ import pytest
 import torch
 from gymnasium import spaces
 
+from rlgan.rl.border.rows import Episode
 from rlgan.rl.envs.batched import BatchedEnv, Maths, register
 from rlgan.rl.envs.environment import Environment
 from rlgan.rl.envs.joined import Joined, join
-from rlgan.rl.envs.vector_env import Episode, VectorEnvironment
+from rlgan.rl.envs.vector_env import VectorEnvironment
 from rlgan.task.errors import Diverged
 
 

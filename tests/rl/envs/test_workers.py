@@ -58,15 +58,15 @@ def test_transitions_equal_those_of_synchronous_environments(id: str, mode: Any)
     [
         (
             "raise",
-            r"environment 1 \(Doomed-v0\) raised ZeroDivisionError: scripted failure \(in its step\) after 6 env",
+            r"environment 1 \(Doomed-v0\) raised ZeroDivisionError: scripted failure \(in its step, scripted.py:\d+\)",
         ),
         (
             "locked",
-            r"environment 1 \(Doomed-v0\) raised Locked: scripted lock \(in its step\) after 6 environment steps",
+            r"environment 1 \(Doomed-v0\) raised Locked: scripted lock \(in its step, scripted.py:\d+\) after 6",
         ),
         (
             "reset",
-            r"environment 1 \(Doomed-v0\) raised OSError: no reset left \(in its reset\) after 10 environment st",
+            r"environment 1 \(Doomed-v0\) raised OSError: no reset left \(in its reset, scripted.py:\d+\) after 10",
         ),
         (
             "nan_reward",
@@ -88,7 +88,9 @@ def test_an_environment_that_fails_is_named_with_its_step(how: str, message: str
 @pytest.mark.parametrize("mode", ["next_step", "same_step", "disabled"])
 def test_a_reset_that_fails_is_named_in_every_mode(mode: Any) -> None:
     env = in_mode(mode)("Doomed-v0", {"how": "reset"}, num_envs=2).make(seed=0)
-    with pytest.raises(RuntimeError, match=r"^environment 1 .* raised OSError: no reset left \(in its reset\) after "):
+    with pytest.raises(
+        RuntimeError, match=r"^environment 1 .* raised OSError: no reset left \(in its reset, scripted.py:\d+\) after "
+    ):
         run(env)
 
 
@@ -190,7 +192,9 @@ def test_a_run_that_ends_so_keeps_its_last_checkpoint(how: str, kind: str, said:
     status = json.loads((path / "status.json").read_text())
     assert status["state"] == "failed" and said in json.dumps(status)
     kept = Checkpoints(path / "checkpoints").choose("last")
-    assert kept.manifest.step == 80 and len(kept.state["task"]["replay"]["rows"]) == 80
+    # What comes from outside leaves the last whole step to be saved; what diverges does not.
+    steps = 80 if "nan" in how else int(ended.err.partition(" environment steps")[0].rpartition(" ")[2])
+    assert kept.manifest.step == steps >= 80 and len(kept.state["task"]["replay"]["rows"]) == steps
 
 
 def test_the_doomed_environment_fails_only_where_it_should() -> None:

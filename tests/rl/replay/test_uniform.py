@@ -8,7 +8,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from rlgan.rl.envs.vector_env import Step
+from rlgan.rl.border.rows import Step
 from rlgan.rl.replay.uniform import Layout, ReplayStore
 from rlgan.runs.record.checkpoint import storable
 from tests.rl import scripted
