@@ -88,7 +88,9 @@ def train(arguments: Sequence[str]) -> int:
     """Train, or resume, as `train [key=value ...]` says; returns the exit code."""
     from hydra._internal.utils import get_args_parser
 
-    from rlgan.runs.config.overrides import forced, options, parse, quoted, refuse_setting_for_option
+    from rlgan.runs.config.overrides import forced, refuse_setting_for_option, whole_words
+    from rlgan.runs.config.sources import options, register
+    from rlgan.runs.config.words import parse, quoted, text_of
 
     # Hydra's options may stand anywhere among the words: `seed=1,2 -m task=ddpg`.
     words = [quoted(item) for item in arguments]
@@ -111,15 +113,18 @@ def train(arguments: Sequence[str]) -> int:
             raise ConfigError(f"{key} = {value}: {_REFUSED[key].format(value=value)}")
     resumed = [item for item in typed if item.lstrip("+").startswith("resume=")]
     if resumed and (where := resumed[-1].partition("=")[2]) != "null":
-        if known.multirun or parse(resumed[-1]).is_sweep_override():
+        where = text_of(resumed[-1])
+        if known.multirun or (parse(resumed[-1]).is_sweep_override() and not Path(where).is_dir()):
             raise ConfigError(f"resume = {where}: cannot be combined with -m; resume the runs one by one")
         if switches or not where:
             what = f"cannot be combined with {switches[0]}; leave it out" if switches else "name a run's directory"
             raise ConfigError(f"resume = {where}: {what}")
-        return _resume(str(parse(resumed[-1]).value()), [item for item in typed if item not in resumed])
+        return _resume(where, [item for item in typed if item not in resumed])
     # A class of the user's own, named in _target_, is found from where they stand.
     look_here(True)
     groups = options()
+    register()
+    typed = typed if known.multirun else whole_words(typed)
     rewritten = [forced(item, groups) if "=" in item else item for item in typed]
     for item in typed:
         parse(item)
@@ -128,15 +133,14 @@ def train(arguments: Sequence[str]) -> int:
 
 
 def _resume(where: str, rest: list[str]) -> int:
-    from rlgan.runs.config.overrides import changes
-    from rlgan.runs.record.directory import find_run, first_choices, read_config
+    from rlgan.runs.record.directory import find_run, read_config
 
     look_here(any_trusted())
     path = find_run(where)
     read_config(path)
     start = [item for item in rest if item.startswith("from=")]
     step = _step(start[-1].partition("=")[2]) if start else None
-    values = changes([item for item in rest if item not in start], first_choices(path))
+    values = _changes(path, [item for item in rest if item not in start])
     from rlgan.runs.session import resume
 
     return resume(path, values, rest, step).code
@@ -149,13 +153,30 @@ def _step(word: str) -> int:
     return int(digits)
 
 
+def _changes(path: Path, words: list[str]) -> dict[str, Any]:
+    """What words change of a run's configuration: values by dotted key, words and paths as they are meant."""
+    from rlgan.runs.config.overrides import changes, whole_words
+    from rlgan.runs.config.places import Settler, changed
+    from rlgan.runs.config.trust import Trust
+    from rlgan.runs.config.words import Words
+    from rlgan.runs.record.directory import first_choices, stored_config
+
+    words = whole_words(words, stored_config(path))
+    values = changes(words, first_choices(path))
+    if not values:
+        return values
+    return changed(stored_config(path, values), values, Settler(Trust.granted(), Words(tuple(words)), Path.cwd()))
+
+
 def _hydra(arguments: list[str], typed: list[str], many: bool = False) -> int:
     """Compose and run by Hydra, with its own error pages replaced by one line."""
     import tempfile
 
     import hydra
 
-    from rlgan.runs.config.overrides import ROOT, conf_directory, explain, register
+    from rlgan.runs.config.overrides import explain
+    from rlgan.runs.config.sources import ROOT, conf_directory, register
+    from rlgan.runs.config.words import TYPED
 
     def job(config: DictConfig) -> None:
         from rlgan.runs.session import job
@@ -169,7 +190,7 @@ def _hydra(arguments: list[str], typed: list[str], many: bool = False) -> int:
     handle, name = tempfile.mkstemp(prefix="rlgan-sweep-", suffix=".jsonl", dir=folder)
     os.close(handle)
     report = Path(name)
-    ours = {SWEEP: name}
+    ours = {SWEEP: name, TYPED: json.dumps(typed)}
     if os.environ.get("HYDRA_FULL_ERROR") != "1":
         ours |= {"HYDRA_FULL_ERROR": "1", QUIET: "1"}
     former = {key: os.environ[key] for key in ours if key in os.environ}
@@ -207,10 +228,10 @@ def _verdict(outcomes: list[dict[str, Any]], many: bool) -> int:
 
 def evaluate(arguments: Sequence[str]) -> int:
     """Measure a run's checkpoint as `evaluate RUN [key=value ...]` says; returns the exit code."""
-    from rlgan.runs.config.overrides import changes, quoted
+    from rlgan.runs.config.words import quoted
 
     look_here(any_trusted())
-    from rlgan.runs.record.directory import LATEST, find_run, first_choices, latest_runs, read_config, short_path
+    from rlgan.runs.record.directory import LATEST, find_run, latest_runs, read_config, short_path
 
     # A run's name holds an `=` itself (`..._seed=0`); a slash before it, or its being there, tells it from a setting.
     words = [word for word in arguments if "/" in word.partition("=")[0] or "=" not in word or os.path.isdir(word)]
@@ -233,7 +254,7 @@ def evaluate(arguments: Sequence[str]) -> int:
     for item in rest:
         if close := closest(item.partition("=")[0], _OF_EVALUATE, 0.75):
             raise ConfigError(f"{item.replace('=', ' = ', 1)}: there is no such key; did you mean {close}?")
-    values = changes(rest, first_choices(path))
+    values = _changes(path, rest)
     if "episodes" in asked:
         if "eval_episodes" not in config:
             raise ConfigError(f"episodes = {asked['episodes']}: this run plays no episodes; leave it out")

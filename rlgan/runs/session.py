@@ -14,7 +14,9 @@ from omegaconf import DictConfig, OmegaConf
 
 from rlgan.runs.config.build import Command, RunSpec, plain
 from rlgan.runs.config.overrides import group_choices
-from rlgan.runs.config.trust import EVERYONE
+from rlgan.runs.config.places import Settler
+from rlgan.runs.config.trust import EVERYONE, Trust
+from rlgan.runs.config.words import Words
 from rlgan.runs.ends import Stop, explained, say, started
 from rlgan.runs.loop import train
 from rlgan.runs.prepare import Outcome, prepare, report_failure, report_figures, report_resumed
@@ -34,7 +36,8 @@ def job(config: DictConfig) -> None:
     typed = OmegaConf.to_container(composed.overrides.task, resolve=False)
     overrides = [str(item).lstrip("+") for item in typed] if isinstance(typed, list) else []
     try:
-        outcome = launch(plain(config), Command(overrides, group_choices(composed.runtime.choices)))
+        settle = Settler(EVERYONE, Words.of_command(overrides), Path.cwd())
+        outcome = launch(settle(plain(config)), Command(overrides, group_choices(composed.runtime.choices)))
     except (ConfigError, RunError) as error:
         outcome = Outcome(complain(error, str(error)), "refused", message=str(error))
     except InputError as error:
@@ -99,8 +102,9 @@ def launch(config: Mapping[str, Any], command: Command) -> Outcome:
 
 def _continue(path: Path, spec: RunSpec) -> Outcome:
     """The same command in the same directory goes on with the run, as a requeued job has to."""
+    settle = Settler(Trust.granted(), folder=Path.cwd())  # of an earlier version, whose paths were relative
     # Before the lock: what is no run of this configuration is left as it is.
-    changed = _differences(stored_config(path), stored(spec.config))
+    changed = _differences(settle(stored_config(path)), stored(spec.config))
     if changed:
         raise RunError(
             f"run_dir = {path}: holds a run with other settings ({'; '.join(changed)}); "

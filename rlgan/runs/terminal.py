@@ -10,7 +10,7 @@ from contextlib import contextmanager, suppress
 from typing import Any, TextIO
 
 import rlgan
-from rlgan.runs.config.overrides import options
+from rlgan.runs.config.sources import options
 
 OVERVIEW = """\
 rlgan {version}: train a Wasserstein GAN or a deterministic policy gradient agent (DDPG, TD3).

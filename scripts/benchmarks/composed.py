@@ -6,7 +6,7 @@ from hydra import compose, initialize_config_dir
 from omegaconf import OmegaConf
 
 from rlgan.runs.config.build import build_settings, build_task, plain
-from rlgan.runs.config.overrides import ROOT, conf_directory
+from rlgan.runs.config.sources import ROOT, conf_directory
 from rlgan.task.task import Task
 
 

@@ -71,12 +71,20 @@ def imported_by(annotation: Any) -> str | None:
 def parameters(target: Callable[..., Any]) -> dict[str, inspect.Parameter]:
     """The parameters that a configuration can give by name."""
     kinds = (inspect.Parameter.POSITIONAL_OR_KEYWORD, inspect.Parameter.KEYWORD_ONLY)
-    return {name: item for name, item in inspect.signature(target).parameters.items() if item.kind in kinds}
+    return {name: item for name, item in _signature(target).parameters.items() if item.kind in kinds}
+
+
+def _signature(target: Callable[..., Any]) -> inspect.Signature:
+    """What it takes; what is written in C may not say, and is given whatever the configuration holds."""
+    try:
+        return inspect.signature(target)
+    except (ValueError, TypeError):
+        return inspect.Signature([inspect.Parameter("more", inspect.Parameter.VAR_KEYWORD)])
 
 
 def takes_any(target: Callable[..., Any]) -> bool:
     """Tell whether it takes any keyword."""
-    return any(item.kind is inspect.Parameter.VAR_KEYWORD for item in inspect.signature(target).parameters.values())
+    return any(item.kind is inspect.Parameter.VAR_KEYWORD for item in _signature(target).parameters.values())
 
 
 def hints(target: Callable[..., Any]) -> dict[str, Any]:

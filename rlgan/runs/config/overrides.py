@@ -1,131 +1,16 @@
-"""Find configurations, check the words of a command, and turn Hydra's error pages into one line.
+"""Check the words of a command against the groups that there are, and turn Hydra's error pages into one line."""
 
-Nothing here imports torch: tab completion goes through this module.
-"""
-
-import os
 import re
 from collections.abc import Mapping, Sequence
-from contextlib import suppress
-from importlib import resources
-from importlib.metadata import entry_points
-from pathlib import Path
 from typing import Any
 
-from hydra.core.config_search_path import ConfigSearchPath
-from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.override_parser.types import Override, OverrideType
-from hydra.core.plugins import Plugins
 from hydra.errors import HydraException, MissingConfigException
-from hydra.plugins.search_path_plugin import SearchPathPlugin
 
-import rlgan
+from rlgan.runs.config.sources import ROOT, conf_directory, misnamed, options
+from rlgan.runs.config.words import as_text, parse
 from rlgan.task.errors import ConfigError
 from rlgan.task.suggest import closest, nearest
-
-ROOT = "train"
-GROUP = "rlgan.conf"
-
-
-def conf_directory() -> Path:
-    """Find the package's own conf/: beside pyproject.toml in a source tree, inside the package in a wheel."""
-    package = Path(rlgan.__file__).resolve().parent
-    source = package.parent / "conf"
-    return source if source.is_dir() and (package.parent / "pyproject.toml").is_file() else package / "conf"
-
-
-def outside_directories() -> list[Path]:
-    """List a user's folders of configurations: those of $RLGAN_CONF, then conf/ in the current folder.
-
-    Raises:
-        ConfigError: a folder of $RLGAN_CONF does not exist.
-    """
-    found = []
-    for name in filter(None, os.environ.get("RLGAN_CONF", "").split(os.pathsep)):
-        path = Path(name).expanduser().resolve()
-        if not path.is_dir():
-            raise ConfigError(f"RLGAN_CONF = {name}: no such folder; name folders, separated by {os.pathsep}")
-        found.append(path)
-    here = Path.cwd() / "conf"
-    if here.is_dir() and here.resolve() not in (conf_directory(), *found):
-        found.append(here.resolve())
-    return found
-
-
-def outside_packages() -> list[str]:
-    """List configuration packages of installed distributions: the entry points of the group `rlgan.conf`."""
-    return sorted({point.value for point in entry_points(group=GROUP)})
-
-
-class OutsideConfigurations(SearchPathPlugin):
-    """Hydra plugin that adds the configurations of other packages and folders; they never replace ours."""
-
-    def manipulate_search_path(self, search_path: ConfigSearchPath) -> None:
-        for package in outside_packages():
-            search_path.append(GROUP, f"pkg://{package}")
-        for folder in outside_directories():
-            search_path.append("RLGAN_CONF", f"file://{folder}")
-
-
-def register() -> None:
-    """Make Hydra look in users' folders and packages as well; a second call does nothing."""
-    plugins = Plugins.instance()
-    if OutsideConfigurations not in plugins.discover(SearchPathPlugin):
-        plugins.register(OutsideConfigurations)
-
-
-def options() -> dict[str, list[str]]:
-    """List every configuration group with its options, ours and the user's."""
-    found: dict[str, set[str]] = {}
-    roots: list[Any] = [conf_directory(), *outside_directories()]
-    for package in outside_packages():
-        with suppress(ModuleNotFoundError):
-            roots.append(resources.files(package))
-    for root in roots:
-        for folder in root.iterdir():
-            if folder.is_dir() and not folder.name.startswith((".", "_")):
-                _collect(folder, "", found.setdefault(folder.name, set()))
-    return {group: sorted(names) for group, names in sorted(found.items()) if names}
-
-
-def _collect(folder: Any, prefix: str, names: set[str]) -> None:
-    """Options of one group; those in a folder of their own are called `folder/option`, as Hydra calls them."""
-    for item in folder.iterdir():
-        if item.is_dir() and not item.name.startswith((".", "_")):
-            _collect(item, f"{prefix}{item.name}/", names)
-        elif item.name.endswith(".yaml"):
-            names.add(prefix + item.name.removesuffix(".yaml"))
-
-
-def parse(text: str) -> Override:
-    """Parse one `key=value` of the command line.
-
-    Raises:
-        ConfigError: it does not follow Hydra's grammar.
-    """
-    try:
-        return OverridesParser.create().parse_override(text)
-    except HydraException:
-        if "=" not in text:
-            raise ConfigError(f"{text}: is no key=value; see --help") from None
-        key, _, value = text.partition("=")
-        raise ConfigError(f"{key} = {value}: cannot be read; put it in quotes, for example {key}=\"'...'\"") from None
-
-
-def quoted(text: str) -> str:
-    """Quote the value of `key=value` where it holds an `=` of its own, as the names of runs do.
-
-    Hydra's grammar takes no second `=` outside of quotes, which nobody expects of a path that was completed or copied.
-    """
-    key, equals, value = text.partition("=")
-    if "=" not in value or not re.fullmatch(r"[+~]{0,2}[A-Za-z_][\w.@/]*", key):
-        return text
-    try:
-        OverridesParser.create().parse_override(text)
-    except HydraException:
-        escaped = value.replace("\\", "\\\\").replace("'", "\\'")
-        return f"{key}{equals}'{escaped}'"
-    return text
 
 
 def is_group(override: Override, groups: Mapping[str, Any]) -> bool:
@@ -195,8 +80,46 @@ def changes(overrides: Sequence[str], choices: Mapping[str, str]) -> dict[str, A
     return values
 
 
+def whole_words(words: Sequence[str], config: Mapping[str, Any] | None = None) -> list[str]:
+    """Quote the values with commas that are one word or one path; several values are for a sweep alone.
+
+    Args:
+        words: of one run.
+        config: the configuration that they change; None: it is composed of them.
+    """
+    several = [word for word in words if "," in word and "=" in word and parse(word).is_sweep_override()]
+    if not several:
+        return list(words)
+    from rlgan.runs.config.places import Settler
+    from rlgan.runs.config.trust import EVERYONE, Trust
+
+    groups = options()
+    settle = Settler(EVERYONE if config is None else Trust.granted())
+    if config is None:
+        config = _composed([forced(word, groups) for word in words if word not in several])
+    text = {word: as_text(word) for word in several if settle.place(config, _key(word))}
+    return [text.get(word, word) for word in words]
+
+
+def _composed(overrides: Sequence[str]) -> dict[str, Any]:
+    """The configuration, as far as it goes without what is wrong with it; that is said when it is composed to run."""
+    from hydra import compose, initialize_config_dir
+    from hydra.core.global_hydra import GlobalHydra
+    from omegaconf import OmegaConf
+
+    GlobalHydra.instance().clear()
+    try:
+        with initialize_config_dir(str(conf_directory()), version_base="1.3"):
+            found = OmegaConf.to_container(compose(ROOT, overrides=list(overrides)))
+    except (HydraException, ConfigError):
+        return {}
+    return {str(key): value for key, value in found.items()} if isinstance(found, dict) else {}
+
+
 def explain(error: BaseException, overrides: Sequence[str]) -> str:
     """Turn an error of Hydra's into one line `key = value: what is wrong; remedy`."""
+    if isinstance(error, ConfigError):
+        return str(error)
     groups = options()
     text = " ".join(str(error).split())
     if isinstance(error, MissingConfigException) and error.missing_cfg_file:
@@ -205,6 +128,8 @@ def explain(error: BaseException, overrides: Sequence[str]) -> str:
             group, _, option = error.missing_cfg_file.partition("/")
         if group in groups:
             key = next((k for k in map(_key, overrides) if k.partition("@")[0] == group), group)
+            if (file := misnamed(f"{group}/{option}")) is not None:
+                return f"{key} = {option}: {file} is not read; rename it to {option.rpartition('/')[2]}.yaml"
             return f"{key} = {option}: {group} has no such option; {nearest(option, groups[group], 'its options are')}"
         if group:
             return _no_group(group, option, groups)

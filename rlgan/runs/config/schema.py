@@ -111,7 +111,7 @@ def _union(value: Any, members: tuple[Any, ...], path: str, build: Builder) -> A
     if value is None and type(None) in members:
         return None
     if isinstance(value, Mapping) and "_target_" in value:
-        value = build(value, path, None, Union[members])
+        value = build(value, path, None, Union[members])  # noqa: UP007 - of a tuple
     elif isinstance(value, Mapping):
         for member in members:
             if is_dataclass(member):

@@ -25,7 +25,8 @@ from dataclasses import dataclass, is_dataclass
 from importlib.metadata import entry_points
 from typing import Any
 
-from rlgan.runs.config.kinds import DOTTED, ID, gives, imported_by, is_open
+from rlgan.runs.config.kinds import DOTTED, ID, gives, imported_by, is_open, parameters
+from rlgan.runs.config.renames import current
 from rlgan.task.errors import ConfigError
 from rlgan.task.suggest import closest
 
@@ -34,11 +35,19 @@ GROUP = "rlgan.conf"
 
 _KNOWN = "a run directory may name classes of rlgan, torch and gymnasium only"
 _OURS = "rlgan"
+_KINDS = {
+    _OURS: "what gives the kind of object that the place asks for",
+    "torch": "optimizers, layers of torch.nn and activations",
+    "gymnasium": "spaces and wrappers that write no files",
+}
 # Modules of others that hold what the kinds below admit; none else is imported for a run directory.
 _MODULES = ("torch.optim", "torch.nn", "gymnasium.wrappers", "gymnasium.spaces")
 _ACTIVATIONS = frozenset(
-    "celu elu gelu glu hardshrink hardsigmoid hardswish hardtanh leaky_relu log_softmax logsigmoid mish normalize prelu "
-    "relu relu6 rrelu selu sigmoid silu softmax softmin softplus softshrink softsign tanh tanhshrink threshold".split()
+    {
+        *("celu", "elu", "gelu", "glu", "leaky_relu", "mish", "prelu", "relu", "relu6", "rrelu", "selu", "silu"),
+        *("hardshrink", "hardsigmoid", "hardswish", "hardtanh", "softplus", "softshrink", "softsign", "tanhshrink"),
+        *("log_softmax", "logsigmoid", "sigmoid", "softmax", "softmin", "tanh", "threshold"),
+    }
 )
 _WRITES = re.compile(r"folder|path|file|dir(ectory)?$")
 
@@ -74,11 +83,12 @@ class Trust:
         key = f"{path}._target_" if path else "_target_"
         if not isinstance(target, str) or "." not in target:
             raise ConfigError(f"{key} = {target}: must be a dotted name such as package.module.Name")
+        target = current(target)
         if self.packages is not None and not self._whole(target):
             return self._of_known(target, key)
         found = _walk(target, key)
         where = _defined(found)
-        if self.packages is not None and not self._whole(where) and where.split(".")[0] not in (_OURS, *_others()):
+        if self.packages is not None and not self._whole(where) and where.split(".")[0] not in _KINDS:
             raise _refused(key, target, where)
         return found
 
@@ -112,7 +122,7 @@ class Trust:
         if self.packages is None or form is None or not isinstance(value, str):
             return
         module = value.rpartition(":" if form == ID else ".")[0]
-        if form == ID and value.startswith("GymV"):  # an environment of the old gym's, which imports by an id of its own
+        if form == ID and value.startswith("GymV"):  # the old gym's, which import by an id of their own
             module = "gym"
         if module and not self._whole(module) and not (form == DOTTED and module.startswith("torch.optim")):
             raise _refused(key, value, module)
@@ -124,7 +134,7 @@ class Trust:
     def _of_known(self, target: str, key: str) -> Callable[..., Any]:
         module, _, name = target.rpartition(".")
         package, *inner = module.split(".")
-        if package not in (_OURS, *_others()):
+        if package not in _KINDS:
             raise _refused(key, target, target)
         ours = package == _OURS and inner[:1] != ["runs"]
         if not (ours or any(module == one or module.startswith(f"{one}.") for one in _MODULES)):
@@ -144,7 +154,7 @@ class Trust:
         if not callable(found):
             raise ConfigError(f"{key} = {target}: cannot be called; name a class or a function")
         where = _defined(found)
-        if where.split(".")[0] not in (_OURS, *_others()) and not self._whole(where):
+        if where.split(".")[0] not in _KINDS and not self._whole(where):
             raise _refused(key, target, where)
         return found
 
@@ -193,10 +203,6 @@ def look_here(trusted: bool) -> None:
         sys.path[:] = [name for name in sys.path if name not in ("", here)]
 
 
-def _others() -> tuple[str, ...]:
-    return ("torch", "gymnasium")
-
-
 def _names(words: Sequence[str], key: str) -> list[str]:
     names = [word for word in words if word]
     for name in names:
@@ -208,7 +214,8 @@ def _names(words: Sequence[str], key: str) -> list[str]:
 def _refused(key: str, target: str, where: str) -> ConfigError:
     package = where.split(".")[0] or "builtins"
     via = "" if target.split(".")[0] == package or ":" in target else f" is of {package}:"
-    return ConfigError(f"{key} = {target}:{via} {_KNOWN}; add trust=[{package}] if you know what it does")
+    only = f"of {package} a run directory may name {_KINDS[package]} only" if package in _KINDS else _KNOWN
+    return ConfigError(f"{key} = {target}:{via} {only}; add trust=[{package}] if you know what it does")
 
 
 def _unknown(key: str, target: str, module: str, name: str, holder: Any) -> ConfigError:
@@ -236,7 +243,7 @@ def _walk(target: str, key: str) -> Callable[..., Any]:
             found = getattr(found, part)
         if not callable(found):
             raise ConfigError(f"{key} = {target}: cannot be called; name a class or a function")
-        return found  # type: ignore[no-any-return]
+        return found
     raise ConfigError(f"{key} = {target}: no module {parts[0]}; start from the folder that holds it, or install it")
 
 
@@ -267,5 +274,5 @@ def _kind(found: Any) -> bool:
         return where.startswith("gymnasium.spaces.")
     if issubclass(found, gymnasium.Wrapper):
         own = where.startswith(("gymnasium.wrappers.", f"{_OURS}."))
-        return own and not any(map(_WRITES.search, inspect.signature(found).parameters))
+        return own and not any(map(_WRITES.search, parameters(found)))
     return where.split(".")[0] == _OURS and is_dataclass(found)

@@ -26,8 +26,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import IO, Any, Literal
 
-from omegaconf import OmegaConf
-
+from rlgan.runs.config.reading import dump, read
 from rlgan.runs.record.files import (
     append_line,
     examine,
@@ -170,7 +169,7 @@ class RunDirectory:
         """Write config.yaml, if it is not there; it is never overwritten."""
         target = self.path / "config.yaml"
         if not target.exists():
-            write_atomically(target, OmegaConf.to_yaml(OmegaConf.create(dict(config))).encode())
+            write_atomically(target, dump(dict(config)).encode())
 
     def add_start(self, record: Mapping[str, Any]) -> None:
         """Append a line to overrides.jsonl."""
@@ -254,7 +253,7 @@ def read_config(path: Path) -> dict[str, Any]:
         fault = "is not a run (it has no config.yaml)" if os.path.exists(path) else "no such run"
         raise RunError(f"{path}: {fault}{near(path)}")
     try:
-        config = OmegaConf.to_container(OmegaConf.load(file))
+        config = read(file.read_bytes(), str(file))
     except (OSError, ConfigError) as error:
         fault = " ".join(str(error).removeprefix(f"{file}: ").split())[:100]
         raise RunError(f"{file}: is damaged ({fault}); put it back as it was") from error

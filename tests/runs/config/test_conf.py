@@ -10,7 +10,8 @@ from hydra import compose, initialize_config_dir
 from omegaconf import OmegaConf
 
 from rlgan.runs.config.build import build, build_settings, build_task, plain
-from rlgan.runs.config.overrides import ROOT, conf_directory, group_choices, options
+from rlgan.runs.config.overrides import group_choices
+from rlgan.runs.config.sources import ROOT, conf_directory, options
 
 
 @cache
