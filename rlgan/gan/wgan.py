@@ -5,7 +5,7 @@ from dataclasses import replace
 from typing import Any, ClassVar, Literal
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from rlgan.gan import evaluation
 from rlgan.gan.data import Data
@@ -19,7 +19,7 @@ from rlgan.nets.layers import ComputedWeight, couples_samples
 from rlgan.optim import Game, NonFinite, PlayerSpec, TwoPlayers
 from rlgan.optim.second_order.landscape import Landscape
 from rlgan.optim.step.schedule import Constant, Schedule
-from rlgan.task.errors import Diverged
+from rlgan.task.errors import Diverged, InputError
 from rlgan.task.seeding import Generators
 from rlgan.task.settings import Settings
 from rlgan.task.task import Asked, Examination, Picture, Play, Request, Stackable, Together, attempt
@@ -85,6 +85,7 @@ class WGAN(Stackable):
             f = critic.network.build(data.shape, ()).to(device, dtype)
         with self.generators.init("generator"):
             g = (data.generator() or generator.network.build((self.latent_dim,), data.shape)).to(device, dtype)
+        _check_normalised({"critic": f, "generator": g}, batch_size)
         lipschitz.check(f)
         f = lipschitz.constrain(f)
         # Spectral norm and orthonormal layers compute their weights anew at every call.
@@ -149,7 +150,21 @@ class WGAN(Stackable):
         """The minibatches of the next move, in memory that the next call overwrites unless it is given some.
 
         A lazy penalty is due by the count of the critic's steps.
+
+        Raises:
+            InputError: a sample cannot be read any more; the streams are as they were before the move.
         """
+        if not self.data.decodes:
+            return self._drawn(into)
+        before, seed = self.generators.state_dict(), self.settings.seed
+        try:
+            return self._drawn(into)
+        except InputError as error:
+            self.generators = Generators(seed)  # a stream that was asked for just now has no state before
+            self.generators.load_state_dict(before)
+            raise InputError(str(error), intact=True) from error
+
+    def _drawn(self, into: Sequence[Batch] | None) -> list[Batch]:
         last, every = self.update.steps["critic"] - 1, self.lipschitz.every
         # Where a move takes more minibatches than the critic steps, the rest are of its last step, or not for it.
         steps = [self.critic.steps + min(i, last) for i in range(self.update.batches)]
@@ -207,7 +222,8 @@ class WGAN(Stackable):
     def references(self) -> dict[str, float]:
         if self._references is None:
             self._references = evaluation.scale(self.subject)
-        return self._references
+        full = self._measured is not None  # of more samples than these are of
+        return {tag: x for tag, x in self._references.items() if not (full and tag.startswith(evaluation.FRECHET))}
 
     def evaluate(self) -> dict[str, float]:
         found, self._measured = evaluation.quick(self.subject), None
@@ -231,6 +247,9 @@ class WGAN(Stackable):
     def notes(self) -> list[str]:
         scale = ", ".join(f"{tag} = {value:.4g}" for tag, value in self.references().items())
         return [*self.learner.notes(), *self.data.notes(), f"real samples in the generator's place: {scale}"]
+
+    def inputs(self) -> dict[str, str]:
+        return self.data.inputs()
 
     def close(self) -> None:
         self.data.close()
@@ -296,6 +315,16 @@ class WGANs(Together[WGAN]):
             ]
         )
         return [own if isinstance(own, Exception) else report for own, report in zip(drawn, moved, strict=True)]
+
+
+def _check_normalised(networks: Mapping[str, nn.Module], batch_size: int) -> None:
+    """Refuse batch norm of one vector, which is 0 whatever it was; of one picture's pixels it may be meant."""
+    for name, network in networks.items():
+        if batch_size == 1 and any(isinstance(module, nn.BatchNorm1d) for module in network.modules()):
+            raise ValueError(
+                f"batch_size = 1: the {name} has batch norm, which needs two samples; use batch_size=2 or more, or "
+                f"network@{name}.network=mlp"
+            )
 
 
 def _projected(critic: PlayerSpec, lipschitz: Lipschitz) -> PlayerSpec:

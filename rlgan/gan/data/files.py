@@ -84,7 +84,7 @@ class Listing:
                 with os.scandir(os.path.join(self._root, folder)) as found:
                     entries = list(found)
             except OSError:
-                self.passed["in a folder that cannot be listed", ""] += 1
+                self.passed["folders that cannot be listed", ""] += 1
                 continue
             for entry in entries:
                 name = f"{folder}/{entry.name}" if folder else entry.name
@@ -104,7 +104,7 @@ class Listing:
         try:
             status = os.stat(os.path.join(self._root, name))
         except OSError:
-            self.passed["a broken link", _suffix(name)] += 1
+            self.passed["broken links", _suffix(name)] += 1
             return
         if not stat.S_ISDIR(status.st_mode):
             self._take(name, status, linked=True)
@@ -114,11 +114,11 @@ class Listing:
 
     def _take(self, name: str, status: os.stat_result, linked: bool = False) -> None:
         if not stat.S_ISREG(status.st_mode) or _suffix(name) not in suffixes():
-            self.passed["no picture", _suffix(name)] += 1
+            self.passed["of another kind", _suffix(name)] += 1
             return
         identity = (status.st_dev, status.st_ino)
         if linked and identity in self._known:
-            self.passed["a link to one that is there", _suffix(name)] += 1
+            self.passed["links to others of them", _suffix(name)] += 1
             return
         self._known.add(identity)
         self.files.append(Found(name, status.st_size, status.st_mtime_ns))
@@ -140,7 +140,7 @@ class Listing:
             own = Counter({suffix: n for (r, suffix), n in self.passed.items() if r == reason})
             kinds = [said(suffix) or "without a suffix" for suffix, _ in own.most_common(4)]
             kinds += ["..."] if len(own) > 4 else []
-            what = "" if reason.startswith("in a folder") else f" ({', '.join(kinds)})"
+            what = "" if reason.startswith("folders") else f" ({', '.join(kinds)})"
             words.append(f"{own.total():,} {reason}{what}")
         return "; ".join(words)
 
@@ -174,7 +174,7 @@ class FolderSource(Source):
             except ValueError as error:
                 if _suffix(file.name) in USUAL or "no image that Pillow knows" not in str(error):
                     raise
-                listing.passed["no picture", _suffix(file.name)] += 1
+                listing.passed["of another kind", _suffix(file.name)] += 1
                 continue
             first = first or (file.name, head)
             if side is None and head.size != first[1].size:

@@ -29,8 +29,8 @@ Features = Literal["pixels", "inception"]
 
 
 _FEW = (
-    "held_out = {share} of so few images holds out {held}: what tells copying from learning is left out; at least two "
-    "are held out of eight or more by the usual 0.2"
+    "held_out = {share}: holds out {held} of {total}, and what tells copying from learning needs two; give more images "
+    "or a larger held_out"
 )
 
 
@@ -218,7 +218,7 @@ class Images(FiniteData):
         place = "in memory" if self._in_memory is not None else f"decoded by {self.workers} workers as they are drawn"
         what = f"{self.total:,} images {height}x{width}x{channels}, {self.source.reading}"
         note = f"{what}; {held:,} of them held out; {place}"
-        few = [] if held > 1 or not self.held_out else [_FEW.format(held=held, share=self.held_out)]
+        few = [] if held > 1 or not self.held_out else [_FEW.format(held=held, total=self.total, share=self.held_out)]
         return [note, *few, *self.source.remarks()]
 
     def inputs(self) -> dict[str, str]:

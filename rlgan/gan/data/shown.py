@@ -40,7 +40,10 @@ class Header(NamedTuple):
 
 def said(path: object) -> str:
     """A path in one line that can be printed anywhere."""
-    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in str(path))
+    text = str(path)
+    if text.isprintable():
+        return text
+    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
 
 
 def times(size: tuple[int, ...]) -> str:
@@ -201,6 +204,8 @@ def _deep(image: Image.Image) -> str | None:
             return raw
         if tile[0] in ("ppm", "ppm_plain") and isinstance(arguments[-1], int) and arguments[-1] > 255:
             return f"{image.mode} up to {arguments[-1]}"
+        if tile[0] == "SGI16" or (tile[0] == "sgi_rle" and arguments[-1] == 2):
+            return f"{image.mode};16B"
         if image.format == "DDS" and tile[0] == "bcn" and arguments[0] == 6:
             return "BC6H"
     if image.format == "TIFF" and set(getattr(image, "tag_v2", {}).get(_SAMPLE_FORMAT, (1,))) - {1, 4}:

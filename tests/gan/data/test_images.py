@@ -1,6 +1,7 @@
 """Images of one's own: what is read, how it is said, what is refused, and that workers decide nothing."""
 
 import io
+import math
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -13,7 +14,10 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from rlgan.gan.data import ArrayFile, Folder, HuggingFace, Images
+from rlgan.gan.data import ArrayFile, Digits, Folder, HuggingFace, Images
+from rlgan.gan.data.base import split
+from rlgan.gan.wgan import WGAN
+from rlgan.nets import MLPSpec
 from rlgan.task.errors import InputError
 from tests.gan.small import assert_same, make, train, vectors
 
@@ -316,6 +320,72 @@ def test_a_fault_in_a_worker_names_the_file(tmp_path: Path) -> None:
             data.sample(2, g)
     assert e.value.intact and "\n" not in str(e.value)
     data.close()
+
+
+@pytest.mark.parametrize("at", [0, 4])
+def test_a_run_that_meets_a_bad_file_is_as_it_was_after_its_last_step(tmp_path: Path, at: int) -> None:
+    """Its streams too, though some minibatches of the step at fault were drawn: with the file back it goes on."""
+    folder = write(tmp_path / "in", pixels(12, 4))
+
+    def task() -> WGAN:
+        return make(data=Folder(path=folder, memory_mb=0, workers=0, held_out=0.0), batch_size=4)
+
+    straight, struck = train(task(), 8), train(task(), at)
+    files = {file: file.read_bytes() for file in folder.iterdir()}
+    for file in list(files)[::3]:
+        file.write_bytes(files[file][:50])
+    with pytest.raises(InputError, match=r"^path = \S+png: has changed") as e:
+        train(struck, 8 - at)
+    assert e.value.intact and at <= struck.steps_done < 8
+    saved = io.BytesIO()
+    torch.save(struck.state_dict(), saved)
+    for file, content in files.items():
+        file.write_bytes(content)
+    saved.seek(0)
+    resumed = task()
+    resumed.load_state_dict(torch.load(saved, weights_only=True))
+    assert_same(vectors(straight), vectors(train(resumed, 8 - resumed.steps_done)))
+
+
+# --- too little, and known again -----------------------------------------------------------------------------------
+
+
+def test_one_picture_is_refused_and_two_can_be_trained_on_and_measured(tmp_path: Path) -> None:
+    folder = write(tmp_path / "in", pixels(1))
+    with pytest.raises(ValueError, match=r"^path = \S+in: holds one image, .* give at least two"):
+        Folder(path=folder)
+    write(folder, pixels(2))
+    task = train(make(data=Folder(path=folder), batch_size=2), 2, every=1)
+    assert "holds out 0 of 2, and what tells copying from learning needs two" in "\n".join(task.notes())
+    assert all(math.isfinite(value) for value in task.examine(64).metrics.values())
+
+
+@pytest.mark.parametrize(("n", "share"), [(3, 0.2), (3, 0.6), (5, 0.5), (12, 0.05), (9, 0.8), (8, 0.2)])
+def test_of_few_images_some_are_held_out_and_two_are_left(tmp_path: Path, n: int, share: float) -> None:
+    data = Folder(path=write(tmp_path / "in", pixels(n)), held_out=share)
+    assert min(2, round(share * n), n - 2) <= data.total - data.size <= n - 2
+
+
+@pytest.mark.parametrize(("share", "n"), [(0.2, 4000), (0.05, 4000), (0.5, 4000)])
+def test_the_share_is_held_out_of_many(share: float, n: int) -> None:
+    kept, apart = split((f"{i:05d}.png".encode() for i in range(n)), share)
+    assert abs(len(apart) - share * n) < 4 * math.sqrt(share * (1 - share) * n)
+    assert torch.equal(torch.cat((kept, apart)).sort().values, torch.arange(n))
+
+
+@pytest.mark.parametrize("player", ["critic", "generator"])
+def test_batch_norm_of_one_vector_is_refused_by_name(player: str) -> None:
+    networks: dict[str, Any] = {player: MLPSpec(hidden=(8,), norm="batch")}
+    with pytest.raises(ValueError, match=rf"^batch_size = 1: the {player} has batch norm, .*; use batch_size=2"):
+        make(batch_size=1, **networks)
+    train(make(batch_size=2, **networks), 2)
+    train(make(batch_size=1), 2)
+
+
+def test_a_task_says_what_it_reads(tmp_path: Path) -> None:
+    data = Folder(path=write(tmp_path / "in", pixels()))
+    assert make(data=data, batch_size=4).inputs() == data.inputs() != {}
+    assert make().inputs() == Digits().inputs() == {}
 
 
 # --- data sets by name ---------------------------------------------------------------------------------------------
