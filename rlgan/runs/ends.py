@@ -90,10 +90,11 @@ def tell(
 ) -> None:
     """Write status.json; where that fails it is said."""
     try:
+        run.follow()
         run.write_status(state, step, " ".join(reason.split()), **more)
-    except OSError as error:
-        file = f"{short_path(run.path)}/status.json"
-        show(f"{file}: cannot be written ({error.strerror or error}); it should say {state}")
+    except (OSError, RunError) as error:
+        why = getattr(error, "strerror", None) or error
+        show(f"{short_path(run.path)}/status.json: cannot be written ({why}); it should say {state}")
 
 
 @contextmanager

@@ -17,7 +17,7 @@ from rlgan.runs.ends import Interrupted, Stop, recorded, tell
 from rlgan.runs.exactness import exactness, global_random_state, set_global_random_state
 from rlgan.runs.notes import Notes
 from rlgan.runs.record.checkpoint import Checkpoint, Checkpoints
-from rlgan.runs.record.directory import RunDirectory, State
+from rlgan.runs.record.directory import RunDirectory, State, short_path
 from rlgan.runs.record.logger import Logger
 from rlgan.runs.record.progress import Progress
 from rlgan.task.errors import Diverged, InputError, RunError
@@ -142,6 +142,15 @@ class Run:
         self.say_notes()
         self._log_began, self._steps_at_log = self._clock(), step
 
+    def _follow(self) -> None:
+        """Go on where the directory is, if somebody has renamed it."""
+        former = short_path(self.run.path)
+        if self.run.follow():
+            for writer in (self.logger, self._start.notes):
+                writer.move(self.run.path)
+            self.checkpoints.move(self.run.checkpoints)
+            self.note(f"{former} is now called {short_path(self.run.path)}; the run goes on there")
+
     def say_notes(self, silent: bool = False) -> None:
         """Say what was found out that was not said before; `silent` only writes it down."""
         for note in (*self.task.notes(), *self.logger.notes):
@@ -195,6 +204,7 @@ class Run:
         """Save a checkpoint of this step; `evaluation` is this step's, if there was one."""
         with self._clock.paused():
             step = self.task.steps_done
+            self._follow()
             with recorded(self.run):
                 meta = {
                     **self.logger.flush(),
@@ -223,6 +233,7 @@ class Run:
         """Write summary.json and TensorBoard's HPARAMS page; returns the summary."""
         step = self.task.steps_done
         summary = self._start.figures = {"step": step, **self.latest, "time/seconds": self.seconds}
+        self._follow()
         with recorded(self.run):
             self.run.write_summary(summary)
         # What checkpoints are ranked by comes first, then the rest of the evaluation: the page shows few columns.
@@ -278,6 +289,7 @@ class Run:
 
     def _write(self, step: int, values: dict[str, float]) -> None:
         self.latest |= {tag: value for tag, value in values.items() if not tag.startswith("time/")}
+        self._follow()
         with recorded(self.run):
             self.logger.scalars(step, values)
         self.progress.metrics(values)
@@ -304,6 +316,8 @@ def training(start: Start, stop: Stop, progress: Progress) -> Play[dict[str, flo
     task, settings, run, checkpoint = start.task, start.settings, start.run, start.checkpoint
     current: Run | None = None
     try:
+        if run.follow():
+            start.notes.move(run.path)
         with recorded(run):
             begun = checkpoint.manifest.step if checkpoint else 0
             run.write_status("running", begun, steps=settings.steps, saved=begun)

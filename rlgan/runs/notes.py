@@ -52,6 +52,10 @@ class Notes:
                 show(f"note: {self._file} cannot be written ({error}): notes are shown and not kept")
             self._fails = True
 
+    def move(self, run: Path) -> None:
+        """Go on in the directory's new place."""
+        self._file = run / FILE
+
     def write(self, note: str, step: int) -> None:
         """Write a note down, if it is not in the file.
 

@@ -25,7 +25,7 @@ from rlgan.runs.prepare import Outcome, prepare, report_failure, report_resumed,
 from rlgan.runs.record.curves import draw_seeds
 from rlgan.runs.record.directory import RunDirectory, State, short_path, stored
 from rlgan.runs.record.progress import Legend, SeedProgress, seeds_table
-from rlgan.task.errors import ConfigError
+from rlgan.task.errors import ConfigError, RunError
 from rlgan.task.statistics import over_seeds
 from rlgan.task.task import Play, Request, Stackable, Task, Together
 
@@ -221,9 +221,10 @@ def _conclude(run: RunDirectory, first: Start, ends: Ends) -> Outcome:
     sys.stdout.flush()
     state: dict[str, State] = {str(seed): "finished" if seed in good else "failed" for seed in ends}
     try:
+        run.follow()
         run.write_summary({"seeds": state, "metrics": figures})
-    except OSError as error:
-        lost = f"summary.json: cannot be written ({error.strerror or error})"
+    except (OSError, RunError) as error:
+        lost = f"summary.json: cannot be written ({getattr(error, 'strerror', None) or error})"
         message = "; ".join([*([message] if message else []), lost])
         say(f"rlgan: {short_path(run.path)}/{lost}")
     _draw(run, first, ends)
@@ -235,6 +236,7 @@ def _conclude(run: RunDirectory, first: Start, ends: Ends) -> Outcome:
 def _draw(run: RunDirectory, first: Start, ends: Ends) -> None:
     """Draw the seeds' curves; what fails in that is no failure of the run."""
     try:
+        run.follow()
         draw_seeds(run.path, list(ends), first.task.headline)
     except Exception as error:
         why = f"{type(error).__name__}: {' '.join(str(error).split())[:200]}"

@@ -174,7 +174,7 @@ def standing() -> Iterator[None]:
     former = sys.stdout, sys.stderr
     nowhere = open(os.devnull, "w")  # noqa: SIM115 - a stream may be handed on
     out, err = (Standing(nowhere if stream is None else stream) for stream in former)
-    sys.stdout, sys.stderr = out, err  # type: ignore[assignment]
+    sys.stdout, sys.stderr = out, err
     try:
         yield
     finally:

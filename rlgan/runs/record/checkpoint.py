@@ -103,6 +103,10 @@ class Checkpoints:
         self._left: dict[str, str] = {}
         self._from: int | None = None
 
+    def move(self, path: Path) -> None:
+        """Go on in the directory's new place."""
+        self._path = path
+
     def clean(self) -> None:
         """Remove what a killed process staged or was removing; what else has no manifest goes when a new one stands."""
         for name in self._names(".tmp"):

@@ -31,8 +31,10 @@ from rlgan.runs.record.files import (
     append_line,
     examine,
     keep_aside,
+    overwrite_json,
     read_json,
     read_lines,
+    whereabouts,
     write_atomically,
     write_json,
 )
@@ -86,6 +88,7 @@ class RunDirectory:
         self.started = time.time()
         self._status: dict[str, Any] = {}
         self._lock = self._take_lock()
+        self._folder = os.open(self.path, os.O_RDONLY | os.O_DIRECTORY)
 
     @classmethod
     def create(cls, parent: Path, name: str) -> RunDirectory:
@@ -147,8 +150,24 @@ class RunDirectory:
 
     def close(self) -> None:
         """Release the lock. The process's death does it as well."""
-        _held.discard(self.path)
-        self._lock.close()
+        if not self._lock.closed:
+            _held.discard(self.path)
+            self._lock.close()
+            os.close(self._folder)
+
+    def follow(self) -> bool:
+        """Find the directory where it is now; tells whether it was renamed or moved since.
+
+        Raises:
+            RunError: it is gone.
+        """
+        now = whereabouts(self._folder, self.path)
+        moved = now != self.path
+        if moved:
+            _held.discard(self.path)
+            _held.add(now)
+            self.path = now
+        return moved
 
     @property
     def checkpoints(self) -> Path:
@@ -205,7 +224,11 @@ class RunDirectory:
             "updated": datetime.now().astimezone().isoformat(timespec="seconds"),
             **self._status,
         }
-        write_json(self.path / "status.json", record, lasting=state != "running")
+        file = self.path / "status.json"
+        try:
+            write_json(file, record, lasting=state != "running")
+        except OSError:
+            overwrite_json(file, record)
 
     def write_summary(self, values: Mapping[str, Any]) -> None:
         """Replace summary.json."""

@@ -6,6 +6,7 @@ device a run would write, cut or wait somewhere else.
 
 from __future__ import annotations
 
+import fcntl
 import hashlib
 import json
 import os
@@ -119,6 +120,15 @@ def write_atomically(path: Path, data: bytes, lasting: bool = True) -> None:
 def write_json(path: Path, value: Any, lasting: bool = True) -> None:
     """Write indented JSON, atomically."""
     write_atomically(path, (json.dumps(value, indent=2) + "\n").encode(), lasting)
+
+
+def overwrite_json(path: Path, value: Any) -> None:
+    """Write a file that is there in its own place: a full disk has no room for a second one."""
+    data = (json.dumps(value, indent=2) + "\n").encode()
+    with open(os.open(path, os.O_WRONLY | os.O_NOFOLLOW), "wb", buffering=0) as file:
+        _write(file, data)
+        file.truncate(len(data))
+        os.fsync(file.fileno())
 
 
 def read_json(path: Path) -> dict[str, Any]:
@@ -252,6 +262,10 @@ class Lines:
         lines = [line for line in found[0].split(b"\n") if line.strip(b"\0 \t\r")]
         return b"".join(line.strip(b"\0") + b"\n" for line in lines if not _later(line, step))
 
+    def move(self, path: Path) -> None:
+        """Go on in the directory's new place."""
+        self._path, self._before = path, path.with_name(self._before.name)
+
     def write(self, record: Mapping[str, Any]) -> None:
         """Append a record."""
         line = (json.dumps(dict(record)) + "\n").encode()
@@ -284,3 +298,23 @@ def keep_aside(path: Path, name: Path) -> None:
         os.link(path, name)
     except OSError:  # a file system without hard links
         write_atomically(name, path.read_bytes())
+
+
+def whereabouts(descriptor: int, path: Path) -> Path:
+    """Find a folder that was opened at `path` where it is now: somebody may have renamed it.
+
+    Raises:
+        RunError: it is gone.
+    """
+    mine = os.fstat(descriptor)
+    name = getattr(fcntl, "F_GETPATH", None)  # of macOS
+    for find in (
+        lambda: path,
+        lambda: os.fsdecode(fcntl.fcntl(descriptor, name, bytes(1024)).rstrip(b"\0")) if name else path,
+        lambda: os.readlink(f"/proc/self/fd/{descriptor}"),
+    ):
+        with suppress(OSError):
+            found = Path(find())
+            if os.path.samestat(os.stat(found), mine):
+                return found
+    raise RunError(f"{path}: was removed, or moved to another file system, while the run was going on")

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import io
 import re
+import threading
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
+from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -47,11 +49,14 @@ class Logger:
         self._writer: SummaryWriter | None = None
         self.notes: list[str] = [self._lines.note] * bool(self._lines.note)
         if tensorboard:
-            with self._events():
-                from torch.utils.tensorboard import SummaryWriter
+            self._open_events(None if resume_step is None else resume_step + 1)
 
-                purge = None if resume_step is None else resume_step + 1
-                self._writer = SummaryWriter(str(path), purge_step=purge, max_queue=1000)
+    def _open_events(self, purge: int | None) -> None:
+        with self._events():
+            from torch.utils.tensorboard import SummaryWriter
+
+            _silence_writers()
+            self._writer = SummaryWriter(str(self._path), purge_step=purge, max_queue=1000)
 
     @contextmanager
     def _events(self) -> Iterator[None]:
@@ -62,6 +67,15 @@ class Logger:
             self._writer = None
             why = f"{type(error).__name__}: {' '.join(str(error).split())[:200]}"
             self.notes.append(f"TensorBoard's events cannot be written ({why}); the run goes on without them")
+
+    def move(self, path: Path) -> None:
+        """Go on in the directory's new place; files that are open have moved with it."""
+        self._path = path
+        self._lines.move(path / "metrics.jsonl")
+        if self._writer is not None:  # TensorBoard opens its file by name for every record
+            with suppress(Exception):
+                self._writer.close()
+            self._open_events(None)
 
     def scalars(self, step: int, values: Mapping[str, float]) -> None:
         """Write a line of metrics.jsonl, and each value under its tag in TensorBoard."""
@@ -128,6 +142,18 @@ class Logger:
                 with self._events():
                     self._writer.close()
             self._lines.close()
+
+
+@cache
+def _silence_writers() -> None:
+    """Keep the threads that write TensorBoard's events from printing tracebacks: their next call raises the error."""
+    former = threading.excepthook
+
+    def hook(failed: threading.ExceptHookArgs) -> None:
+        if type(failed.thread).__name__ != "_AsyncWriterThread":
+            former(failed)
+
+    threading.excepthook = hook
 
 
 def picture_name(tag: str) -> str:
