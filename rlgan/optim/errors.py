@@ -9,6 +9,11 @@ class NonFinite(FloatingPointError):
     """A loss or gradient is NaN or infinite; raised before anything of that step is written."""
 
 
+def beyond(what: str) -> str:
+    """The words for a gradient that is finite while the squares that a method keeps of it are not."""
+    return f"{what}: finite, but its squares are beyond the largest number; use precision=float64, or scale the loss"
+
+
 class LineSearchFailed(ArithmeticError):
     """No acceptable step exists, or none was found, along a descent direction at a point that is not stationary."""
 

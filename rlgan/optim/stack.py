@@ -209,7 +209,7 @@ class Stack:
 
     def _numbers(self) -> Tensor:
         """Every update's numbers (S, .), computed once if all have made as many steps of as many planned."""
-        steps = [[p.steps for p in own] for own in self._players]
+        steps = [[(p.steps, p.began) for p in own] for own in self._players]
         if self._one_horizon and steps.count(steps[0]) == len(steps):
             return self._scalars.copy_(on_device(self.updates[0].numbers(), self._device))
         return on_device([u.numbers() for u in self.updates], self._device)

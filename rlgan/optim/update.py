@@ -67,8 +67,9 @@ class Update:
         self.steps = game.steps(self.pure.names)
         self.batches = game.batches(shares_batch)
         game.check(self.players)
+        self._seat = object()
         for player in players:
-            player.state["game"] = game.init(player.vector.theta)
+            player.join(self._seat, game.init(player.vector.theta))
         self._finite = FiniteFlags(1, self._device, check_every)
         self.bfloat16 = bfloat16
         self.choose_products(compiled)
@@ -84,7 +85,14 @@ class Update:
         Raises:
             NonFinite: before a step, if a loss or gradient is NaN or infinite; nothing of that step is written. In
                 compiled play it may be a step of an earlier move (see `check_every`).
+            ValueError: if a player has been given to another update since.
         """
+        for player in self.players.values():
+            if player.seat is not self._seat:
+                raise ValueError(
+                    f"players = {player.name}: plays another game by now, which keeps its own past of it; make a new "
+                    "Update to go on with this one"
+                )
         earlier = {name: before(p) for name, p in self.players.items()} if watch else {}
         try:
             metrics, noise = self._move(batches, watch)
@@ -113,9 +121,10 @@ class Update:
 
     @property
     def moves(self) -> int:
-        """Moves made so far."""
+        """Moves that this game has made so far; what its players have done before it is theirs."""
         name, n = next(iter(self.steps.items()))
-        return self.players[name].steps // n
+        player = self.players[name]
+        return (player.steps - player.began) // n
 
     def check(self) -> None:
         """Look now whether all moves were finite.
@@ -258,7 +267,19 @@ class Update:
         return {name: p.state_dict() for name, p in self.players.items()}
 
     def load_state_dict(self, saved: dict[str, Any]) -> None:
-        """Restore all players' states."""
+        """Restore all players' states.
+
+        Raises:
+            ValueError: if the state is not of these players; nothing is loaded then.
+        """
+        if not isinstance(saved, dict) or saved.keys() != self.players.keys():
+            theirs = ", ".join(map(str, saved)) if isinstance(saved, dict) else type(saved).__name__
+            raise ValueError(
+                f"state = of {theirs}: this update has the players {', '.join(self.players)}; load what its "
+                "state_dict() gave"
+            )
+        for name, player in self.players.items():
+            player.check_state(saved[name])
         self._finite.reset()
         for name, player in self.players.items():
             player.load_state_dict(saved[name])

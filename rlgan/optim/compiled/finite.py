@@ -1,5 +1,6 @@
 """Whether the moves of a compiled or stacked update were finite: a flag that stays on the device and is read seldom."""
 
+import math
 from collections.abc import Mapping, Sequence
 from typing import TypeAlias
 
@@ -7,13 +8,15 @@ import torch
 from torch import Tensor
 
 from rlgan.optim.compiled.graph import on_device
-from rlgan.optim.errors import NonFinite
+from rlgan.optim.errors import NonFinite, beyond
 from rlgan.optim.step.types import Metrics, Report
 
 CUDA_EVERY = 64
 """Moves between two looks at the flag on a device that a look has to wait for."""
 BETWEEN = "\n"
 """Between two tags of `reported`."""
+LARGE = 1.8e19
+"""The norm from which on squares are beyond single precision."""
 Failed: TypeAlias = dict[int, tuple[NonFinite, int]]
 """For each seed that has failed the error, and how many of the moves counted for it were not made."""
 
@@ -98,6 +101,11 @@ class FiniteFlags:
 
 def _error(tags: Sequence[str], row: Sequence[float]) -> NonFinite:
     bad = ", ".join(f"{tag} = {value:.4g}" for tag, value in zip(tags, row, strict=False))
+    values = dict(zip(tags, row, strict=False))
+    if all(map(math.isfinite, values.values())):
+        large = [f"{tag} = {v:.4g}" for tag, v in values.items() if tag.endswith("grad_norm") and v > LARGE]
+        if large:
+            return NonFinite(beyond(", ".join(large)))
     return NonFinite(f"a loss or gradient is not finite ({bad})")
 
 

@@ -8,10 +8,14 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from rlgan.optim.errors import NonFinite
+from rlgan.optim.errors import NonFinite, beyond
 from rlgan.optim.play.field import GradientField, Linearised, Loss, Losses, Net, Nets
 from rlgan.optim.play.player import Player, PlayerState, Snapshot
 from rlgan.optim.step.types import Report, Scalars
+from rlgan.optim.step.vector import length
+
+SMALL = 1e-30
+"""Where the squares of a small gradient begin to vanish, in single precision."""
 
 
 class ModuleNet(Net):
@@ -170,9 +174,14 @@ class EagerField(GradientField):
         norms: Report = {}
         for name, g in grads.items():
             square = torch.dot(g, g).item()
-            if not math.isfinite(square):
-                raise NonFinite(f"the gradient of {name} has norm {math.sqrt(square)}")
-            norms[f"{name}/grad_norm"] = math.sqrt(square)
+            norm = math.sqrt(square)
+            if not SMALL < square < math.inf:  # squares that are nothing, or too large
+                norm = length(g).item()
+                if not math.isfinite(norm):
+                    raise NonFinite(f"the gradient of {name} has norm {norm}")
+                if square == math.inf and self.players[name].spec.optimizer.squares_in(g.dtype):
+                    raise NonFinite(beyond(f"the gradient of {name} has norm {norm:.4g}"))
+            norms[f"{name}/grad_norm"] = norm
         for name, g in grads.items():
             self.players[name].step_in_place(g, scalars[name], draws[name])
         return norms

@@ -104,6 +104,7 @@ class Player:
         average: the averaged network in evaluation mode, its parameters without gradient; the player's own parameters
             where no average is kept.
         averages: all averaged networks by name, `average` first (more than one with `Several`).
+        began: how many of its `steps` were taken before the game that it plays, whose past is ``state["game"]``.
     """
 
     average: nn.Module
@@ -118,7 +119,8 @@ class Player:
         self.spec = spec
         self.horizon = horizon
         self.generator = generator
-        self.steps = 0
+        self.steps = self.began = 0
+        self.seat: object = None
         self.vector = Vector(module)
         self.projection = spec.projection.fit(self.vector.shapes)
         # By itself where nothing is scheduled: what is constant need not be computed anew.
@@ -188,6 +190,10 @@ class Player:
                 share_buffers(self.averages[name], {b: seen[kept.prefix + b] for b in self.vector.buffers()})
         self.average = next(iter(self.averages.values()))
         self._engine = self.spec.optimizer.engine(self.vector, self.state["slots"], self.momentum)
+
+    def join(self, seat: object, past: Slots) -> None:
+        """Begin a game, which keeps `past` of this player; `seat` says whose game it is."""
+        self.seat, self.began, self.state["game"] = seat, self.steps, past
 
     def rehome(self, state: PlayerState) -> None:
         """Move into memory given from outside: `state` has the shapes of the player's own, and takes its values.
@@ -306,37 +312,52 @@ class Player:
         """Copies of all tensors, and the step count; a plain tree. The noise's generator is its owner's to save."""
         return {
             "steps": self.steps,
+            "began": self.began,
             "theta": self.state["theta"].clone(),
             "noise": tree_map(Tensor.clone, self.noise_state),
             "engine": self._engine_state(),
             **self._copies(_PARTS),
         }
 
-    def load_state_dict(self, saved: dict[str, Any]) -> None:
-        """Write a saved state into the player's own tensors.
+    def _saved_parts(self) -> dict[str, Slots]:
+        return {"noise": self.noise_state, **{part: self.state[part] for part in _PARTS}}  # type: ignore[literal-required]
 
-        Raises:
-            ValueError: if the saved vectors do not fit this player.
-        """
-        for part in (*_PARTS, "noise"):
-            mine = self.noise_state if part == "noise" else self.state[part]  # type: ignore[literal-required]
-            theirs = saved[part]
-            if set(mine) != set(theirs):
+    def check_state(self, saved: dict[str, Any]) -> None:
+        """Raise a ValueError if a saved state is of another network, another method, or no player's."""
+        lacking = {"steps", "theta", "noise", "engine", *_PARTS} - (saved.keys() if isinstance(saved, dict) else set())
+        if lacking:
+            raise ValueError(f"{self.name} = a state without {', '.join(sorted(lacking))}: no player's; load its own")
+        for part, mine in self._saved_parts().items():
+            if set(mine) != set(saved[part]):
                 raise ValueError(
-                    f"{self.name} = saved with {part} {sorted(theirs)}, configured with {sorted(mine)}: "
+                    f"{self.name} = saved with {part} {sorted(saved[part])}, configured with {sorted(mine)}: "
                     "resume with the configuration of the run"
                 )
-            for key, value in theirs.items():
-                _fit(self.name, mine[key], value)
-        _fit(self.name, self.state["theta"], saved["theta"])
+            for key, value in mine.items():
+                _fits(self.name, value, saved[part][key])
+        _fits(self.name, self.state["theta"], saved["theta"])
         if self._engine is not None:
-            self._engine.load_state_dict(saved["engine"])
+            self._engine.check(saved["engine"])
         elif saved["engine"]:
             raise ValueError(
                 f"{self.name}.optimizer = saved with the state of a torch.optim class, configured with "
                 f"{self.spec.optimizer}: resume with the configuration of the run"
             )
-        self.steps = int(saved["steps"])
+
+    def load_state_dict(self, saved: dict[str, Any]) -> None:
+        """Write a saved state into the player's own tensors.
+
+        Raises:
+            ValueError: if it is not this player's (see `check_state`); nothing is written then.
+        """
+        self.check_state(saved)
+        for part, mine in self._saved_parts().items():
+            for key, value in mine.items():
+                value.copy_(saved[part][key])
+        self.state["theta"].copy_(saved["theta"])
+        if self._engine is not None:
+            self._engine.load_state_dict(saved["engine"])
+        self.steps, self.began = int(saved["steps"]), int(saved.get("began", 0))
 
 
 _PARTS = ("buffers", "slots", "average", "average_buffers", "game")
@@ -355,13 +376,12 @@ def _copied(old: Tensor, new: Tensor, weight: float | Tensor) -> Tensor:
     return new if weight > 0 else old
 
 
-def _fit(name: str, mine: Tensor, saved: Tensor) -> None:
-    if mine.shape != saved.shape:
+def _fits(name: str, mine: Tensor, saved: Tensor) -> None:
+    if mine.shape != saved.shape or mine.is_complex() != saved.is_complex():
         raise ValueError(
-            f"{name} = vector of shape {tuple(saved.shape)}: this network needs {tuple(mine.shape)}; "
-            "resume with the network of the run"
+            f"{name} = vector of shape {tuple(saved.shape)}, {saved.dtype}: this network needs {tuple(mine.shape)}, "
+            f"{mine.dtype}; resume with the network of the run"
         )
-    mine.copy_(saved)
 
 
 def overwrite(old: PlayerState, new: PlayerState) -> None:

@@ -15,6 +15,9 @@ from rlgan.optim.play.player import PlayerState
 from rlgan.optim.step.types import Metrics, Report, Scalars, Slots
 from rlgan.optim.step.vector import Vector
 
+SCALE = {torch.float32: 2.0**-80, torch.float64: 2.0**-540}
+"""What keeps the sum of squares of the largest numbers finite."""
+
 
 class PureNet(Net):
     """A module as a function of its parameters and buffers; gradients by ``torch.func``."""
@@ -135,9 +138,14 @@ class PureField(GradientField):
         self, grads: Mapping[str, Tensor], scalars: Mapping[str, Scalars], draws: Mapping[str, Tensor | None]
     ) -> Report:
         players, finite = self.position
-        norms = {name: torch.dot(g, g).sqrt() for name, g in grads.items()}
-        for norm in norms.values():
-            finite = finite & torch.isfinite(norm)
+        norms: dict[str, Tensor] = {}
+        for name, g in grads.items():
+            square, small = torch.dot(g, g), g * SCALE[g.dtype]
+            # Of a gradient whose squares are too large; both sums are one pass when compiled.
+            scaled = torch.dot(small, small)
+            fits, needed = torch.isfinite(square), self.players[name].spec.optimizer.squares_in(g.dtype)
+            norms[name] = torch.where(fits, square.sqrt().double(), scaled.sqrt().double() / SCALE[g.dtype])
+            finite = finite & (fits if needed else torch.isfinite(scaled))
         stepped = {
             name: _where(finite, self.players[name].step(players[name], g, scalars[name], draws[name]), players[name])
             for name, g in grads.items()

@@ -20,7 +20,7 @@ from rlgan.optim.step.metric import RMS, Identity, Metric
 from rlgan.optim.step.momentum import Frame, GradientEMA, Momentum, NoMomentum
 from rlgan.optim.step.noise import Noise, NoNoise
 from rlgan.optim.step.schedule import Factor, unscheduled
-from rlgan.optim.step.types import Kind, Scalars, Slots
+from rlgan.optim.step.types import Kind, Scalars, Slots, Squares
 from rlgan.optim.step.vector import Vector
 
 Project: TypeAlias = Callable[[Tensor, Slots], Tensor]
@@ -37,6 +37,14 @@ class Engine(ABC):
     def state_dict(self) -> dict[str, Any]:
         """What it keeps beside the player's slots, as a plain tree of copies."""
         return {}
+
+    def check(self, saved: dict[str, Any]) -> None:
+        """Refuse what is not a `state_dict()` of this engine.
+
+        Raises:
+            ValueError: with a remedy.
+        """
+        return None
 
     def load_state_dict(self, saved: dict[str, Any]) -> None:
         """Put `state_dict()` back."""
@@ -56,6 +64,12 @@ class Method(ABC):
     """Whether theta itself is projected."""
     stackable: ClassVar[bool] = True
     """Whether `step` exists: a pure function, which compiles and stacks."""
+    squares: Squares = "own"
+    """Which squares of a gradient have to be finite."""
+
+    def squares_in(self, dtype: torch.dtype) -> bool:
+        """Whether the squares of a gradient of this dtype have to be finite numbers of it."""
+        return self.squares == "own" or (self.squares == "double" and dtype == torch.float64)
 
     @abstractmethod
     def init(self, theta: Tensor) -> Slots:
@@ -156,7 +170,16 @@ class Descent(Method):
     def metric_kind(self) -> Kind:
         return self.metric.kind
 
+    @property
+    def squares(self) -> Squares:  # type: ignore[override]
+        return self.metric.squares
+
     def init(self, theta: Tensor) -> Slots:
+        if theta.dtype not in (torch.float32, torch.float64):
+            raise ValueError(
+                f"dtype = {theta.dtype}: steps and their state would be lost in rounding; use module.float() (an update "
+                "multiplies in bfloat16 by itself: bfloat16=True)"
+            )
         return {**self.momentum.init(theta), **self.metric.init(theta)}
 
     def scalars(self, t: int, lr: float, momentum: Factor) -> dict[str, float]:

@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from rlgan.optim.errors import positive, weight_of_the_past
-from rlgan.optim.step.types import Kind, Scalars, Slots
+from rlgan.optim.step.types import Kind, Scalars, Slots, Squares
 from rlgan.optim.step.vector import sum_of_squares, wide
 
 KEEPS_FINITE = "it keeps 0/0 away; for example 1e-8"
@@ -28,6 +28,7 @@ class Metric(ABC):
     """What a gradient is divided by: the metric H, as a state and as an operation."""
 
     kind: ClassVar[Kind] = "diagonal"
+    squares: ClassVar[Squares] = "own"
 
     def init(self, theta: Tensor) -> Slots:
         """The state before the first gradient, by slot name."""
@@ -56,6 +57,7 @@ class Identity(Metric):
     """No metric: H = I."""
 
     kind = "scalar"
+    squares = "none"
 
     def update(self, theta: Tensor, g: Tensor, state: Slots) -> Slots:
         return {}
@@ -177,7 +179,9 @@ class AdaGrad(Metric):
         return {"sum_square": state["sum_square"] + g * g}
 
     def diagonal(self, state: Slots, s: Scalars) -> Tensor:
-        return state["sum_square"].sqrt() + self.eps
+        total = state["sum_square"]
+        # Where it is infinite theta would stand still for ever.
+        return torch.where(total.isinf(), torch.nan, total.sqrt()) + self.eps
 
 
 @dataclass(frozen=True)
@@ -189,6 +193,7 @@ class AdaGradNorm(Metric):
     """
 
     kind = "scalar"
+    squares = "double"
 
     def init(self, theta: Tensor) -> Slots:
         return {"sum_square": whole_number(theta)}
@@ -268,6 +273,7 @@ class VariableMetric(Metric):
 
     h: Callable[[Tensor], Tensor]
     kind: Kind = "diagonal"  # type: ignore[misc]
+    squares = "none"
 
     def init(self, theta: Tensor) -> Slots:
         h = self.h(theta)

@@ -185,6 +185,7 @@ class AcceleGrad(Method):
             positive(name, getattr(self, name))
 
     looks_ahead = True
+    squares = "double"
 
     @property
     def kind(self) -> Kind:

@@ -15,6 +15,10 @@ Kind: TypeAlias = Literal["scalar", "diagonal", "full"]
 """Of which form H is: lambda I, a diagonal, a symmetric matrix."""
 
 
+Squares: TypeAlias = Literal["none", "double", "own"]
+"""Whether a method keeps squares of a gradient: in double precision, or in the gradient's own."""
+
+
 Metrics: TypeAlias = dict[str, Tensor]
 """What a loss reports beside its value: scalar tensors by tag."""
 

@@ -28,7 +28,7 @@ class Vector:
         module: any module with at least one trainable parameter, all of one dtype on one device.
 
     Raises:
-        ValueError: if the module has no trainable parameter, or mixes dtypes or devices.
+        ValueError: if the module has no trainable parameter, mixes dtypes or devices, or is complex.
     """
 
     def __init__(self, module: nn.Module) -> None:
@@ -43,6 +43,12 @@ class Vector:
         if len(kinds) > 1:
             raise ValueError(
                 f"module = {type(self.module).__name__}: parameters of one dtype on one device, got {kinds}"
+            )
+        dtype = next(iter(trainable.values())).dtype
+        if dtype.is_complex:
+            raise ValueError(
+                f"module = {type(self.module).__name__}: parameters of {dtype}, and a player is a vector of real numbers; "
+                "use real parameters, (..., 2), or the classes of rlgan.optim.torch_optim"
             )
         self.names = tuple(trainable)
         self.shapes = tuple(p.shape for p in trainable.values())

@@ -191,17 +191,25 @@ class TorchEngine(Engine):
     def state_dict(self) -> dict[str, Any]:
         return {"optimizer": _name(type(self._optimizer)), "state": _copy(self._optimizer.state_dict())}
 
-    def load_state_dict(self, saved: dict[str, Any]) -> None:
-        """Put `state_dict()` back.
+    def check(self, saved: dict[str, Any]) -> None:
+        """Refuse what another class has saved.
 
         Raises:
-            ValueError: if another class has saved it.
+            ValueError: with both names.
         """
         mine, theirs = _name(type(self._optimizer)), saved.get("optimizer", "one of rlgan's own methods")
         if mine != theirs:
             raise ValueError(
                 f"optimizer = {mine}: the state was saved with {theirs}; resume with the configuration of the run"
             )
+
+    def load_state_dict(self, saved: dict[str, Any]) -> None:
+        """Put `state_dict()` back.
+
+        Raises:
+            ValueError: see `check`.
+        """
+        self.check(saved)
         copied = _copy(saved["state"])
         self._optimizer.load_state_dict(copied)
         # torch has cast them to the parameters' dtype.

@@ -320,7 +320,6 @@ class MethodOptimizer(torch.optim.Optimizer):
 
     @property
     def _given(self) -> list[str]:
-        """The names that a group has from here."""
         return [*self._options, "maximize", *(["stores"] if self.looks_ahead else [])]
 
     def __getstate__(self) -> dict[str, Any]:

@@ -8,7 +8,7 @@ import torch
 from torch import nn
 from torch.func import functional_call
 
-from rlgan.optim import Vector
+from rlgan.optim import Player, PlayerSpec, Vector, adam
 from tests.optim.problems import linked
 
 
@@ -107,3 +107,15 @@ def test_frozen_parameters_of_the_user_are_left_alone_and_no_parameters_is_an_er
     mixed = nn.Sequential(nn.Linear(1, 1), nn.Linear(1, 1).double())
     with pytest.raises(ValueError, match="one dtype"):
         Vector(mixed)
+
+
+@pytest.mark.parametrize("dtype", [torch.complex64, torch.complex128])
+def test_complex_parameters_are_refused_by_name(dtype: torch.dtype) -> None:
+    with pytest.raises(ValueError, match=rf"^module = Linear: parameters of {dtype}, and a player is a vector of real"):
+        Vector(nn.Linear(2, 2, dtype=dtype))
+
+
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])
+def test_half_precision_is_refused_where_a_step_would_be_rounded_away(dtype: torch.dtype) -> None:
+    with pytest.raises(ValueError, match=rf"^p.optimizer.dtype = {dtype}: steps .* use module.float"):
+        Player("p", nn.Linear(2, 2, dtype=dtype), PlayerSpec(None, adam()))
