@@ -32,6 +32,7 @@ from rlgan.runs.record.payload import (
     file_name,
     read_payload,
     storable,
+    unlike,
     weight,
     write_payload,
 )
@@ -66,14 +67,17 @@ class Checkpoint:
             CheckpointError: the task, as it is configured now, cannot take what was saved (another size, another seed).
         """
         try:
-            task.load_state_dict(self.state["task"])
+            state = self.state["task"]
+            if wrong := unlike(state, task.state_dict(), "task"):
+                raise TypeError(wrong)
+            task.load_state_dict(state)
+            if task.steps_done != self.manifest.step:
+                raise TypeError(f"it is of step {task.steps_done}")
         except ValueError as error:
             raise CheckpointError(str(error)) from error
         except (KeyError, IndexError, TypeError, AttributeError, RuntimeError) as error:
             why = f"{type(error).__name__}: {' '.join(str(error).split())[:160]}"
-            raise CheckpointError(
-                f"{self.manifest.file}: does not fit to config.yaml ({why})"
-            ) from error
+            raise CheckpointError(f"{self.manifest.file}: does not fit to config.yaml ({why})") from error
 
 
 def _segments(manifests: Iterable[Manifest]) -> set[str]:

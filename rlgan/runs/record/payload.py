@@ -196,6 +196,19 @@ def weight(plain: Any) -> int:
     return total
 
 
+def unlike(value: Any, like: Any, path: str) -> str:
+    """Where a state has a container or a number of another kind than the task's own has, in words; else empty.
+
+    Shapes are the task's affair, and so is what may be None.
+    """
+    if isinstance(like, Mapping) and isinstance(value, Mapping):
+        found = (unlike(value[key], like[key], f"{path}.{key}") for key in like if key in value)
+        return next((wrong for wrong in found if wrong), "")
+    kinds: tuple[Any, ...] = (Mapping, (list, tuple), (bool, int, float), str, torch.Tensor)
+    kind = next((kind for kind in kinds if isinstance(like, kind)), object)
+    return "" if value is None or isinstance(value, kind) else f"{path} is of the type {type(value).__name__}"
+
+
 def check(file: Path, size: int | None, sha256: str | None) -> tuple[int, str]:
     """Read a file through; returns its size and SHA-256.
 
@@ -254,9 +267,7 @@ def _look_inside(file: Path, most: int | None, whole: bool) -> None:
     with zipfile.ZipFile(file) as archive:
         members = archive.infolist()
         if any(item.compress_type != zipfile.ZIP_STORED or item.file_size != item.compress_size for item in members):
-            raise CheckpointError(
-                "is compressed, so that it would unpack to more than its manifest says"
-            )
+            raise CheckpointError("is compressed, so that it would unpack to more than its manifest says")
         tensors = sum(item.file_size for item in members if "/data/" in item.filename)
         if sum(item.file_size for item in members) > size or (most is not None and tensors > most):
             raise CheckpointError(
