@@ -177,8 +177,8 @@ class Descent(Method):
     def init(self, theta: Tensor) -> Slots:
         if theta.dtype not in (torch.float32, torch.float64):
             raise ValueError(
-                f"dtype = {theta.dtype}: steps and their state would be lost in rounding; use module.float() (an update "
-                "multiplies in bfloat16 by itself: bfloat16=True)"
+                f"dtype = {theta.dtype}: steps and their state would be lost in rounding; use module.float() (an "
+                "update multiplies in bfloat16 by itself: bfloat16=True)"
             )
         return {**self.momentum.init(theta), **self.metric.init(theta)}
 

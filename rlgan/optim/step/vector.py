@@ -47,8 +47,8 @@ class Vector:
         dtype = next(iter(trainable.values())).dtype
         if dtype.is_complex:
             raise ValueError(
-                f"module = {type(self.module).__name__}: parameters of {dtype}, and a player is a vector of real numbers; "
-                "use real parameters, (..., 2), or the classes of rlgan.optim.torch_optim"
+                f"module = {type(self.module).__name__}: parameters of {dtype}, and a player is a vector of real "
+                "numbers; use real parameters, (..., 2), or the classes of rlgan.optim.torch_optim"
             )
         self.names = tuple(trainable)
         self.shapes = tuple(p.shape for p in trainable.values())
