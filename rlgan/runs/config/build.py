@@ -149,7 +149,10 @@ class RunSpec:
         """
         import torch
 
+        from rlgan.task.seeding import seed_globals
+
         torch.set_num_threads(self.settings.threads)
+        seed_globals(self.settings.seed)  # whatever is made, also by code from outside, is made alike
         return build_task(self.config, self.settings, self.trust)
 
 
