@@ -443,6 +443,78 @@ def test_a_data_set_that_does_not_fit(
         HuggingFace(name=name, **options)
 
 
+class Encoded(Rows):
+    """The same with files in it, as the library has them where they are not decoded; their bytes, or where they are."""
+
+    _fingerprint = "f1n6e2"
+
+    def cast_column(self, column: str, feature: Any) -> "Encoded":
+        assert column == "image" and feature.decode is False
+        return self
+
+    def __getitem__(self, i: int) -> dict[str, Any]:
+        found = self._images[i]
+        file = {"bytes": None, "path": str(found)} if isinstance(found, Path) else {"bytes": found, "path": None}
+        return {"image": file}
+
+
+def encoded(image: Image.Image, kind: str = "PNG", **options: Any) -> bytes:
+    out = io.BytesIO()
+    image.save(out, kind, **options)
+    return out.getvalue()
+
+
+def of_files(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, files: list[Any], **options: Any) -> HuggingFace:
+    library = SimpleNamespace(load_dataset=lambda *a, **k: Encoded(files, image="Image"), Image=SimpleNamespace)
+    monkeypatch.setitem(sys.modules, "datasets", library)
+    return HuggingFace(name=f"{tmp_path}/{len(files)}", **{"held_out": 0.0, "workers": 0, **options})
+
+
+def test_files_of_a_data_set_are_read_as_they_are_shown(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    lying = Image.fromarray(pixels(1)[0][:4])
+    exif = lying.getexif()
+    exif[0x0112] = 6
+    clear = Image.new("LA", (4, 8), (9, 0))
+    clear.save(tmp_path / "clear.png")
+    files = [encoded(Image.new("L", (4, 8), 7)), encoded(lying, exif=exif), tmp_path / "clear.png"]
+    data = of_files(monkeypatch, tmp_path, files)
+    seen = ((whole(data) + 1) * 127.5).round().byte()
+    assert data.shape == (3, 8, 4) and seen[0].eq(7).all() and seen[2].eq(255).all()
+    assert np.array_equal(seen[1].permute(1, 2, 0).numpy(), np.rot90(pixels(1)[0][:4], -1))
+    assert [note.partition(" images ")[2] for note in data.notes()[1:]] == [
+        "have transparency, and are put on white (data.background)",
+        "are turned as their EXIF orientation says",
+    ]
+    assert data.inputs() == {"data.name": "3 rows, fingerprint of the library f1n6e2"}
+
+
+def test_files_of_a_data_set_that_cannot_be_used(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    good = encoded(Image.fromarray(pixels(1, 64)[0]))
+    deep = encoded(Image.fromarray(np.full((64, 64), 4000, np.uint16)))
+    cases: list[tuple[list[Any], str]] = [
+        ([good, deep], r"image 1: pixels of mode I;16 are not 8 bits"),
+        ([good, good[:2000]], r"image 1: cannot be read \(.+\); replace"),
+        ([good, tmp_path / "gone.png"], r"image 1: cannot be read \(.+No such file"),
+        ([good, None], r"image 1 is missing"),
+        ([good], r"holds one image"),
+    ]
+    for i, (files, message) in enumerate(cases):
+        with pytest.raises(ValueError, match=rf"^name = \S+: {message}"):
+            of_files(monkeypatch, tmp_path / str(i), files)
+        if len(files) > 1:
+            with pytest.raises(InputError, match=message) as e:
+                of_files(monkeypatch, tmp_path / str(i), files, memory_mb=0).sample(9, generator())
+            assert e.value.intact
+
+
+def test_rows_that_are_appended_move_no_other(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    def held(n: int) -> set[int]:
+        files = [encoded(Image.fromarray(image)) for image in pixels(n)]
+        return set(of_files(monkeypatch, tmp_path, files, held_out=0.2)._split[1].tolist())
+
+    assert len(held(40)) >= 2 and held(60) & set(range(40)) == held(40)
+
+
 def test_a_data_set_of_mixed_sizes(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     images = [Image.new("RGB", (4, 4)), Image.new("RGB", (5, 4))]
     name = named(monkeypatch, tmp_path, lambda *a, **k: Rows(images, image="Image"))
