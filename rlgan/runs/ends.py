@@ -103,7 +103,7 @@ def started(run: RunDirectory) -> Iterator[None]:
     try:
         yield
     except BaseException as error:
-        if not (run.path / "status.json").exists():
+        if not any((run.path / name).exists() for name in ("status.json", "overrides.jsonl")):
             tell(run, "failed", 0, str(error) or type(error).__name__, error=type(error).__name__)
         raise
 

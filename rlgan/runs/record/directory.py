@@ -196,11 +196,12 @@ class RunDirectory:
 
     def saved(self) -> int | None:
         """The last step of which status.json says that a checkpoint was made; None where that cannot be known."""
+        unknown = None if read_lines(self.path / "metrics.jsonl") else 0
         try:
             status = read_json(self.path / "status.json")
-            step = status.get("saved", 0 if status["state"] == "failed" else status["step"])
+            step = status.get("saved", unknown if status["state"] == "failed" else status["step"])
         except FileNotFoundError:
-            step = None if read_lines(self.path / "metrics.jsonl") else 0
+            step = unknown
         except (OSError, ValueError, KeyError):
             step = None
         return step if type(step) is int else None
