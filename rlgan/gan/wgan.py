@@ -70,7 +70,7 @@ class WGAN(Stackable):
         for name, value, example in (("batch_size", batch_size, 256), ("latent_dim", latent_dim, 2)):
             if value < 1:
                 raise ValueError(f"{name} = {value}: must be at least 1, for example {example}")
-        if temperature is not None and not temperature(settings.steps, settings.steps) > 0:
+        if temperature is not None and not temperature(settings.planned, settings.planned) > 0:
             raise ValueError(
                 f"temperature = {temperature}: falls to 0; scores are divided by it, so give it an end above"
             )
@@ -96,6 +96,7 @@ class WGAN(Stackable):
             WassersteinGame(lipschitz, loss, at_once, self._temperature is not None).losses(),
             game,
             moves=settings.steps,
+            horizon=settings.planned,
             noise=lambda name: self.generators.torch(f"noise/{name}", device),
             compile=settings.compile,
             precision=settings.precision,
@@ -144,7 +145,7 @@ class WGAN(Stackable):
     @property
     def temperature(self) -> float:
         """T, by which the loss of the coming move divides the scores."""
-        return 1.0 if self._temperature is None else self._temperature(self.steps_done, self.settings.steps)
+        return 1.0 if self._temperature is None else self._temperature(self.steps_done, self.settings.planned)
 
     def batches(self, into: Sequence[Batch] | None = None) -> list[Batch]:
         """The minibatches of the next move, in memory that the next call overwrites unless it is given some.
@@ -243,6 +244,10 @@ class WGAN(Stackable):
     def curvature(self) -> dict[str, Landscape]:
         batch = self.batch(Generators(self.generators.seed("curvature")), CURVATURE_SAMPLES)
         return self.learner.curvature(batch, CURVATURE_SAMPLES)
+
+    def laid_out(self, horizon: int, ahead: int = 0) -> dict[str, float]:
+        own = {} if self._temperature is None else {"temperature": self._temperature(self.steps_done + ahead, horizon)}
+        return {**self.learner.laid_out(horizon, ahead), **own}
 
     def notes(self) -> list[str]:
         scale = ", ".join(f"{tag} = {value:.4g}" for tag, value in self.references().items())

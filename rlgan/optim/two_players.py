@@ -37,7 +37,8 @@ class TwoPlayers:
         specs: how each player is configured.
         losses: what they minimise, in the order of play.
         game: the order of play.
-        moves: moves that the run is planned to make, for schedules and for `compile`.
+        moves: moves that the run is planned to make, for `compile`.
+        horizon: moves that schedules and averages are laid out for; None is `moves`.
         noise: gives each player the generator that its noise is drawn from.
         compile: true, false, or `auto` for what pays (`rlgan.optim.compiled.choice`).
         precision: `bf16` multiplies matrices in bfloat16 (see `rlgan.optim.play.precision`).
@@ -62,6 +63,7 @@ class TwoPlayers:
         game: Game,
         *,
         moves: int,
+        horizon: int | None = None,
         noise: Callable[[str], torch.Generator],
         compile: bool | Literal["auto"] = "auto",
         precision: str = "float32",
@@ -70,7 +72,7 @@ class TwoPlayers:
     ) -> None:
         steps = game.steps(tuple(networks))
         self.players = {
-            name: Player(name, network, specs[name], moves * steps[name], noise(name))
+            name: Player(name, network, specs[name], (horizon or moves) * steps[name], noise(name))
             for name, network in networks.items()
         }
         vectors = [player.vector.theta for player in self.players.values()]
@@ -120,6 +122,21 @@ class TwoPlayers:
         for learner in learners:
             learner.choice, learner.alone = learners[0].choice, False
         return stack
+
+    def laid_out(self, horizon: int, ahead: int = 0) -> dict[str, float]:
+        """What is scheduled of players, `ahead` moves from here, were it laid out for `horizon` moves; by its key."""
+        found: dict[str, float] = {}
+        for name, player in self.players.items():
+            spec, n = player.spec, self.update.steps[name]
+            step, length = player.steps + ahead * n, horizon * n
+            found[f"{name}.optimizer.lr"] = spec.optimizer.lr * spec.schedule(step, length)
+            for what in ("momentum_schedule", "noise_schedule", "projection_schedule"):
+                found[f"{name}.{what}"] = getattr(spec, what)(step, length)
+            for part, average in spec.averaging.parts.items():
+                if average.active:
+                    tail = f".{part}" if len(spec.averaging.parts) > 1 else ""
+                    found[f"{name}.averaging{tail}"] = average.weight(step + 1, length)
+        return found
 
     def notes(self) -> list[str]:
         """How the update is run, and why."""

@@ -142,14 +142,14 @@ class Trainer(Stackable):
             actor_module = agent.actor(actor.network, obs_dim, action_dim).to(device, dtype)
         with gens.init("critic"):
             critic_module = agent.critic_of(actor_module, critic.network, obs_dim, action_dim).to(device, dtype)
-        steps = game.steps(("critic", "actor"))
-        moves = max(int(max(settings.steps - self.learning_starts, 0) * updates_per_step) // steps["critic"], 1)
+        self._critic_steps = game.steps(("critic", "actor"))["critic"]
         self.learner = TwoPlayers(
             {"critic": critic_module, "actor": actor_module},
             {"critic": critic, "actor": actor},
             agent.losses(),
             game,
-            moves=moves,
+            moves=self._moves_of(settings.steps),
+            horizon=self._moves_of(settings.planned),
             noise=lambda name: gens.torch(f"noise/{name}", device),
             compile=settings.compile,
             precision=settings.precision,
@@ -159,14 +159,13 @@ class Trainer(Stackable):
         self.critic, self.actor = self.learner.players["critic"], self.learner.players["actor"]
         self.update = self.learner.update
         self.policy = agent.policy(self.actor.module)
-        self._critic_steps = steps["critic"]
         self.windows = NStep(n_step, agent.discount, self.envs.num_envs, obs_dim, action_dim) if n_step != 1 else None
         self.replay = replay.make(
-            Layout(capacity, obs_dim, action_dim, dtype, device, self.windows is not None, settings.steps)
+            Layout(capacity, obs_dim, action_dim, dtype, device, self.windows is not None, settings.planned)
         )
         self._samplers = [self.replay.sampler(batch_size) for _ in range(self.update.batches)]
         self.explorer = exploration.make(
-            Rollout(env.num_envs, obs_dim, action_dim, gens.torch("exploration"), self.policy, settings.steps)
+            Rollout(env.num_envs, obs_dim, action_dim, gens.torch("exploration"), self.policy, settings.planned)
         )
         self.normaliser = Normaliser(obs_dim, obs_clip, dtype, device) if normalise_obs else None
         self._credit = 0.0
@@ -349,6 +348,13 @@ class Trainer(Stackable):
             self.normaliser.normalise_(batch)
         batch = self._with_noise(batch, generators)
         return self.learner.curvature(batch, held, notes)
+
+    def _moves_of(self, steps: int) -> int:
+        return max(int(max(steps - self.learning_starts, 0) * self.updates_per_step) // self._critic_steps, 1)
+
+    def laid_out(self, horizon: int, ahead: int = 0) -> dict[str, float]:
+        found = self.learner.laid_out(self._moves_of(horizon), int(ahead * self.updates_per_step) // self._critic_steps)
+        return {**found, **self.explorer.laid_out(horizon, ahead), **self.replay.laid_out(horizon, ahead)}
 
     def notes(self) -> list[str]:
         return [*self.learner.notes(), *self.envs.notes(), *self.explorer.notes(), *self._eval_notes]

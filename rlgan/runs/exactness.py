@@ -49,6 +49,24 @@ def changed_inputs(meta: Mapping[str, Any], inputs: Mapping[str, str]) -> list[s
     ]
 
 
+def moved_ends(meta: Mapping[str, Any], settings: Settings, task: Task) -> list[str]:
+    """List what is laid out over the run and goes another way since the run is longer or shorter, a sentence each."""
+    former, now = meta.get("horizon"), settings.planned
+    if former is None or former == now:
+        return []
+    left = max(former, now) - task.steps_done
+    found: dict[str, str] = {}
+    for ahead in sorted({left * i // 20 for i in range(21)}) if left > 0 else [0]:
+        before, after = task.laid_out(former, ahead), task.laid_out(now, ahead)
+        for key, value in after.items():
+            if value != before[key] and key not in found:
+                found[key] = (
+                    f"{key} at step {task.steps_done + ahead} is {value:.4g} and not {before[key]:.4g}: it is laid out "
+                    f"for {now} steps, and was for {former}; horizon={former} keeps the old end"
+                )
+    return list(found.values())
+
+
 def global_random_state() -> dict[str, Any]:
     """Return the states of the global generators, which dropout and outside code use, in plain containers."""
     kind, keys, position, has_gauss, cached = np.random.get_state(legacy=True)

@@ -210,6 +210,7 @@ class Run:
                     **self.logger.flush(),
                     "wall_seconds": self.seconds,
                     "inputs": self._start.inputs,
+                    "horizon": self.settings.planned,
                     **exactness(self.settings, self.task, self._start.stacked),
                 }
                 self._start.notes.flush()

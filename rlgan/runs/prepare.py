@@ -10,7 +10,7 @@ from typing import Any
 import rlgan
 from rlgan.runs.config.build import Command, RunSpec
 from rlgan.runs.ends import Interrupted, explained, say
-from rlgan.runs.exactness import changed_inputs, inexact, set_global_random_state
+from rlgan.runs.exactness import changed_inputs, inexact, moved_ends, set_global_random_state
 from rlgan.runs.loop import Start
 from rlgan.runs.record.checkpoint import Checkpoint, Checkpoints
 from rlgan.runs.record.directory import RunDirectory, short_path
@@ -137,7 +137,8 @@ def report_resumed(start: Start) -> None:
     manifest = start.checkpoint.manifest
     say(f"resuming at step {manifest.step}")
     changed = changed_inputs(manifest.meta, start.inputs)
-    for sentence in (*inexact(manifest.meta, start.settings, start.task, start.stacked), *changed):
+    moved = moved_ends(manifest.meta, start.settings, start.task)
+    for sentence in (*inexact(manifest.meta, start.settings, start.task, start.stacked), *changed, *moved):
         start.notes(sentence, manifest.step, say)
 
 

@@ -34,6 +34,8 @@ class Settings:
         keep_last: newest checkpoints that are kept, besides the best one.
         run_dir: the run's directory; None makes a new one below `outputs/`.
         resume: an earlier run's directory to go on with.
+        horizon: the length that schedules, averages and explorations are laid out for; None is `steps`. A run that goes
+            on for longer keeps their old end with the steps that it had before.
         progress: show the progress bar (or progress lines where standard error is no terminal).
         tensorboard: write TensorBoard events beside metrics.jsonl.
         name: a word of yours for the run's directory name.
@@ -55,6 +57,7 @@ class Settings:
     keep_last: int = 2
     run_dir: str | None = None
     resume: str | None = None
+    horizon: int | None = None
     progress: bool = True
     tensorboard: bool = True
     name: str | None = None
@@ -64,6 +67,8 @@ class Settings:
             value = getattr(self, field)
             if value < 1:
                 raise ValueError(f"{field} = {value}: must be at least 1, for example {field}=1")
+        if self.horizon is not None and self.horizon < 1:
+            raise ValueError(f"horizon = {self.horizon}: at least 1 step, or null for the length of the run")
         for field in ("log_every", "eval_every", "checkpoint_every"):
             value = getattr(self, field)
             if value < 0:
@@ -100,6 +105,11 @@ class Settings:
             raise ValueError(f"device = {self.device}: torch knows no such device; {hint}") from None
         if device.type == "cuda" and (device.index or 0) >= (count := torch.cuda.device_count()):
             raise ValueError(f"device = {self.device}: this machine has {count} CUDA device(s); use device=cpu or auto")
+
+    @property
+    def planned(self) -> int:
+        """The steps that schedules are laid out for."""
+        return self.horizon or self.steps
 
     @property
     def every_seed(self) -> list[int]:

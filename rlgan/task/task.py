@@ -173,6 +173,10 @@ class Task(ABC):
         """
         return {}
 
+    def laid_out(self, horizon: int, ahead: int = 0) -> dict[str, float]:
+        """Tell what goes by the planned length of the run, `ahead` steps from here, were that `horizon`; by its key."""
+        return {}
+
     def notes(self) -> list[str]:
         """List what a user has to know about this run, one sentence each.
 

@@ -80,6 +80,10 @@ class Explorer(ABC):
         """The schedule's factor at the present step."""
         return self._schedule(self.steps, self._horizon)
 
+    def laid_out(self, horizon: int, ahead: int) -> dict[str, float]:
+        """What goes by the planned length, `ahead` steps from here, were that `horizon`; by its key."""
+        return {"exploration.schedule": self._schedule(self.steps + ahead, horizon)}
+
     @property
     def factors(self) -> float | np.ndarray:
         """That of every environment, (n, 1), or one for all."""

@@ -111,7 +111,11 @@ class PrioritisedStore(ReplayStore):
     @property
     def beta(self) -> float:
         """The exponent of the weights at present."""
-        return 1.0 - (1.0 - self.spec.beta) * self.spec.schedule(self.added, self._horizon)
+        return self.laid_out(self._horizon, 0)["replay.beta"]
+
+    def laid_out(self, horizon: int, ahead: int) -> dict[str, float]:
+        factor = self.spec.schedule(self.added + ahead, horizon)
+        return {"replay.beta": 1.0 - (1.0 - self.spec.beta) * factor}
 
     def add(self, step: Step | Windows) -> int:
         start = self._next

@@ -103,6 +103,10 @@ class ReplayStore:
         self._nothing = {"weight": one, "noise": torch.zeros_like(one), **({} if windows else {"discount": one})}
         self._columns = self.columns_of(self.rows.numpy()) if self.rows.device.type == "cpu" else None
 
+    def laid_out(self, horizon: int, ahead: int) -> dict[str, float]:
+        """What goes by the planned length, `ahead` transitions from here, were that `horizon`; by its key."""
+        return {}
+
     def rehome(self, rows: torch.Tensor) -> None:
         """Move into memory given from outside, (capacity, W) zeros."""
         rows[: self._size] = self.rows[: self._size]
