@@ -11,7 +11,8 @@ from gymnasium import spaces
 from torch import nn
 
 from rlgan.rl.border.actions import ActionMap
-from rlgan.rl.border.border import tap_of
+from rlgan.rl.border.border import Watch, tap_of
+from rlgan.rl.border.carried import carry
 from rlgan.rl.envs.batched import BatchedEnv
 from rlgan.rl.envs.environment import Environment
 from rlgan.rl.envs.vector_env import VectorEnvironment
@@ -90,11 +91,14 @@ class Singles:
         self._open = contextlib.ExitStack()
         self.envs: list[Guard] = []
         found = environment.found
+        watch: Watch = None if found.looked else "always"
         most = episodes if found.beside is None else min(found.beside, episodes)
         try:
             while len(self.envs) < most:
-                self.envs.append(Guard(environment.make_one(seed + len(self.envs)), len(self.envs)))
+                self.envs.append(Guard(environment.make_one(seed + len(self.envs), watch), len(self.envs)))
                 self._open.callback(self.envs[-1].close)
+                if lender is not None and (first := lender.first) is not None:
+                    carry(first, self.envs[-1])
         except Exception as error:
             if not self.envs and lender is None:
                 raise

@@ -10,7 +10,7 @@ import contextlib
 import warnings
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal
 
 import gymnasium
 import numpy as np
@@ -20,8 +20,11 @@ from rlgan.rl.border.values import Broken, flag, number, observed, start, succes
 from rlgan.rl.envs.plain import decode, encode
 from rlgan.task.seeding import GlobalRandom, seed_globals
 
-WATCHED, WATCH_EVERY = 100, 100
-"""So many of the first calls are watched for draws from the global generators, then every so-manieth, and resets."""
+RESETS, STEPS = 100, 100
+"""So many of the first resets are looked at for draws from the global generators, and every so-manieth of all steps."""
+
+
+Watch = Literal["always", "sometimes"] | None
 
 
 @dataclass
@@ -29,12 +32,14 @@ class Found:
     """What has come out about environments of one make, in this process.
 
     Args:
+        looked: they have been looked at.
         draws: they draw from the process's global generators, or seed them.
         limit: steps of an episode at which they are truncated, if there is such a number.
         beside: how many can be open beside those of training; None while nothing stood against it.
         reason: what stood against more.
     """
 
+    looked: bool = False
     draws: bool = False
     limit: int | None = None
     beside: int | None = None
@@ -93,11 +98,12 @@ class Border(gymnasium.Wrapper):
         make: makes the environment; its draws are its own from here on.
         found: of its make.
         seed: of the draws of its making.
-        watch: look whether it draws, where that is not known.
+        watch: look whether it draws, where that is not known: now and then, or always.
     """
 
-    def __init__(self, make: Callable[[], gymnasium.Env], found: Found, seed: int, watch: bool) -> None:
-        self._found, self._watch, self._calls = found, watch, 0
+    def __init__(self, make: Callable[[], gymnasium.Env], found: Found, seed: int, watch: Watch) -> None:
+        self._found, self._watch = found, watch
+        self._steps = self._resets = 0
         before = GlobalRandom.now()
         try:
             seed_globals(seed)
@@ -109,18 +115,16 @@ class Border(gymnasium.Wrapper):
             before.install()
 
     @contextlib.contextmanager
-    def _globals(self, seed: int | None = None) -> Iterator[None]:
-        if not self._found.draws:
-            self._calls += 1
-            if not self._watch or (self._calls > WATCHED and self._calls % WATCH_EVERY and seed is None):
-                yield
-                return
+    def _globals(self, looked: bool = False, seed: int | None = None) -> Iterator[None]:
+        if not (self._found.draws or looked or self._watch == "always"):
+            yield
+            return
         before = GlobalRandom.now()
         if seed is not None:
             seed_globals(seed)
-        elif self._found.draws:
+        else:
             self._own.install()
-        began = GlobalRandom.now() if not self._found.draws else before
+        began = before if self._found.draws else GlobalRandom.now()
         try:
             yield
         finally:
@@ -130,14 +134,16 @@ class Border(gymnasium.Wrapper):
 
     def reset(self, *, seed: int | None = None, options: dict[str, Any] | None = None) -> tuple[Any, dict[str, Any]]:
         space = self.env.observation_space
+        self._resets += 1
         with _named("reset"):
-            with self._globals(seed):
+            with self._globals(self._watch is not None and self._resets <= RESETS, seed):
                 given = self.env.reset(seed=seed, options=options)
             return observed(space, start(given, space)[0]), {}
 
     def step(self, action: Any) -> tuple[Any, float, bool, bool, dict[str, Any]]:
+        self._steps += 1
         with _named("step"):
-            with self._globals():
+            with self._globals(self._watch is not None and self._steps % STEPS == 0):
                 given = self.env.step(np.array(action))
             seen, reward, terminated, truncated, _ = successor(given)
             return (
@@ -154,7 +160,7 @@ class Border(gymnasium.Wrapper):
             with self._globals():
                 self.env.close()
         except Exception as error:
-            warnings.warn(f"{self.env} raised at its close: {type(error).__name__}: {error}", stacklevel=2)
+            warnings.warn(f"{self.env} raised at its close: {type(error).__name__}: {error}", stacklevel=1)
 
     def render(self) -> Any:
         with self._globals():

@@ -28,7 +28,7 @@ from rlgan.rl.border.border import Border, Tap, all_layers, border_of
 from rlgan.rl.envs.plain import NotPlain, decode, encode
 
 # What a constructor makes anew, or what only describes the environment.
-_CONSTRUCTED = frozenset(
+CONSTRUCTED = frozenset(
     {"env", "spec", "_cached_spec", "metadata", "_metadata", "_saved_kwargs", "_ezpickle_args", "_ezpickle_kwargs"}
 )
 _GLOBALS = "global generators"
@@ -83,10 +83,10 @@ def save_attributes(env: gymnasium.Env) -> list[dict[str, Any]]:
     for layer in layers(env):
         attributes: dict[str, Any] = {}
         for name, value in vars(layer).items():
-            if name in _CONSTRUCTED:
+            if name in CONSTRUCTED:
                 continue
             try:
-                attributes[name] = _saved(value, memo)
+                attributes[name] = save_one(value, memo)
             except NotPlain:
                 continue
         saved.append(attributes)
@@ -95,7 +95,8 @@ def save_attributes(env: gymnasium.Env) -> list[dict[str, Any]]:
     return saved if own is None else [*saved, {_GLOBALS: own}]
 
 
-def _saved(value: Any, memo: dict[int, tuple[int, Any]]) -> Any:
+def save_one(value: Any, memo: dict[int, tuple[int, Any]]) -> Any:
+    """One attribute of a layer; raises NotPlain where it is no plain data."""
     if isinstance(value, spaces.Space):
         return _save_space(value, memo)
     known = getattr(value, "__dict__", None)
@@ -114,13 +115,18 @@ def restore_attributes(env: gymnasium.Env, saved: list[dict[str, Any]]) -> None:
         saved = saved[:-1]
     for layer, attributes in zip(layers(env), saved, strict=True):
         for name, node in attributes.items():
-            if isinstance(node, dict) and node["kind"] == "space":
-                _restore_space(getattr(layer, name), node, memo)
-            elif isinstance(node, dict) and node["kind"] == "object":
-                for part, value in node["attributes"].items():
-                    setattr(getattr(layer, name), part, decode(value, memo))
-            else:
-                setattr(layer, name, decode(node, memo))
+            restore_one(layer, name, node, memo)
+
+
+def restore_one(layer: gymnasium.Env, name: str, node: Any, memo: dict[int, Any]) -> None:
+    """Write the attribute that `save_one` saved."""
+    if isinstance(node, dict) and node["kind"] == "space":
+        _restore_space(getattr(layer, name), node, memo)
+    elif isinstance(node, dict) and node["kind"] == "object":
+        for part, value in node["attributes"].items():
+            setattr(getattr(layer, name), part, decode(value, memo))
+    else:
+        setattr(layer, name, decode(node, memo))
 
 
 class Adapter(ABC):

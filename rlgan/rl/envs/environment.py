@@ -18,7 +18,7 @@ from gymnasium.envs.registration import EnvSpec
 from gymnasium.vector import AutoresetMode, SyncVectorEnv, VectorEnv
 from gymnasium.wrappers import TimeLimit
 
-from rlgan.rl.border.border import Border, Found, Tap, all_layers
+from rlgan.rl.border.border import Border, Found, Tap, Watch, all_layers
 from rlgan.rl.border.look import look
 from rlgan.rl.border.values import Broken
 from rlgan.rl.envs import env_state, workers
@@ -107,7 +107,7 @@ class Environment:
 
     def _probe(self) -> gymnasium.Env:
         try:
-            return self.make_one(watch=True)
+            return self.make_one(watch="always")
         except (gymnasium.error.DependencyNotInstalled, ImportError) as error:
             reason = str(error).splitlines()[0]
             wanted = f"{self._entry_point} {reason}".lower()
@@ -156,12 +156,12 @@ class Environment:
             words = f"{words}, at most {self.max_episode_steps} steps"
         return ", in ".join([words, *map(_described, self.wrappers)])
 
-    def make_one(self, seed: int = 0, watch: bool = False) -> gymnasium.Env:
+    def make_one(self, seed: int = 0, watch: Watch = None) -> gymnasium.Env:
         """A single gymnasium environment, in its wrappers and behind our border, with a Box of observations.
 
         Args:
             seed: of the draws of its making.
-            watch: look whether it draws from the process's global generators.
+            watch: how often to look whether it draws from the process's global generators.
 
         Raises:
             ValueError: a wrapper fails, the spaces are not supported.
@@ -215,9 +215,13 @@ class Environment:
             return VectorEnvironment(batched, seed, self.id, self.made)
         notes = self._look()
         adapter, more = self._adapter()
-        one = functools.partial(self.make_one, watch=True)
+        one = functools.partial(self.make_one, watch="sometimes")
         makes = [workers.Make(one, adapter, i, os.getpid(), seed + i) for i in range(self.num_envs)]
-        return VectorEnvironment(self._vector(makes), seed, self.id, self.made, adapter, [*notes, *more], self.found)
+        try:
+            vector = self._vector(makes)
+        except workers.NotMade as error:
+            raise ValueError(f"env.id = {self.id}: {error}") from error
+        return VectorEnvironment(vector, seed, self.id, self.made, adapter, [*notes, *more], self.found)
 
     def _look(self) -> list[str]:
         """What a first look finds, a note each.
@@ -227,9 +231,10 @@ class Environment:
         """
         limited = self.found.limit is not None
         try:
-            notes = look(functools.partial(self.make_one, watch=True), limited, self.cut)
+            notes = look(functools.partial(self.make_one, watch="always"), limited, self.cut)
         except Broken as error:
             raise ValueError(f"env.id = {self.id}: {error}") from error
+        self.found.looked = True
         return [f"{self.id} {note}" for note in notes]
 
     def _adapter(self) -> tuple[env_state.Adapter | None, list[str]]:
@@ -242,7 +247,7 @@ class Environment:
             return None, [f"resume will not be bit-exact: {why}"]
         # Of different seeds: what their making drew must be restored as well.
         seeds = itertools.count(1)
-        adapter = env_state.choose(lambda: self.make_one(next(seeds), watch=True))
+        adapter = env_state.choose(lambda: self.make_one(next(seeds)))
         if adapter is None:
             why = f"no way of saving reproduces {self.id}; its episodes restart at resume"
             return None, [f"resume will not be bit-exact: {why}"]

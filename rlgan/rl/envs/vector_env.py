@@ -280,6 +280,11 @@ class VectorEnvironment:
         else:
             self.vector.close()
 
+    @property
+    def first(self) -> gymnasium.Env | None:
+        """Environment 0, where it is in this process and by itself."""
+        return self.vector.envs[0] if isinstance(self.vector, SyncVectorEnv) else None
+
     @contextlib.contextmanager
     def lent(self) -> Iterator[gymnasium.Env]:
         """Environment 0, for other episodes; afterwards it stands as before or, if that cannot be, at a new start.

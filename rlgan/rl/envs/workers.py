@@ -38,6 +38,10 @@ class EnvironmentFailed(RuntimeError):
         return index, reason
 
 
+class NotMade(RuntimeError):
+    """An environment cannot be made where one of its make could be made before."""
+
+
 class Guard(gymnasium.Wrapper):
     """One of several environments: an error says its number, and a seed also seeds its spaces.
 
@@ -105,7 +109,16 @@ class Make:
             for number in (signal.SIGINT, signal.SIGTERM, signal.SIGUSR2):
                 signal.signal(number, signal.SIG_IGN)
             seed_globals(self.seed)  # a forked process has the state of its parent, and all of them the same
-        env = self.make_one(self.seed)
+        try:
+            env = self.make_one(self.seed)
+        except Exception as error:
+            if os.getpid() != self.home:
+                raise
+            said = " ".join(f"{type(error).__name__}: {error}".split())
+            raise NotMade(
+                f"environment {self.index} cannot be made, as one was before ({said}); if only one can be open at a "
+                "time: env.num_envs=1, and one seed= after another, without seeds="
+            ) from error
         return Guard(env if self.adapter is None else self.adapter.wrap(env), self.index)
 
 
