@@ -91,8 +91,9 @@ def _status(path: Path) -> tuple[int, int] | None:
 
 
 def _load(path: Path, key: str | None) -> NDArray[Any]:
-    if not path.is_file() or path.stat().st_size == 0:
-        what = "the file is empty" if path.is_file() else "is no file" if path.exists() else "there is no such file"
+    if not os.path.isfile(path) or path.stat().st_size == 0:
+        there = "is no file" if os.path.lexists(path) else "there is no such file"
+        what = "the file is empty" if os.path.isfile(path) else there
         raise ValueError(f"path = {said(path)}: {what}; give a .npy or .npz of images")
     try:
         found = np.load(path, mmap_mode="c", allow_pickle=False)

@@ -4,7 +4,7 @@ import hashlib
 import os
 import stat
 import unicodedata
-from collections import Counter, deque
+from collections import Counter
 from collections.abc import Iterable
 from functools import lru_cache
 from pathlib import Path
@@ -12,14 +12,12 @@ from typing import NamedTuple, final
 
 from PIL import Image
 
-from rlgan.gan.data.shown import Header, Levels, colour, header, levels, opened, said, times
+from rlgan.gan.data.shown import Header, Levels, colour, formats, header, levels, opened, said, times
 from rlgan.gan.data.sources import Source
 from rlgan.task.errors import InputError
 
 USUAL = {".png", ".jpg", ".jpeg", ".jpe", ".jfif", ".webp", ".gif", ".bmp", ".tif", ".tiff", ".avif", ".jp2", ".ppm"}
 """Suffixes of which a file that is no picture is an error; others may mean something else."""
-#: Formats that Pillow knows and does not read itself (EPS starts another program).
-_STUBS = {"BUFR", "EPS", "GRIB", "HDF5", "MPEG", "WMF"}
 _HIDDEN = {"__MACOSX", "@eaDir", "#recycle", "$RECYCLE.BIN", "System Volume Information", "lost+found"}
 _VERSIONS = {".git", ".hg", ".svn"}
 _WHOLE = 2**30
@@ -30,8 +28,7 @@ _ENDS = 4096
 @lru_cache(maxsize=1)
 def suffixes() -> frozenset[str]:
     """The suffixes of the formats that Pillow reads, in small letters."""
-    Image.init()
-    return frozenset(s for s, kind in Image.registered_extensions().items() if kind in set(Image.OPEN) - _STUBS)
+    return frozenset(s for s, kind in Image.registered_extensions().items() if kind in formats())
 
 
 class Found(NamedTuple):
@@ -69,14 +66,15 @@ class Listing:
         above = [os.stat(folder) for folder in Path(os.path.realpath(root)).parents]
         self._folders = {(s.st_dev, s.st_ino) for s in (top, *above)}
         self._known: set[tuple[int, int]] = set()
-        links: deque[str] = deque()
+        links: list[str] = []
         self._walk("", links)
         while links:
-            links = deque(sorted(links, key=_order))
-            self._follow(links.popleft(), links)
+            now, links = sorted(links, key=_order), []
+            for name in now:
+                self._follow(name, links)
         self.files.sort(key=lambda file: _order(file.name))
 
-    def _walk(self, start: str, links: deque[str]) -> None:
+    def _walk(self, start: str, links: list[str]) -> None:
         folders = [start]
         while folders:
             folder = folders.pop()
@@ -93,14 +91,18 @@ class Listing:
                 elif entry.is_symlink():
                     links.append(name)
                 else:
-                    status = entry.stat(follow_symlinks=False)
+                    try:
+                        status = entry.stat(follow_symlinks=False)
+                    except OSError:
+                        self.passed["that may not be looked at", _suffix(name)] += 1
+                        continue
                     if stat.S_ISDIR(status.st_mode):
                         self._folders.add((status.st_dev, status.st_ino))
                         folders.append(name)
                     else:
                         self._take(name, status)
 
-    def _follow(self, name: str, links: deque[str]) -> None:
+    def _follow(self, name: str, links: list[str]) -> None:
         try:
             status = os.stat(os.path.join(self._root, name))
         except OSError:
@@ -155,8 +157,8 @@ class FolderSource(Source):
     """
 
     def __init__(self, path: Path, side: int | None, background: str) -> None:
-        if not path.is_dir():
-            what = "is no folder" if path.exists() else "there is no such folder"
+        if not os.path.isdir(path):  # a pathlib.Path's own raises where it may not look
+            what = "is no folder" if os.path.lexists(path) else "there is no such folder"
             raise ValueError(f"path = {said(path)}: {what}; give one of pictures")
         self._path, self.side, self.background = path, side, background
         self._background = colour(background)

@@ -5,6 +5,7 @@ drawn. Which image is drawn is decided by the run's own generator in either case
 """
 
 import math
+import os
 from abc import abstractmethod
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -268,8 +269,8 @@ class Folder(_Resized):
     path: Path | None = None
 
     def _open(self) -> Source:
-        path = Path(str(self.path)).expanduser()
-        stamp = tuple(Listing(path).files) if path.is_dir() else None
+        path = Path(os.path.expanduser(str(self.path)))
+        stamp = tuple(Listing(path).files) if os.path.isdir(path) else None
         return shared(FolderSource, path, self.side, self.background, stamp=stamp)
 
 
@@ -304,8 +305,8 @@ class ArrayFile(Images):
 
     def _open(self) -> Source:
         values = None if self.value_range is None else (float(self.value_range[0]), float(self.value_range[1]))
-        path = Path(str(self.path)).expanduser()
-        stamp = (path.stat().st_size, path.stat().st_mtime_ns) if path.is_file() else None
+        path = Path(os.path.expanduser(str(self.path)))
+        stamp = (path.stat().st_size, path.stat().st_mtime_ns) if os.path.isfile(path) else None
         return shared(ArraySource, path, self.key, self.layout, values, stamp=stamp)
 
 

@@ -18,6 +18,7 @@ Levels = NDArray[np.uint8]
 """Grey levels, 0 ... 255."""
 # Pillow's names for 8 bits per channel; 16-bit and floating modes would be cut to 8 bits in silence.
 _MODES = {"1": 1, "L": 1} | dict.fromkeys(("LA", "La", "P", "PA", "RGB", "RGBX", "RGBA", "RGBa", "CMYK", "YCbCr"), 3)
+_STUBS = {"BUFR", "EPS", "GRIB", "HDF5", "MPEG", "WMF"}
 _ORIENTATION = 0x0112
 _SAMPLE_FORMAT = 339
 _RAW = "rlgan raw mode"
@@ -28,6 +29,13 @@ TRAITS = {
     "upright": "are turned as their EXIF orientation says",
     "animated": "have several frames, of which the first is taken",
 }
+
+
+@lru_cache(maxsize=1)
+def formats() -> tuple[str, ...]:
+    """The formats that Pillow reads itself. Some it only knows, and for EPS it starts another program."""
+    Image.init()
+    return tuple(kind for kind in Image.ID if kind not in _STUBS)
 
 
 class Header(NamedTuple):
@@ -81,7 +89,7 @@ def opened(content: Path | bytes, name: str) -> Iterator[Image.Image]:
     try:
         with warnings.catch_warnings():  # of Pillow's, about what is dealt with here
             warnings.simplefilter("ignore")
-            with Image.open(content if isinstance(content, Path) else io.BytesIO(content)) as image:
+            with Image.open(content if isinstance(content, Path) else io.BytesIO(content), formats=formats()) as image:
                 yield image
     except _Said as error:
         raise ValueError(*error.args) from error.__cause__
@@ -105,6 +113,8 @@ def header(image: Image.Image, name: str, background: tuple[int, int, int]) -> H
     Raises:
         ValueError: more than 8 bits per channel, or a mode that is neither grey nor colour; naming the file.
     """
+    if image.mode in ("LAB", "HSV"):
+        raise _Said(f"{name}: pixels of mode {image.mode} are neither grey nor RGB; convert the file to RGB")
     if (deep := _deep(image)) is not None:
         raise _Said(
             f"{name}: pixels of mode {deep} are not 8 bits a channel and would lose their range; "

@@ -218,6 +218,17 @@ def test_more_than_8_bits_a_channel_are_refused_by_name_in_every_mode(tmp_path: 
         Folder(path=tmp_path, memory_mb=0)
 
 
+def test_a_mode_that_is_no_colour_is_refused_and_no_other_program_is_started(tmp_path: Path) -> None:
+    Image.new("LAB", (8, 8), (50, 10, 10)).save(tmp_path / "a.tif")
+    with pytest.raises(ValueError, match=r"^path = \S+a.tif: pixels of mode LAB are neither grey nor RGB; convert"):
+        Folder(path=tmp_path)
+    (tmp_path / "a.tif").unlink()
+    Image.new("RGB", (8, 8)).save(tmp_path / "a.eps")
+    (tmp_path / "a.eps").rename(tmp_path / "a.png")
+    with pytest.raises(ValueError, match=r"^path = \S+a.png: cannot be read \(no image that Pillow knows\)"):
+        Folder(path=tmp_path)
+
+
 def test_16_bits_a_pixel_are_not_deep_and_other_modes_of_8_bits_are_read(tmp_path: Path) -> None:
     assert levels_of(tmp_path / "j2k", "a.j2k", jpeg_2000(8)).shape == (4, 6, 3)
     header = struct.pack("<2sIHHI", b"BM", 62, 0, 0, 54) + struct.pack(
