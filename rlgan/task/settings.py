@@ -100,11 +100,19 @@ class Settings:
         try:
             device = torch.device(self.device)
         except RuntimeError:
-            close = closest(self.device, ["auto", "cpu", "cuda", "mps"])
+            close = closest(self.device, ["auto", "cpu", "cuda", "mps", "xpu"])
             hint = f"did you mean {close}?" if close else "use auto, cpu, cuda or cuda:1"
             raise ValueError(f"device = {self.device}: torch knows no such device; {hint}") from None
         if device.type == "cuda" and (device.index or 0) >= (count := torch.cuda.device_count()):
             raise ValueError(f"device = {self.device}: this machine has {count} CUDA device(s); use device=cpu or auto")
+        if device.type in ("cpu", "cuda"):
+            return
+        try:
+            torch.zeros(1, device=device).add(1).item()
+        except Exception:  # every backend has errors of its own
+            there = ", ".join(["cpu", *(f"cuda:{i}" for i in range(torch.cuda.device_count()))])
+            what = "holds no numbers" if device.type == "meta" else "this machine, or its PyTorch, has no such device"
+            raise ValueError(f"device = {self.device}: {what}; it has {there}: use device=cpu or auto") from None
 
     @property
     def planned(self) -> int:

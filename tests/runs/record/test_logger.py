@@ -90,7 +90,7 @@ def test_without_tensorboard_there_is_no_event_file(tmp_path: Path) -> None:
 
 def test_the_final_table_is_aligned_with_timing_last() -> None:
     assert table({"time/seconds": 1.5, "step": 60, "critic/loss": 0.123456789}).splitlines() == [
-        "  step                    60",
-        "  critic/loss        0.12346",
-        "  time/seconds           1.5",
+        "  step                  60",
+        "  critic/loss      0.12346",
+        "  time/seconds         1.5",
     ]
