@@ -123,6 +123,8 @@ class Run:
         self._began, self._log_began = time.monotonic(), self._clock()
         self._steps_at_log = self.task.steps_done
         self.say_notes(silent=not progress.takes_notes)
+        if idle := self._idle():
+            self.note(idle, silent=not progress.takes_notes)
 
     @property
     def seconds(self) -> float:
@@ -141,6 +143,16 @@ class Run:
         self._write(step, {**values, "time/steps_per_second": rate, "time/seconds": self.seconds})
         self.say_notes()
         self._log_began, self._steps_at_log = self._clock(), step
+
+    def _idle(self) -> str:
+        """Why nothing will be learnt; empty if something will."""
+        steps, done, first = self.settings.steps, self.task.steps_done, self.task.learning_starts
+        if steps <= done:
+            more = f"go on with a larger number, for example steps={2 * done}"
+            return f"steps = {steps}: the run has done {done} already, and nothing is trained; {more}"
+        if steps <= first:
+            return f"steps = {steps}: nothing is learnt, as the first update comes after step {first} (learning_starts)"
+        return ""
 
     def _follow(self) -> None:
         """Go on where the directory is, if somebody has renamed it."""
@@ -234,6 +246,8 @@ class Run:
         """Write summary.json and TensorBoard's HPARAMS page; returns the summary."""
         step = self.task.steps_done
         summary = self._start.figures = {"step": step, **self.latest, "time/seconds": self.seconds}
+        if isinstance(self.task, Stackable) and not self.task.learner.update.moves:
+            self.note(f"nothing was learnt: no update was made in {step} steps; see learning_starts, updates_per_step")
         self._follow()
         with recorded(self.run):
             self.run.write_summary(summary)

@@ -83,6 +83,7 @@ class Task(ABC):
         groups: the headings of that table with the tags, or the beginnings of tags, that stand under each.
         reference: the heading of the column that shows `references()` there.
         title: the word before the progress display; empty shows the class's name.
+        learning_starts: steps that are done before the first update.
         compiled: the compile mode that `settings.compile` was resolved to; None while it has not been.
     """
 
@@ -95,6 +96,7 @@ class Task(ABC):
 
     settings: Settings
     steps_done: int = 0
+    learning_starts: int = 0
     compiled: bool | None = False
 
     @abstractmethod
