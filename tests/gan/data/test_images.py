@@ -2,6 +2,7 @@
 
 import io
 import math
+import re
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -18,6 +19,7 @@ from rlgan.gan.data import ArrayFile, Digits, Folder, HuggingFace, Images
 from rlgan.gan.data.base import split
 from rlgan.gan.wgan import WGAN
 from rlgan.nets import MLPSpec
+from rlgan.runs.cli import main
 from rlgan.task.errors import InputError
 from tests.gan.small import assert_same, make, train, vectors
 
@@ -386,6 +388,70 @@ def test_a_task_says_what_it_reads(tmp_path: Path) -> None:
     data = Folder(path=write(tmp_path / "in", pixels()))
     assert make(data=data, batch_size=4).inputs() == data.inputs() != {}
     assert make().inputs() == Digits().inputs() == {}
+
+
+# --- as a user types it --------------------------------------------------------------------------------------------
+
+QUICK = (
+    "batch_size=2",
+    "steps=2",
+    "compile=false",
+    "progress=false",
+    "tensorboard=false",
+    "eval_every=0",
+    "log_every=0",
+)
+NETWORKS = ("network@generator.network=mlp", "network@critic.network=mlp")
+
+
+def typed(capsys: pytest.CaptureFixture[str], *words: str) -> tuple[int | str | None, str]:
+    """The exit code of a command, and all that it printed."""
+    with pytest.raises(SystemExit) as end:
+        main(words)
+    printed = capsys.readouterr()
+    return end.value.code, printed.out + printed.err
+
+
+def test_a_run_that_goes_on_or_is_measured_with_other_pictures_says_so(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Also from another folder, which finds the same pictures."""
+    monkeypatch.chdir(tmp_path)
+    folder = write(tmp_path / "in", pixels(8, 4))
+    code, said = typed(capsys, "data=folder", "data.path=in", "run_dir=run", *NETWORKS, *QUICK)
+    assert not code and "8 images 4x4x3" in said
+    (tmp_path / "else").mkdir()
+    monkeypatch.chdir(tmp_path / "else")
+    code, said = typed(capsys, f"resume={tmp_path}/run", "steps=3")
+    assert not code and "data.path was" not in said
+    Image.fromarray(pixels(1, 4)[0]).save(folder / "new.png")
+    for words in (("evaluate", f"{tmp_path}/run", "n=64"), (f"resume={tmp_path}/run", "steps=4")):
+        code, said = typed(capsys, *words)
+        assert not code and re.search(r"data.path was 8 pictures, .* and is 9 pictures, ", said)
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (("data=folder", "data.path=one"), r"data.path = \S+one: holds one image, "),
+        (("data=folder", "data.path=deep"), r"data.path = \S+0.png: pixels of mode I;16 are not 8 bits"),
+        (("data=array", "data.path=a.npy"), r"data.path = \S+a.npy: an array of shape \(8, 9, 3\) may be 8 grey"),
+        (("data=array", "data.path=a.npy", "data.layout=hnw"), r"data.layout = hnw: must be nhw, nhwc"),
+        (("data=digits", "batch_size=1"), r"batch_size = 1: the generator has batch norm"),
+    ],
+)
+def test_what_is_refused_is_refused_at_the_start_in_one_line(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], words: Any, message: str
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    write(tmp_path / "one", pixels(1))
+    (tmp_path / "deep").mkdir()
+    Image.fromarray(np.full((8, 8), 4000, np.uint16)).save(tmp_path / "deep" / "0.png")
+    np.save(tmp_path / "a.npy", np.zeros((8, 9, 3), np.uint8))
+    own = NETWORKS if words[0] != "data=digits" else ()
+    quick = [word for word in QUICK if word.partition("=")[0] not in {w.partition("=")[0] for w in words}]
+    code, said = typed(capsys, *words, *own, *quick)
+    assert code == 2 and re.search(rf"^rlgan: {message}", said, re.MULTILINE) and "Traceback" not in said
 
 
 # --- data sets by name ---------------------------------------------------------------------------------------------

@@ -275,6 +275,30 @@ def test_a_profile_of_another_space_is_turned_to_srgb_and_srgb_is_left(tmp_path:
     assert np.array_equal(grey[..., 0], noise(1))
 
 
+def linear_grey() -> bytes:
+    """A grey profile whose levels are light itself."""
+    light = struct.pack(">3i", 63190, 65536, 54061)
+    tags = {
+        b"desc": b"desc" + bytes(4) + struct.pack(">I", 7) + b"linear" + bytes(79),
+        b"wtpt": b"XYZ " + bytes(4) + light,
+        b"kTRC": b"curv" + bytes(4) + struct.pack(">IH2x", 1, 256),
+        b"cprt": b"text" + bytes(4) + b"no\0\0",
+    }
+    at, table, body = 132 + 12 * len(tags), struct.pack(">I", len(tags)), b""
+    for name, content in tags.items():
+        table += name + struct.pack(">2I", at + len(body), len(content))
+        body += content
+    kinds = (b"lcms", 0x02100000, b"mntr", b"GRAY", b"XYZ ", b"", b"acsp")
+    return struct.pack(">I4sI4s4s4s12s4s28x12s48x", at + len(body), *kinds, light) + table + body
+
+
+@pytest.mark.parametrize("mode", ["L", "LA"])
+def test_grey_of_another_curve_is_turned_too(tmp_path: Path, mode: str) -> None:
+    half = Image.new(mode, SHAPE, 128 if mode == "L" else (128, 255))
+    seen = read(tmp_path / "in", half, icc_profile=linear_grey())
+    assert np.all(seen == 188)  # 1.055 (128 / 255)^(1 / 2.4) - 0.055, in levels
+
+
 def test_cmyk_is_read_as_the_colours_it_was_made_of(tmp_path: Path) -> None:
     seen = read(tmp_path / "in", Image.new("RGB", (16, 16), (250, 120, 10)).convert("CMYK"), "a.jpg", quality=100)
     assert np.abs(seen.astype(int) - (250, 120, 10)).max() <= 4
