@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from rlgan.optim import Game, NonFinite, PlayerSpec, TwoPlayers
-from rlgan.rl import episodes, pictures, video
+from rlgan.rl import episodes, pictures, sizes, video
 from rlgan.rl.agent import Agent, NamesErrors
 from rlgan.rl.border.rows import Episode, Step
 from rlgan.rl.envs.environment import Environment
@@ -108,18 +108,7 @@ class Trainer(Stackable):
         normalise_obs: bool = False,
         obs_clip: float = 5.0,
     ) -> None:
-        for name, value, example in (("batch_size", batch_size, 128), ("eval_episodes", eval_episodes, 20)):
-            if value < 1:
-                raise ValueError(f"{name} = {value}: must be at least 1, for example {example}")
-        if batch_size > capacity:
-            raise ValueError(
-                f"batch_size = {batch_size}: larger than the replay (capacity {capacity}); make it smaller"
-            )
-        if learning_starts < 0:
-            raise ValueError(f"learning_starts = {learning_starts}: must be at least 0, for example 1000")
-        for name, bound, usual in (("updates_per_step", updates_per_step, 1.0), ("obs_clip", obs_clip, 5.0)):
-            if not bound > 0:
-                raise ValueError(f"{name} = {bound}: must be positive, for example {usual}")
+        sizes.check(batch_size, capacity, learning_starts, updates_per_step, eval_episodes, obs_clip)
         replay = replay or UniformReplay()
         if not isinstance(replay, UniformReplay) and not isinstance(agent, NamesErrors):
             raise ValueError(
@@ -357,7 +346,8 @@ class Trainer(Stackable):
         return {**found, **self.explorer.laid_out(horizon, ahead), **self.replay.laid_out(horizon, ahead)}
 
     def notes(self) -> list[str]:
-        return [*self.learner.notes(), *self.envs.notes(), *self.explorer.notes(), *self._eval_notes]
+        idle = sizes.idle(self.settings.steps, self.learning_starts, self.updates_per_step, self._critic_steps)
+        return [*self.learner.notes(), *idle, *self.envs.notes(), *self.explorer.notes(), *self._eval_notes]
 
     def state_dict(self) -> dict[str, Any]:
         return {

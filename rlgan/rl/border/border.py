@@ -34,6 +34,7 @@ class Found:
     Args:
         looked: they have been looked at.
         draws: they draw from the process's global generators, or seed them.
+        batched_draws: and so does what batches them; None while that has not been looked at.
         limit: steps of an episode at which they are truncated, if there is such a number.
         beside: how many can be open beside those of training; None while nothing stood against it.
         reason: what stood against more.
@@ -41,6 +42,7 @@ class Found:
 
     looked: bool = False
     draws: bool = False
+    batched_draws: bool | None = None
     limit: int | None = None
     beside: int | None = None
     reason: str = ""

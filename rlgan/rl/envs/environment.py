@@ -24,6 +24,8 @@ from rlgan.rl.border.values import Broken
 from rlgan.rl.envs import env_state, workers
 from rlgan.rl.envs.batched import BatchedEnv
 from rlgan.rl.envs.vector_env import VectorEnvironment
+from rlgan.task.errors import InputError
+from rlgan.task.seeding import GlobalRandom, kept_globals
 from rlgan.task.suggest import closest
 
 UNLIMITED, LONGEST = 10_000, 100_000
@@ -118,6 +120,14 @@ class Environment:
             raise ValueError(f"kwargs = {self.kwargs}: {self.id} refuses them ({error})") from error
         except gymnasium.error.Error as error:
             raise ValueError(f"id = {self.id}: {str(error).splitlines()[0]}") from error
+        except (ValueError, InputError):
+            raise
+        except Exception as error:
+            said = " ".join(f"{type(error).__name__}: {error}".split())
+            raise ValueError(
+                f"id = {self.id}: cannot be made, it raised {said}{workers.place(error)}; if only one can be open at a "
+                "time: env.num_envs=1, and one seed= after another, without seeds="
+            ) from error
 
     @property
     def _spec(self) -> EnvSpec:
@@ -136,8 +146,24 @@ class Environment:
             return "wrappers are put around single environments"
         if self.autoreset is not AutoresetMode.NEXT_STEP:
             return "its episodes restart at their next step"
+        if self._batched_draws(kind):
+            return "it draws from global random generators, which single environments have to themselves"
         unknown = sorted({*self._spec.kwargs, *self.kwargs} - kind.options())
         return f"the batched {self.id} does not know {', '.join(unknown)}" if unknown else None
+
+    def _batched_draws(self, kind: type[BatchedEnv]) -> bool:
+        """Whether physics from outside draws from the process's global generators."""
+        if self.found.batched_draws is None:
+            self.found.batched_draws = False
+            # What it raises is raised again where it is used.
+            with contextlib.suppress(Exception), kept_globals(0):
+                before = GlobalRandom.now()
+                env = kind(1, 10, **{**self._spec.kwargs, **self.kwargs})
+                env.reset(seed=0)
+                for _ in range(0 if kind.__module__.startswith("rlgan.") else 30):
+                    env.step(env.action_space.sample())
+                self.found.batched_draws = GlobalRandom.now().differs(before)
+        return self.found.batched_draws
 
     def batched(self, num_envs: int) -> BatchedEnv | None:
         """So many environments as one batched one, where `vectorization` allows it, or None."""

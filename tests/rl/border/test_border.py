@@ -10,10 +10,12 @@ import gymnasium
 import numpy as np
 import pytest
 import torch
+from gymnasium import spaces
 from gymnasium.wrappers import NormalizeReward, RecordEpisodeStatistics, TransformReward
 
 from rlgan.rl import episodes
 from rlgan.rl.border.border import Border, Found, all_layers
+from rlgan.rl.envs import batched
 from rlgan.rl.envs.environment import UNLIMITED, Environment
 from rlgan.rl.envs.vector_env import VectorEnvironment
 from rlgan.task.seeding import GlobalRandom, kept_globals
@@ -317,3 +319,43 @@ def test_a_vector_from_outside_that_gives_its_own_buffers_is_copied() -> None:
     outside = VectorEnvironment(Outside(Buffers(makes, copy=False)), 3, "mine", "mine")
     kept = [outside.step(np.full((2, 1), 0.5, np.float32)) for _ in range(5)]
     assert len({float(step.reward[0]) for step in kept}) == 5
+
+
+class Cart(batched.BatchedEnv):
+    """A place that actions move; physics by arrays."""
+
+    one_observation = spaces.Box(-np.inf, np.inf, (2,), np.float64)
+    one_action = spaces.Box(-1.0, 1.0, (1,), np.float32)
+    width = 2
+
+    def start(self, generator: np.random.Generator) -> Any:
+        return generator.uniform(-1.0, 1.0, size=2)
+
+    def advance(self, state: Any, action: Any, maths: Any) -> Any:
+        place, speed = state
+        return (place + 0.1 * maths.double(action[0]), speed), -place * place, abs(place) > 9.0
+
+    def observe(self, state: Any, maths: Any) -> Any:
+        return state
+
+
+class Drawn(Cart):
+    """Starts anywhere, by numpy's global generator."""
+
+    def start(self, generator: np.random.Generator) -> Any:
+        return np.random.uniform(-1.0, 1.0, size=2)
+
+
+def test_batched_physics_that_draws_globally_is_stepped_as_single_environments() -> None:
+    for name, kind in (("Cart-v0", Cart), ("Drawn-v0", Drawn)):
+        if name not in gymnasium.registry:
+            batched.register(name, kind, max_episode_steps=10)
+    assert isinstance(Environment("Cart-v0").make(0).vector, batched.BatchedEnv)
+    assert same(rows(Environment("Drawn-v0").make(3), 15), rows(Environment("Drawn-v0").make(3), 15))
+    with pytest.raises(ValueError, match=r"^vectorization = batched: it draws from global random generators"):
+        Environment("Drawn-v0", vectorization="batched")
+
+
+def test_what_cannot_be_made_is_said_in_a_line_with_its_place() -> None:
+    with pytest.raises(ValueError, match=r"^id = Few-v0: cannot be made, it raised OSError: its port is in use, stran"):
+        Environment("Few-v0", {"most": 0})
