@@ -6,32 +6,54 @@ higher by that rounding and decide by the slopes, which still have digits (Hager
 Nocedal & Wright, Numerical Optimization, 2nd edition 2006, chapter 3.
 """
 
+import itertools
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import NamedTuple
 
 import torch
 from torch import Tensor
 
 from rlgan.optim.errors import LineSearchFailed
+from rlgan.optim.step.vector import length, wide
 
 
 class Point(NamedTuple):
-    """A point theta (d,), the loss and its gradient (d,) there."""
+    """A point theta (d,), the loss and its gradient (d,) there, and what measures the loss's noise, if known."""
 
     theta: Tensor
     loss: float
     g: Tensor
+    noise: Callable[[], float] | None = None
 
     @property
     def finite(self) -> bool:
         return math.isfinite(self.loss) and bool(self.g.isfinite().all())
 
     @property
-    def rounding(self) -> float:
-        """A bound on the rounding in the loss, of its value and of theta: 16 eps (|f| + sum_i |g_i theta_i|)."""
-        moved = torch.dot(self.g.abs(), self.theta.abs()).item()
+    def norm(self) -> float:
+        """|g|, whatever its size."""
+        return length(self.g).item()
+
+    @property
+    def least_rounding(self) -> float:
+        """The rounding of the loss's value and of theta: 16 eps (|f| + sum_i |g_i theta_i|).
+
+        A bound where the loss is a sum of positive terms. Where large terms cancel, as in theta'A theta - b'theta near
+        its minimum, f and g do not know of them, and what is lost is more.
+        """
+        moved = dot(self.g.abs(), self.theta.abs())
         return 16.0 * torch.finfo(self.theta.dtype).eps * (abs(self.loss) + moved)
+
+    @property
+    def rounding(self) -> float:
+        """A bound on the rounding in the loss, of its value, of theta and of all between, which is measured."""
+        return max(self.least_rounding, 0.0 if self.noise is None else self.noise())
+
+
+def dot(a: Tensor, b: Tensor) -> float:
+    """a'b, of single precision in double."""
+    return torch.dot(wide(a), wide(b)).item()
 
 
 class Oracle:
@@ -45,14 +67,46 @@ class Oracle:
         self.loss = loss
         self.evaluations = 0
         self._last: Point | None = None
+        self._noise: tuple[Tensor, float] | None = None
 
     def at(self, theta: Tensor) -> Point:
         """The point at a copy of `theta` (d,). Asked twice in a row for one theta, the loss is called once."""
         if self._last is None or not torch.equal(theta, self._last.theta):
             x, value = self._call(theta)
             (g,) = torch.autograd.grad(value, x, materialize_grads=True)
-            self._last = Point(x.detach(), value.item(), g)
+            at = Point(x.detach(), value.item(), g)
+            self._last = at._replace(noise=lambda: self.noise(at))
         return self._last
+
+    def noise(self, at: Point) -> float:
+        """32 standard deviations of the loss's noise about `at`, from its high differences (More & Wild 2011).
+
+        They leave nothing of what is smooth. The points, eight on a line through theta, are as near as they can be for
+        the losses to differ at all: closer by, what a large intermediate sum has rounded is the same everywhere.
+        """
+        if self._noise is None or self._noise[0] is not at.theta:
+            self._noise = at.theta, 32.0 * self._deviation(at)
+        return self._noise[1]
+
+    def _deviation(self, at: Point) -> float:
+        signs = torch.randint(0, 2, at.theta.shape, generator=torch.Generator().manual_seed(0)).to(at.theta) * 2 - 1
+        step = 4.0 * torch.finfo(at.theta.dtype).eps
+        for _ in range(6):
+            values = [
+                at.loss if i == 0 else self._call(at.theta * (1.0 + signs * (i * step)))[1].item() for i in range(-4, 5)
+            ]
+            if not all(map(math.isfinite, values)):
+                return 0.0
+            if len(set(values)) > 4:
+                differences, found = values, []
+                for k in range(1, 7):
+                    differences = [b - a for a, b in itertools.pairwise(differences)]
+                    if k >= 4:  # of noise alone, their variance is (2k)! / (k!)^2 of its own
+                        mean = sum(d * d for d in differences) / len(differences)
+                        found.append(math.sqrt(mean / math.comb(2 * k, k)))
+                return max(found)
+            step *= 64.0
+        return 0.0
 
     def times_hessian(self, theta: Tensor, v: Tensor) -> Tensor:
         """H v (d,) at `theta` as grad(g'v): two reverse passes, no forward-mode derivative (Pearlmutter 1994)."""
@@ -93,7 +147,7 @@ class Ray:
         self.oracle = oracle
         self.start = at
         self.direction = direction
-        self.slope = torch.dot(at.g, direction).item()
+        self.slope = dot(at.g, direction)
         self.point = at
 
     def __call__(self, alpha: float) -> tuple[float, float]:
@@ -101,7 +155,7 @@ class Ray:
         self.point = self.oracle.at(self.start.theta + alpha * self.direction)
         if not self.point.finite:
             return math.inf, math.nan
-        return self.point.loss, torch.dot(self.point.g, self.direction).item()
+        return self.point.loss, dot(self.point.g, self.direction)
 
 
 class _Sample(NamedTuple):
@@ -202,20 +256,31 @@ def _between(low: _Sample, high: _Sample) -> float:
 def wolfe_step(oracle: Oracle, at: Point, direction: Tensor, first: float, c1: float, c2: float) -> Point | None:
     """The point a strong Wolfe step away; None if the direction promises less than the loss's rounding."""
     ray = Ray(oracle, at, direction)
-    try:
-        strong_wolfe(ray, at.loss, ray.slope, first, c1, c2, at.rounding)
-    except LineSearchFailed:
-        if -ray.slope * first <= 10.0 * at.rounding:
-            return None
-        raise
-    return ray.point
+    if ray.slope == 0.0:  # squares of the gradient vanish
+        return None
+    for rounding in _roundings(at):
+        try:
+            strong_wolfe(ray, at.loss, ray.slope, first, c1, c2, rounding)
+            return ray.point
+        except LineSearchFailed as error:
+            failed = error
+    if -ray.slope * first <= 10.0 * at.rounding:
+        return None
+    raise failed
+
+
+def _roundings(at: Point) -> Iterator[float]:
+    """What is known without asking, and, where that was not enough, what is measured."""
+    yield at.least_rounding
+    if at.rounding > at.least_rounding:
+        yield at.rounding
 
 
 def model_step(oracle: Oracle, at: Point, direction: Tensor) -> float:
     """The minimiser of the quadratic model along `direction`, -g'd / d'Hd; a step of length 1 where it has none."""
-    bend = torch.dot(direction, oracle.times_hessian(at.theta, direction)).item()
-    step = -torch.dot(at.g, direction).item() / bend if bend > 0 else math.inf
-    return step if 0.0 < step < math.inf else 1.0 / direction.norm().item()
+    bend = dot(direction, oracle.times_hessian(at.theta, direction))
+    step = -dot(at.g, direction) / bend if bend > 0 else math.inf
+    return step if 0.0 < step < math.inf else 1.0 / length(direction).item()
 
 
 def armijo_step(oracle: Oracle, at: Point, direction: Tensor, c1: float = 1e-4, trials: int = 60) -> Point | None:
@@ -225,12 +290,13 @@ def armijo_step(oracle: Oracle, at: Point, direction: Tensor, c1: float = 1e-4, 
     direction promises less than that rounding.
     """
     ray = Ray(oracle, at, direction)
-    for k in range(trials):
-        alpha = 0.5**k
-        value, slope = ray(alpha)
-        excess = value - (at.loss + c1 * alpha * ray.slope)
-        if (excess <= 0 and value < at.loss) or (excess <= at.rounding and abs(slope) <= 0.9 * abs(ray.slope)):
-            return ray.point
+    for rounding in _roundings(at):
+        for k in range(trials):
+            alpha = 0.5**k
+            value, slope = ray(alpha)
+            excess = value - (at.loss + c1 * alpha * ray.slope)
+            if (excess <= 0 and value < at.loss) or (excess <= rounding and abs(slope) <= 0.9 * abs(ray.slope)):
+                return ray.point
     if -ray.slope <= 10.0 * at.rounding:
         return None
     raise LineSearchFailed("no step, however short, lowers the loss; is the gradient that of the loss?")

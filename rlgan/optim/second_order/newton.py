@@ -25,7 +25,8 @@ import torch
 from torch import Tensor
 
 from rlgan.optim.errors import LineSearchFailed, NonFinite
-from rlgan.optim.second_order.line_search import Oracle, Point, armijo_step, model_step, wolfe_step
+from rlgan.optim.second_order.line_search import Oracle, Point, armijo_step, dot, model_step, wolfe_step
+from rlgan.optim.step.vector import length
 
 
 @dataclass(frozen=True)
@@ -80,10 +81,10 @@ class FullBatch(ABC):
         at = oracle.at(theta)
         if not at.finite:
             raise NonFinite(
-                f"the loss at the start is {at.loss:.4g}, its gradient's norm {at.g.norm().item():.4g}; "
+                f"the loss at the start is {at.loss:.4g}, its gradient's norm {at.norm:.4g}; "
                 "start where both are finite, for example from smaller parameters"
             )
-        losses, norms = [at.loss], [at.g.norm().item()]
+        losses, norms = [at.loss], [at.norm]
         path = self._path(oracle, at)
         try:
             while norms[-1] > tolerance and len(losses) <= steps:
@@ -92,7 +93,7 @@ class FullBatch(ABC):
                     break
                 at = new
                 losses.append(at.loss)
-                norms.append(at.g.norm().item())
+                norms.append(at.norm)
         except LineSearchFailed as error:
             raise LineSearchFailed(
                 f"{type(self).__name__}, step {len(losses)}, loss {losses[-1]:.6g}, |g| = {norms[-1]:.3g}: {error}"
@@ -110,8 +111,8 @@ class FullBatch(ABC):
 
 def _descent(g: Tensor, direction: Tensor) -> bool:
     """Whether f falls along `direction`, by more than the rounding of g'd."""
-    size = torch.finfo(g.dtype).eps * g.norm().item() * direction.norm().item()
-    return torch.dot(g, direction).item() < -size
+    size = torch.finfo(g.dtype).eps * length(g).item() * length(direction).item()
+    return dot(g, direction) < -size
 
 
 def _refuse_above(name: str, d: int, largest: int, matrix: str) -> None:
@@ -159,8 +160,8 @@ class ConjugateGradient(FullBatch):
         d = -at.g
         while (new := wolfe_step(oracle, at, d, model_step(oracle, at, d), 1e-4, 0.1)) is not None:
             yield new
-            beta = torch.dot(new.g, new.g - at.g) / torch.dot(at.g, at.g)
-            d = -new.g + beta.clamp(min=0.0) * d
+            beta = dot(new.g, new.g - at.g) / dot(at.g, at.g)
+            d = -new.g + max(beta, 0.0) * d
             at = new
             if not _descent(at.g, d):
                 d = -at.g
@@ -260,19 +261,19 @@ class BFGS(FullBatch):
             d = -at.g if inverse is None else -(inverse @ at.g)
             if not _descent(at.g, d):
                 inverse, d = None, -at.g
-            first = 1.0 if inverse is not None else min(1.0, 1.0 / at.g.norm().item())
+            first = 1.0 if inverse is not None else min(1.0, 1.0 / at.norm)
             new = wolfe_step(oracle, at, d, first, self.c1, self.c2)
             if new is None:
                 return
             yield new
             s, y = new.theta - at.theta, new.g - at.g
-            sy = torch.dot(s, y).item()
-            if sy > torch.finfo(s.dtype).eps * s.norm().item() * y.norm().item():
+            sy = dot(s, y)
+            if sy > torch.finfo(s.dtype).eps * length(s).item() * length(y).item():
                 if inverse is None:
-                    inverse = torch.eye(len(s), dtype=s.dtype, device=s.device) * (sy / torch.dot(y, y).item())
+                    inverse = torch.eye(len(s), dtype=s.dtype, device=s.device) * (sy / dot(y, y))
                 by = inverse @ y
                 cross = torch.outer(by, s) / sy
-                inverse = inverse - cross - cross.T + (1.0 + torch.dot(y, by).item() / sy) / sy * torch.outer(s, s)
+                inverse = inverse - cross - cross.T + (1.0 + dot(y, by) / sy) / sy * torch.outer(s, s)
             at = new
 
 
@@ -304,7 +305,7 @@ class LBFGS(FullBatch):
     def _path(self, oracle: Oracle, at: Point) -> Iterator[Point]:
         end = yield from self._in_units(oracle, at, 1.0, 1.0)
         while True:
-            at, size = end, end.g.norm().item()
+            at, size = end, end.norm
             if size == 0.0:
                 return
             alpha = model_step(oracle, at, -at.g)
@@ -340,7 +341,7 @@ class LBFGS(FullBatch):
             if torch.equal(new.theta, at.theta):
                 return at
             yield new
-            bend = torch.dot(new.g - at.g, new.theta - at.theta).item() * per_loss
+            bend = dot(new.g - at.g, new.theta - at.theta) * per_loss
             at = new
             if bend <= self.DROPPED:
                 return at
