@@ -19,6 +19,8 @@ Range = tuple[float, float]
 _BLOCK = 1024
 _NARROW = 4
 """Pixels of a side up to which a side may be meant as channels, where the other differs."""
+_DIM = 0.25
+"""Share of a range that was not said, below which all values are a reason to look at it."""
 HALF = 0.5 / 255
 """Half a grey level, as a share of the range: what lies no further beyond an end of it is read as that end anyway."""
 
@@ -115,6 +117,8 @@ def _load(path: Path, key: str | None) -> NDArray[Any]:
         if str(error).startswith("key = "):
             raise
         reason = said(" ".join(str(error).split())) or type(error).__name__
+        if "pickle" in reason or "Python objects" in reason:  # numpy's own words go on to say how to load them
+            reason = "Python objects, pickled, are not loaded: they can run anything"
         raise ValueError(
             f"path = {said(path)}: cannot be read as .npy or .npz ({reason}); save it again with numpy.savez"
         ) from error
@@ -178,6 +182,11 @@ def _as_uint8(array: NDArray[Any], value_range: Range | None, name: str) -> tupl
             "; widen it, or clip the array"
         )
     remarks = [f"every value of the array is {low:g}: there is nothing to learn"] if low == high else []
+    if value_range is None and low < high and high < black + _DIM * width:
+        remarks.append(
+            f"the brightest value of the array is {high:.3g}, and white is {white:g}; if it is white, set "
+            f"data.value_range=[{black:g},{high:.9g}]"
+        )
     if max(below, above) > 0:
         remarks.append(
             f"values up to {max(below, above):.3g} beyond [{black:g}, {white:g}] are clipped, less than half a grey "
@@ -190,9 +199,9 @@ def _as_uint8(array: NDArray[Any], value_range: Range | None, name: str) -> tupl
     for i in range(0, len(array), _BLOCK):
         scaled = (array[i : i + _BLOCK].astype(np.float64) - black) * (255 / width)
         levels[i : i + _BLOCK] = np.rint(scaled).clip(0, 255)
-    if low < high and levels.max() - levels.min() < 2:
+    if value_range is not None and low < high and levels.max() - levels.min() < 2:
         remarks.append(
-            f"values from {low:.9g} to {high:.9g} are all but one grey level of [{black:g}, {white:g}]; see "
+            f"values from {low:.9g} to {high:.9g} are but one or two grey levels of [{black:g}, {white:g}]; see "
             "data.value_range"
         )
     return levels, reading, remarks

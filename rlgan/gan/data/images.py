@@ -299,8 +299,8 @@ class ArrayFile(Images):
     def __post_init__(self) -> None:
         if self.layout not in (None, "nhw", "nhwc", "nchw"):
             raise ValueError(f"layout = {self.layout}: must be nhw, nhwc or nchw, or null to find it")
-        if self.value_range is not None and not self.value_range[0] < self.value_range[1]:
-            raise ValueError(f"value_range = {list(self.value_range)}: must ascend, for example [0, 255]")
+        if self.value_range is not None and not -math.inf < self.value_range[0] < self.value_range[1] < math.inf:
+            raise ValueError(f"value_range = {list(self.value_range)}: must ascend and be finite, for example [0, 255]")
         super().__post_init__()
 
     def _open(self) -> Source:

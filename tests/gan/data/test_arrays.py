@@ -1,5 +1,6 @@
 """Arrays of images: which axis is which, which numbers are black and white, and that an array is known again."""
 
+import math
 import os
 import re
 from pathlib import Path
@@ -196,6 +197,22 @@ def test_fortran_order_big_endian_and_mapped_are_the_same_images(tmp_path: Path)
             assert data._split[1].tolist() == first._split[1].tolist()
             lines |= set(data.inputs().values())
     assert len(lines) == 3 and len({line.rpartition(" ")[2] for line in lines}) == 1
+
+
+@pytest.mark.parametrize(
+    ("scale", "dtype", "expected"), [(16, "u1", "[0,16]"), (2, "u1", "[0,2]"), (0.1, "f8", "[0,0.1]")]
+)
+def test_of_a_dark_array_a_note_names_the_range(tmp_path: Path, scale: float, dtype: str, expected: str) -> None:
+    array = (noise(9, 8, 8) / 255 * scale).astype(dtype)
+    assert opened(tmp_path, array).notes()[-1].endswith(f"if it is white, set data.value_range={expected}")
+    said = opened(tmp_path, array, value_range=(0.0, scale))
+    assert len(said.notes()) == 1 and levels(said).max() == 255
+
+
+@pytest.mark.parametrize("wrong", [(0.0, math.inf), (0.0, math.nan), (1.0, 0.0)])
+def test_a_range_that_is_none(tmp_path: Path, wrong: tuple[float, float]) -> None:
+    with pytest.raises(ValueError, match=r"^value_range = .*: must ascend and be finite"):
+        opened(tmp_path, noise(9, 8, 8), value_range=wrong)
 
 
 def test_of_a_constant_array_a_note_says_so(tmp_path: Path) -> None:
