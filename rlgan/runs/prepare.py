@@ -2,6 +2,7 @@
 
 import sys
 import traceback
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime
 from importlib.metadata import version
@@ -174,7 +175,9 @@ def report_failure(start: Start, error: Exception | SystemExit) -> Outcome:
     reason = " ".join(str(error).split()) if known else explained(error)
     message = f"stopped at step {start.task.steps_done}: {reason or f'{type(error).__name__}: {error}'}"
     say(f"rlgan: {message}")
-    saved = [f"{short_path(path)}/checkpoints/{item.file}" for item in Checkpoints(start.run.checkpoints).manifests()]
+    saved: list[str] = []
+    with suppress(RunError):  # one cannot be read: what ended the run is what has to be said
+        saved = [f"{short_path(path)}/checkpoints/{m.file}" for m in Checkpoints(start.run.checkpoints).manifests()]
     if start.saved:
         say(f"saved; go on with resume={short_path(path)}")
     else:

@@ -178,10 +178,9 @@ class RunDirectory:
         """The final metrics; None before the run has finished, and where they are damaged, which is said."""
         try:
             return read_json(self.path / "summary.json")
-        except FileNotFoundError:
-            return None
         except (OSError, ValueError) as error:
-            _say_once(f"{self.path / 'summary.json'}: cannot be read ({error}); it is written anew at the end")
+            if not isinstance(error, FileNotFoundError):
+                _say_once(f"{self.path / 'summary.json'}: cannot be read ({error}); it is written anew at the end")
             return None
 
     def write_config(self, config: Mapping[str, Any]) -> None:
@@ -200,10 +199,8 @@ class RunDirectory:
         try:
             status = read_json(self.path / "status.json")
             step = status.get("saved", unknown if status["state"] == "failed" else status["step"])
-        except FileNotFoundError:
-            step = unknown
-        except (OSError, ValueError, KeyError):
-            step = None
+        except (OSError, ValueError, KeyError) as error:
+            step = unknown if isinstance(error, FileNotFoundError) else None
         return step if type(step) is int else None
 
     def keep_metrics(self) -> None:
@@ -250,6 +247,8 @@ def _starts(path: Path) -> list[dict[str, Any]]:
     except OSError as error:
         raise RunError(f"{file}: cannot be read ({error.strerror}); make it a readable file") from error
     good = [item for item in starts if all(isinstance(item.get(key), dict) for key in ("changes", "choices"))]
+    if not file.exists() and (path / "status.json").exists():
+        _say_once(f"{file}: is gone; what later starts changed is not known any more")
     if len(good) < len(starts):
         _say_once(f"{file}: {len(starts) - len(good)} of its lines do not describe a start; passed over")
     return good
@@ -278,7 +277,9 @@ def read_config(path: Path) -> dict[str, Any]:
         raise RunError(f"{path}: {fault}{near(path)}")
     try:
         config = read(file.read_bytes(), str(file))
-    except (OSError, ConfigError) as error:
+    except OSError as error:
+        raise RunError(f"{file}: cannot be read ({error.strerror}); make it readable") from error
+    except ConfigError as error:
         fault = " ".join(str(error).removeprefix(f"{file}: ").split())[:100]
         raise RunError(f"{file}: is damaged ({fault}); put it back as it was") from error
     if not isinstance(config, dict) or not config:

@@ -51,7 +51,7 @@ class Manifest:
         replaces: SHA-256 by step of the checkpoints that the run left behind when it went back to an earlier one.
 
     Raises:
-        ValueError, TypeError: this is no such description.
+        ValueError, TypeError, AttributeError: this is no such description.
         CheckpointError: a newer rlgan wrote it.
     """
 
@@ -74,10 +74,13 @@ class Manifest:
             raise ValueError("size and sha256 are none")
         if type(self.unpacked) not in (int, type(None)) or (self.unpacked is None and self.format > 1):
             raise ValueError(f"unpacked = {self.unpacked!r}: is no number of bytes")
-        if any(type(value) not in (int, float) for value in dict(self.metrics).values()):
+        if any(type(value) not in (int, float) for value in self.metrics.values()):
             raise ValueError("metrics hold something else than numbers")
-        if not isinstance(self.meta, Mapping) or not isinstance(self.replaces, Mapping):
-            raise TypeError("meta and replaces hold no keys and values")
+        if any(type(value) is int and abs(value) > 1e300 for value in self.metrics.values()):
+            raise ValueError("metrics hold what is too large for a number")
+        wrong = any(type(sha) is not str for sha in self.replaces.values())
+        if wrong or not isinstance(self.meta.get("inputs") or {}, Mapping):
+            raise TypeError("meta or replaces do not hold what they should")
 
     @classmethod
     def read(cls, file: Path) -> Manifest:

@@ -84,6 +84,10 @@ def pickled(value: Any, protocol: int) -> bytes:
     return rezipped(saved(STATE), lambda name, old: data if name.endswith("data.pkl") else old)
 
 
+def sparse() -> torch.Tensor:
+    return torch.sparse_coo_tensor(torch.tensor([[0]]), torch.ones(1), (10**12,), check_invariants=True)
+
+
 MARKER = "planted"
 HOSTILE: dict[str, Callable[[], bytes]] = {
     "os.system": lambda: saved({"w": Calls(os.system, f"touch {MARKER}")}),
@@ -96,7 +100,7 @@ HOSTILE: dict[str, Callable[[], bytes]] = {
     "a numpy array": lambda: saved({"w": np.zeros(3)}),
     "lists of lists of lists": lambda: saved({"w": laughs()}),
     "a tensor of more than it holds": lambda: saved({"w": torch.zeros(1).expand(10**6, 10**6)}),
-    "a sparse tensor": lambda: saved({"w": torch.ones(3).to_sparse(check_invariants=True)}),
+    "a sparse tensor": lambda: saved({"w": sparse()}),
     "a parameter": lambda: saved({"w": torch.nn.Parameter(torch.ones(3))}),
     "a tensor without memory": lambda: saved({"w": torch.empty(10**12, device="meta")}),
     "a compressed archive": lambda: rezipped(
