@@ -124,7 +124,7 @@ class Packaged:
                 torch.save((what, torch.get_num_threads()), order, pickle_module=cloudpickle)
             except Exception:  # a loss or a network of the user's that cannot be sent
                 return None
-            words = [sys.executable, "-c", CHILD, str(order), str(answer), *sys.path]
+            words = [sys.executable, "-P", "-c", CHILD, str(order), str(answer), *sys.path]
             made = subprocess.run(words, stdin=subprocess.DEVNULL, capture_output=True, check=False)
             return pickle.loads(answer.read_bytes()) if made.returncode == 0 else None
 

@@ -4,6 +4,7 @@ Nothing here imports torch: tab completion goes through this module.
 """
 
 import os
+import re
 from collections.abc import Iterator
 from contextlib import suppress
 from importlib import resources
@@ -102,12 +103,25 @@ def _loaded(source: ConfigSource, file: Any, name: str) -> ConfigResult:
         if other != file and other.read_bytes() != data:
             raise _twice(name, shown, own_name(other) if isinstance(other, Path) else str(other))
     text = decoded(data, shown)
-    if name.split("/")[0] in _OF_THE_RUN and "/" in name and (fault := header_missing(text)):
-        raise ConfigError(f"{shown}: {fault}")
     ours = isinstance(file, Path) and file.is_relative_to(conf_directory())
-    config = OmegaConf.create(content(data, shown, remember=not ours))
-    header = ConfigSource._get_header_dict(text[:512])
+    found = content(data, shown, remember=not ours)
+    if not ours and _sets_the_run(found, name.rpartition("/")[0]) and (fault := header_missing(text)):
+        raise ConfigError(f"{shown}: {fault}")
+    config = OmegaConf.create(found)
+    # Hydra looks no further than the first comment; a title may stand above the header.
+    lines = text.splitlines()
+    first = next((i for i, line in enumerate(lines) if line.strip() and not re.match(r"\s*#(?!\s*@)", line)), 0)
+    header = ConfigSource._get_header_dict("\n".join(lines[first : first + 8]))
     return ConfigResult(config=config, path=source.full_path(), provider=source.provider, header=header)
+
+
+def _sets_the_run(found: dict[str, Any], group: str) -> bool:
+    """Tell whether the keys of a group's file are meant as the run's own and not as its option's."""
+    first = group.split("/")[0]
+    defaults = found.get("defaults") or []
+    words = [str(next(iter(item))) if isinstance(item, dict) and item else str(item) for item in defaults]
+    overrides = [word.startswith("override ") for word in words if word != "_self_"]
+    return first in _OF_THE_RUN or first in found or (bool(overrides) and all(overrides))
 
 
 def _twins(name: str) -> Iterator[Any]:

@@ -141,7 +141,7 @@ def _same(key: str, text: str, value: Any) -> str | None:
     except HydraException:
         return None
     read = override.value()
-    if override.is_sweep_override() or type(read) is not type(value) or read != value:
+    if override.is_sweep_override() or type(read) is not type(value) or (read != value and value == value):
         return None
     if isinstance(read, str):
         return None if isinstance(override._value, QuotedString) else _strips(f"{key}={text}", read)
