@@ -44,6 +44,7 @@ Usage: rlgan train [key=value ...]          the word `train` may be left out
   rlgan train data=digits seed=1            choose an option, set a value
   rlgan train -m seed=1,2,3                 one run for every combination of values
   rlgan train resume=RUN steps=20000        go on with a run; resume=latest takes the newest
+  rlgan train resume=RUN from=1000          go back to the checkpoint of this step; from=0 starts anew
 
 {settings}
 

@@ -32,6 +32,7 @@ def write(video: Video, path: Path) -> bytes:
     from PIL import Image
 
     partial = path.with_name(f".{path.stem}.partial.mp4")
+    partial.unlink(missing_ok=True)  # whatever a killed process left there, or somebody's other name of a file
     stills: list[Image.Image] = []
     stride = 1
     # A block size of 2: H.264 wants even sides, and larger blocks would have the picture scaled.
