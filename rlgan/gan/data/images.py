@@ -156,8 +156,9 @@ class Images(FiniteData):
         """Refuse what is too little to learn from, or to measure anything by."""
         if self.total < 2:
             field = self.which[0]
+            others = f" (passed over: {self.source.others})" if self.source.others else ""
             raise ValueError(
-                f"{field} = {said(getattr(self, field))}: holds one image, and there is no distance between "
+                f"{field} = {said(getattr(self, field))}: holds one image{others}, and there is no distance between "
                 "distributions of one; give at least two, and some hundreds to learn from"
             )
         if round(self.held_out * self.total) >= self.total:

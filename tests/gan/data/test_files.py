@@ -86,6 +86,12 @@ def test_broken_links_are_counted_and_refused_where_there_is_nothing_else(tmp_pa
         for i in range(9):
             (tmp_path / folder / f"x{i}.png").symlink_to(f"/nowhere/annex/{i}.png")
     assert others(tmp_path / "some") == "passed over below data.path: 9 broken links (.png)"
+    for name in ("001.png", "002.png"):
+        (tmp_path / "some" / name).unlink()
+    with pytest.raises(
+        ValueError, match=r"^path = \S+some: holds one image \(passed over: 9 broken links \(.png\)\), "
+    ):
+        Folder(path=tmp_path / "some")
     with pytest.raises(ValueError, match=r"^path = \S+none: holds no pictures .* \(9 broken links \(.png\)\); give"):
         Folder(path=tmp_path / "none")
 
