@@ -50,8 +50,8 @@ SHORT: dict[str, dict[str, str]] = {
     "both": {**QUIET, "steps": "2", "batch_size": "16"},
     "images": {"critic.network.width": "4", "generator.network.width": "4"},
 }
-FEWER = {"seeds": "2", "seed": "1,2", "episodes": "1", "n": "100"}
-"""Instead of a page's value, where it has one."""
+FEWER = {"seeds": "2", "seed": "1,2", "episodes": "1", "n": "100", "from": "2"}
+"""Instead of a page's value, where it has one other than 0."""
 SMALL = {
     "wgan": ("critic.network.hidden=[8]", "generator.network.hidden=[8]"),
     "ddpg": ("task=ddpg", "critic.network.hidden=[8]", "actor.network.hidden=[8]"),
@@ -170,8 +170,8 @@ def shortened(words: list[str]) -> list[str]:
         short = {"progress": "false", "steps": "4"} if any(word.startswith("steps=") for word in words) else {}
     kept = []
     for word in words:
-        key, equals, _ = word.partition("=")
-        fewer = FEWER.get(key) if equals and not (key == "seed" and "," not in word) else None
+        key, _, value = word.partition("=")
+        fewer = FEWER.get(key) if value not in ("", "0") and not (key == "seed" and "," not in word) else None
         if key not in short:
             kept.append(word if fewer is None else f"{key}={fewer}")
     return [*kept, *(f"{key}={value}" for key, value in short.items())]
