@@ -45,6 +45,7 @@ Usage: rlgan train [key=value ...]          the word `train` may be left out
   rlgan train -m seed=1,2,3                 one run for every combination of values
   rlgan train resume=RUN steps=20000        go on with a run; resume=latest takes the newest
   rlgan train resume=RUN from=1000          go back to the checkpoint of this step; from=0 starts anew
+  rlgan train resume=RUN trust=[my_agent]   whose classes the run may name besides those of rlgan, torch, gymnasium
 
 {settings}
 
@@ -64,6 +65,7 @@ Usage: rlgan evaluate RUN [key=value ...]   RUN is the run's folder, or `latest`
   video=true         an agent: also a film of the first episode (needs the extra [video])
   curvature=true     also the loss around each player: eigenvalues, sharpness, a picture
   key=value          any value of the run to be changed for this evaluation, such as device=cpu
+  trust=[my_agent]   whose classes the run may name besides those of rlgan, torch and gymnasium
 
 Figures are printed and kept in RUN/evaluation.json, pictures in RUN/evaluation/.
 """
