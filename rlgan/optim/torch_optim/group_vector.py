@@ -79,6 +79,8 @@ class GroupVector:
                 entry[name] = view
         self.lists = {name: [entry[name] for entry in self.entries] for name in self.slots}
         self._numels = [p.numel() for p in params]
+        self._own = [[(name, tensors[i]) for name, tensors in self.lists.items()] for i in range(len(params))]
+        self._goes_back = {"velocity", "behind"} <= self.slots.keys()
         self._rows: Tensor | None = None
         for name, value in self.whole.items():
             self._share(name, value, group["params"], state, method)
@@ -120,15 +122,16 @@ class GroupVector:
 
     def holds(self, params: list[Tensor], state: Mapping[Tensor, dict[str, Any]]) -> bool:
         """Whether this is the vector of `params`, and its slots are the tensors that `state` has."""
-        return (
-            len(params) == len(self.params)
-            and all(a is b and state.get(b) is e for a, b, e in zip(params, self.params, self.entries, strict=True))
-            and all(p.dtype is self.kind[0] for p in params)
-            and [p.numel() for p in params] == self._numels
-            and params[0].device == self.kind[1]
-            and not any(self._replaced(name, state) for name in self.lists)
-            and all(state.get(self._first, {}).get(name) is value for name, value in self.whole.items())
-        )
+        if len(params) != len(self.params) or params[0].device != self.kind[1]:
+            return False
+        dtype = self.kind[0]
+        for a, b, entry, numel, own in zip(params, self.params, self.entries, self._numels, self._own, strict=True):
+            if a is not b or state.get(b) is not entry or a.dtype is not dtype or a.numel() != numel:
+                return False
+            for name, tensor in own:
+                if entry.get(name) is not tensor:
+                    return False
+        return all(state.get(self._first, {}).get(name) is value for name, value in self.whole.items())
 
     def _replaced(self, name: str, state: Mapping[Tensor, dict[str, Any]]) -> bool:
         """Whether somebody has put another tensor in the place of a slot."""
@@ -144,7 +147,7 @@ class GroupVector:
         def changed(name: str) -> bool:
             return self._replaced(name, state) or self._versions.get(name) != self.slots[name]._version
 
-        return {"velocity", "behind"} <= self.slots.keys() and changed("velocity") and not changed("behind")
+        return self._goes_back and changed("velocity") and not changed("behind")
 
     def fusable(self, grads: list[Tensor]) -> bool:
         """Whether torch's kernels may work on the parameters: they go through memory in order and look at no stride."""
@@ -153,7 +156,7 @@ class GroupVector:
             and self.kind[1].type in ("cpu", "cuda")
             and all(map(Tensor.is_contiguous, self.params))
             and all(map(Tensor.is_contiguous, grads))
-            and not any(g.is_conj() or g.is_neg() for g in grads)
+            and not (self.complex and any(g.is_conj() or g.is_neg() for g in grads))
         )
 
     def gather(self) -> Tensor:
@@ -190,7 +193,7 @@ class GroupVector:
 
     def counts(self) -> list[int]:
         """Steps that each parameter has taken; what is of the whole group goes by the one that has taken most."""
-        counts = [int(entry["step"]) for entry in self.entries]
+        counts = list(map(int, [entry["step"] for entry in self.entries]))
         return [max(counts)] * len(counts) if self.whole else counts
 
     def count_on(self) -> None:
