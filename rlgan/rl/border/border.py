@@ -111,6 +111,7 @@ class Border(gymnasium.Wrapper):
             seed_globals(seed)
             seeded = GlobalRandom.now()
             super().__init__(make())
+            self._space = self.env.observation_space
             self._own = GlobalRandom.now()
             found.draws |= self._own.differs(seeded)
         finally:
@@ -135,26 +136,29 @@ class Border(gymnasium.Wrapper):
             before.install()
 
     def reset(self, *, seed: int | None = None, options: dict[str, Any] | None = None) -> tuple[Any, dict[str, Any]]:
-        space = self.env.observation_space
         self._resets += 1
-        with _named("reset"):
+        try:
             with self._globals(self._watch is not None and self._resets <= RESETS, seed):
                 given = self.env.reset(seed=seed, options=options)
-            return observed(space, start(given, space)[0]), {}
+            return observed(self._space, start(given, self._space)[0]), {}
+        except Exception as error:
+            _name(error, "reset")
+            raise
 
     def step(self, action: Any) -> tuple[Any, float, bool, bool, dict[str, Any]]:
         self._steps += 1
-        with _named("step"):
-            with self._globals(self._watch is not None and self._steps % STEPS == 0):
+        try:
+            if self._found.draws or (self._watch is not None and not (self._steps % STEPS and self._watch != "always")):
+                with self._globals(True):
+                    given = self.env.step(np.array(action))
+            else:
                 given = self.env.step(np.array(action))
             seen, reward, terminated, truncated, _ = successor(given)
-            return (
-                observed(self.env.observation_space, seen),
-                number(reward),
-                flag(terminated, "terminated"),
-                flag(truncated, "truncated"),
-                {},
-            )
+            ends = flag(terminated, "terminated"), flag(truncated, "truncated")
+            return observed(self._space, seen), number(reward), *ends, {}
+        except Exception as error:
+            _name(error, "step")
+            raise
 
     def close(self) -> None:
         """Close the environment; what it raises then is a warning, as all is done."""
@@ -179,29 +183,22 @@ class Border(gymnasium.Wrapper):
             self._own = GlobalRandom(*decode(state))
 
 
-class _named:
-    """What is broken inside the block was in this call; some of it is seen by what Python or gymnasium raises."""
-
-    def __init__(self, call: str) -> None:
-        self._call = call
-
-    def __enter__(self) -> None: ...
-
-    def __exit__(self, kind: Any, error: BaseException | None, traceback: Any) -> None:
-        said = str(error)
-        if isinstance(error, Broken):
-            raise Broken(f"{said} (in its {self._call})") from error
-        if isinstance(error, ValueError) and "unpack" in said:  # by gymnasium's time limit, around an old step
+def _name(error: Exception, call: str) -> None:
+    """Raise Broken for what was broken in this call; some of it is seen by what Python or gymnasium raises."""
+    said = str(error)
+    if isinstance(error, Broken):
+        raise Broken(f"{said} (in its {call})") from error
+    if isinstance(error, ValueError) and "unpack" in said:  # by gymnasium's time limit, around an old step
+        raise Broken(
+            f"does not give what a {call} gives ({said}): (observation, info) of a reset, (observation, reward, "
+            "terminated, truncated, info) of a step"
+        ) from error
+    for name in ("seed", "options"):
+        if isinstance(error, TypeError) and "unexpected keyword" in said and f"'{name}'" in said:
             raise Broken(
-                f"does not give what a {self._call} gives ({said}): (observation, info) of a reset, (observation, "
-                "reward, terminated, truncated, info) of a step"
+                f"takes no {name} in its reset ({said}); gymnasium's is reset(self, *, seed=None, options=None), which "
+                "begins with super().reset(seed=seed)"
             ) from error
-        for name in ("seed", "options"):
-            if isinstance(error, TypeError) and "unexpected keyword" in said and f"'{name}'" in said:
-                raise Broken(
-                    f"takes no {name} in its reset ({said}); gymnasium's is reset(self, *, seed=None, options=None), "
-                    "which begins with super().reset(seed=seed)"
-                ) from error
 
 
 def border_of(env: gymnasium.Env) -> Border | None:

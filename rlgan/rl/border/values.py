@@ -47,6 +47,8 @@ def observed(space: spaces.Space, value: Any, what: str = "an observation") -> A
     Raises:
         Broken: another shape, structure or kind of numbers.
     """
+    if isinstance(space, spaces.Box):
+        return _in_box(space, value, what)
     if isinstance(space, spaces.Dict):
         if not isinstance(value, Mapping):
             raise Broken(f"gave {what} that is {described(value)}, where a dict is declared ({space})")
@@ -63,8 +65,6 @@ def observed(space: spaces.Space, value: Any, what: str = "an observation") -> A
             )
         pairs = enumerate(zip(space.spaces, value, strict=True))
         return tuple(observed(part, one, f"{what}[{i}]") for i, (part, one) in pairs)
-    if isinstance(space, spaces.Box):
-        return _in_box(space, value, what)
     if isinstance(space, spaces.Discrete | spaces.MultiDiscrete | spaces.MultiBinary):
         array = _in_box(space, value, what)
         found = array[()] if isinstance(space, spaces.Discrete) else array
