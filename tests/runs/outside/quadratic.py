@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import math
 import os
+import shutil
 import signal
+import sys
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, ClassVar, Literal
@@ -11,7 +14,7 @@ from typing import Any, ClassVar, Literal
 import numpy as np
 import torch
 
-from rlgan.task.errors import Diverged
+from rlgan.task.errors import Diverged, InputError
 from rlgan.task.seeding import Generators
 from rlgan.task.settings import Settings
 from rlgan.task.task import Picture, Task
@@ -42,6 +45,9 @@ class Quadratic(Task):
         betas: tuple[float, ...] = (0.5,),
         stride: int = 1,
         events: Mapping[int, str] | None = None,
+        reads: str = "",
+        measures: Mapping[str, float] | None = None,
+        draws: str = "",
     ) -> None:
         if lr <= 0:
             raise ValueError(f"lr = {lr}: must be positive, for example 1e-3")
@@ -50,6 +56,9 @@ class Quadratic(Task):
         self.lr = lr
         self.stride = stride
         self.events = dict(events or {})
+        self.reads, self.draws = reads, draws
+        self.measures = dict(measures or {})
+        self.told = ["it is small"]
         self.compiled = settings.compile is True
         self.generators = Generators(settings.seed)
         with self.generators.init("theta"):
@@ -68,12 +77,36 @@ class Quadratic(Task):
             raise Diverged(f"critic/loss = nan at step {self.steps_done}: try a smaller lr than {self.lr}")
         if event == "error":
             raise RuntimeError("a bug")
+        self.happens(*event.split(":"))
         noise = torch.randn(8, generator=self.generators.torch("noise"), dtype=self.theta.dtype)
         scale = float(self.generators.numpy("scale").uniform(0.5, 1.5))
         self._loss += float(self.theta.square().sum())
         self._count += 1
         self.theta -= self.lr * (self.theta + self.noise.sigma * scale * noise)
         self.steps_done += self.stride
+
+    def happens(self, what: str, name: str = "", new: str = "") -> None:
+        """What befalls the run at this step."""
+        if what in ("input", "intact"):
+            raise InputError("cat.jpg: is cut short", intact=what == "intact")
+        if what == "exit":
+            sys.exit(0)
+        if what == "memory":
+            torch.empty(2**50)
+        if what == "note":
+            self.told.append(name)
+        if what == "rename":
+            os.rename(name, new)
+        if what == "remove":
+            shutil.rmtree(name)
+        if what == "mkdir":
+            os.mkdir(name)
+
+    def inputs(self) -> dict[str, str]:
+        return {"data": self.reads} if self.reads else {}
+
+    def notes(self) -> list[str]:
+        return list(self.told)
 
     def metrics(self) -> dict[str, float]:
         mean = self._loss / self._count
@@ -82,9 +115,15 @@ class Quadratic(Task):
 
     def evaluate(self) -> dict[str, float]:
         noise = torch.randn(8, generator=Generators(self.settings.seed).torch("evaluation"), dtype=self.theta.dtype)
-        return {"distance/eval": float((self.theta + 0.01 * noise).square().sum())}
+        return {"distance/eval": float((self.theta + 0.01 * noise).square().sum())} | {
+            tag: math.nan if value == -math.inf else value for tag, value in self.measures.items()
+        }
 
     def pictures(self) -> dict[str, Picture]:
+        if self.draws == "nothing":
+            raise KeyError("no such colour")
+        if self.draws == "floats":
+            return {"samples/floats": np.zeros((2, 2))}
         return {"samples/theta": (self.theta.abs() * 50).clamp(0, 255).to(torch.uint8).reshape(2, 4, 1).numpy()}
 
     def state_dict(self) -> dict[str, Any]:
