@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import os
+import re
 import signal
 import sys
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
+from pathlib import Path
 from types import FrameType
 from typing import TYPE_CHECKING, Any
 
 from rlgan.runs.record.directory import RunDirectory, State, short_path
-from rlgan.task.errors import RunError
+from rlgan.task.errors import ConfigError, RunError
 
 if TYPE_CHECKING:
     from rlgan.task.task import Task
@@ -123,6 +125,18 @@ def recorded(run: RunDirectory) -> Iterator[None]:
             f"{where}: cannot be written ({error.strerror or error}); make room or make it writable, and go on with "
             f"resume={short_path(run.path)}"
         ) from error
+
+
+@contextmanager
+def of_config(path: Path, changes: Mapping[str, Any]) -> Iterator[None]:
+    """Name a run's config.yaml beside a fault of a key that this command did not give: it may be half a file."""
+    try:
+        yield
+    except ConfigError as error:
+        key = re.split(r"[.: ]", str(error))[0]
+        if any(re.split("[.]", given)[0] == key for given in changes) or "trust=" in str(error):
+            raise
+        raise ConfigError(f"{error} ({short_path(path)}/config.yaml says so)") from error
 
 
 def explained(error: BaseException) -> str | None:

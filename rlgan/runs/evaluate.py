@@ -12,6 +12,7 @@ import numpy as np
 
 from rlgan.optim.second_order.landscape import Landscape
 from rlgan.runs.config.build import RunSpec
+from rlgan.runs.ends import of_config
 from rlgan.runs.exactness import changed_inputs
 from rlgan.runs.notes import FILE as NOTES
 from rlgan.runs.notes import Notes
@@ -82,7 +83,8 @@ def evaluate_run(
     """
     if video:
         check_installed()
-    task = RunSpec.of(stored_config(path, changes)).with_values(compile=False).task()
+    with of_config(path, changes or {}):
+        task = RunSpec.of(stored_config(path, changes)).with_values(compile=False).task()
     try:
         checkpoint = Checkpoints(path / "checkpoints", best=task.best).choose(which)
         checkpoint.restore(task)

@@ -10,7 +10,7 @@ from typing import Any
 
 import rlgan
 from rlgan.runs.config.build import Command, RunSpec
-from rlgan.runs.ends import Interrupted, explained, say
+from rlgan.runs.ends import Interrupted, explained, of_config, say
 from rlgan.runs.exactness import changed_inputs, inexact, moved_ends, set_global_random_state
 from rlgan.runs.loop import Start
 from rlgan.runs.record.checkpoint import Checkpoint, Checkpoints
@@ -57,7 +57,8 @@ def prepare(run: RunDirectory, spec: RunSpec, task: Task | None = None, stacked:
         if task is not None and task.compiled != spec.settings.compile:
             task.close()
             task = None
-    task = task or spec.task()
+    with of_config(run.path, spec.command.changes):
+        task = task or spec.task()
     if checkpoint is not None:
         try:
             checkpoint.restore(task)

@@ -247,8 +247,8 @@ def _starts(path: Path) -> list[dict[str, Any]]:
     except OSError as error:
         raise RunError(f"{file}: cannot be read ({error.strerror}); make it a readable file") from error
     good = [item for item in starts if all(isinstance(item.get(key), dict) for key in ("changes", "choices"))]
-    if not file.exists() and (path / "status.json").exists():
-        _say_once(f"{file}: is gone; what later starts changed is not known any more")
+    if not starts and (path / "status.json").exists():
+        _say_once(f"{file}: is gone or empty; what later starts changed is not known any more")
     if len(good) < len(starts):
         _say_once(f"{file}: {len(starts) - len(good)} of its lines do not describe a start; passed over")
     return good
