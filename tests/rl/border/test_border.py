@@ -347,13 +347,13 @@ class Drawn(Cart):
 
 
 def test_batched_physics_that_draws_globally_is_stepped_as_single_environments() -> None:
-    for name, kind in (("Cart-v0", Cart), ("Drawn-v0", Drawn)):
+    for name, kind in (("BorderCart-v0", Cart), ("BorderDrawn-v0", Drawn)):
         if name not in gymnasium.registry:
             batched.register(name, kind, max_episode_steps=10)
-    assert isinstance(Environment("Cart-v0").make(0).vector, batched.BatchedEnv)
-    assert same(rows(Environment("Drawn-v0").make(3), 15), rows(Environment("Drawn-v0").make(3), 15))
+    assert isinstance(Environment("BorderCart-v0").make(0).vector, batched.BatchedEnv)
+    assert same(rows(Environment("BorderDrawn-v0").make(3), 15), rows(Environment("BorderDrawn-v0").make(3), 15))
     with pytest.raises(ValueError, match=r"^vectorization = batched: it draws from global random generators"):
-        Environment("Drawn-v0", vectorization="batched")
+        Environment("BorderDrawn-v0", vectorization="batched")
 
 
 def test_what_cannot_be_made_is_said_in_a_line_with_its_place() -> None:
