@@ -83,7 +83,7 @@ def _encode_object(value: Any, memo: dict[int, tuple[int, Any]]) -> dict[str, An
         return {"kind": "random", "state": encode(value.getstate(), memo)}
     if kind is torch.Generator:
         return {"kind": "torch_generator", "device": str(value.device), "state": value.get_state()}
-    raise NotPlain(f"an object of class {kind.__module__}.{kind.__qualname__}")
+    raise NotPlain(f"an object of {kind!r}")  # a class of C may have no __module__
 
 
 def decode(node: Any, memo: dict[int, Any] | None = None) -> Any:

@@ -89,7 +89,7 @@ def test_what_is_not_plain_is_refused_and_leaves_no_trace_in_the_memo() -> None:
     memo: dict[int, Any] = {}
     kept, shared = np.ones(1), np.zeros(3)
     encode(kept, memo)
-    with pytest.raises(NotPlain, match="an object of class builtins"):
+    with pytest.raises(NotPlain, match="an object of <class "):
         encode([shared, lambda: None], memo)
     assert list(memo) == [id(kept)]
     node = encode(shared, memo)
