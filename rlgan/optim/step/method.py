@@ -137,7 +137,7 @@ class Descent(Method):
         project_in: the metric of the projection: the method's ``own``, or ``euclidean`` as torch users write it.
 
     Raises:
-        ValueError: if `lr` is not positive or `weight_decay` is negative.
+        ValueError: if `lr` is not positive, `weight_decay` is negative, or `project_in` is neither.
     """
 
     lr: float
@@ -153,6 +153,8 @@ class Descent(Method):
             raise ValueError(f"lr = {self.lr}: the learning rate must be positive, for example 1e-3")
         if not 0 <= self.weight_decay < math.inf:
             raise ValueError(f"weight_decay = {self.weight_decay}: must be at least 0, for example 1e-2")
+        if self.project_in not in ("own", "euclidean"):
+            raise ValueError(f"project_in = {self.project_in}: own (the method's metric) or euclidean (the plain one)")
 
     @property
     def looks_ahead(self) -> bool:  # type: ignore[override]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Self
 
 import torch
 from torch import Tensor
@@ -43,8 +43,26 @@ class Group(dict[str, Any]):
         if not names:
             super().__setitem__(key, value)
             return
-        for name, own in zip(names, (value,) if len(names) == 1 else value, strict=True):
+        values = (value,) if len(names) == 1 else value
+        if not hasattr(values, "__len__") or len(values) != len(names):
+            raise ValueError(f"{key} = {value}: the {len(names)} numbers {', '.join(names)}, for example (0.9, 0.999)")
+        for name, own in zip(names, values, strict=True):
             super().__setitem__(name, own)
+
+    def update(self, *given: Any, **more: Any) -> None:
+        """As a dictionary's, also by the other names."""
+        for key, value in dict(*given, **more).items():
+            self[key] = value
+
+    def __ior__(self, given: Any) -> Self:  # type: ignore[override,misc]
+        self.update(given)
+        return self
+
+    def setdefault(self, key: str, default: Any = None) -> Any:
+        """`self[key]`, set to `default` if it is not there."""
+        if key not in self:
+            self[key] = default
+        return self[key]
 
 
 def check_saved(

@@ -29,8 +29,8 @@ class GroupVector:
         projection: of the group.
 
     Raises:
-        ValueError: if the parameters mix dtypes or devices or are of a dtype not meant for this, a projection is asked
-            of complex ones, or a state is of another shape.
+        ValueError: if the parameters mix dtypes or devices or are of a dtype not meant for this, two are one in memory,
+            a projection is asked of complex ones, or a state is of another shape.
     """
 
     def __init__(
@@ -51,6 +51,12 @@ class GroupVector:
             raise ValueError(f"params = of {self.kind[0]}: these methods step {names}; use params.float()")
         if self.complex and projection.active:
             raise ValueError(f"projection = {projection}: of real numbers, and these parameters are complex; use none")
+        starts = [p.data_ptr() for p in params if p.numel()]
+        if len(set(starts)) < len(starts) and any(starts):
+            raise ValueError(
+                "params = two that are one in memory (given twice, or tied by hand): a group is one vector, with each "
+                "number in it once; give each once, as model.parameters() does"
+            )
         self.params = params
         self.shapes = [p.shape for p in self.real(params)]
         self.sizes = [shape.numel() for shape in self.shapes]
@@ -145,7 +151,10 @@ class GroupVector:
         """Whether a velocity was put in from outside, and the way back from a look-ahead point was not."""
 
         def changed(name: str) -> bool:
-            return self._replaced(name, state) or self._versions.get(name) != self.slots[name]._version
+            if self._replaced(name, state):
+                return True
+            flat = self.slots[name]
+            return not flat.is_inference() and self._versions.get(name) != flat._version
 
         return self._goes_back and changed("velocity") and not changed("behind")
 

@@ -116,8 +116,7 @@ class MethodOptimizer(torch.optim.Optimizer):
 
     def add_param_group(self, param_group: dict[str, Any]) -> None:
         group = Group(self.defaults)
-        for name, value in param_group.items():
-            group[name] = value
+        group.update(param_group)
         projection = group.pop("projection", self.projection)
         method = type(self).preset(**{name: _number(group[name]) for name in self._options})
         if self.looks_ahead and group["stores"] not in ("theta", "lookahead"):
@@ -155,7 +154,7 @@ class MethodOptimizer(torch.optim.Optimizer):
                         raise ValueError("grad = sparse: these methods take dense gradients; use sparse=False")
                     params.append(p)
                     grads.append(g)
-            if params:
+            if any(map(Tensor.numel, params)):
                 vector = self._vector(i, params)
                 if self._kernel is not None and vector.fusable(grads):
                     self._fused_step(i, vector, grads)

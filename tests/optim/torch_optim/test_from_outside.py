@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import copy
 import math
 import pickle
@@ -13,7 +14,7 @@ import torch
 from torch import Tensor, nn
 from torch.optim import lr_scheduler
 
-from rlgan.optim import Ball, Box, torch_optim
+from rlgan.optim import Ball, Box, Simplex, torch_optim
 
 NAMES = [
     "SGD", "HeavyBall", "Nesterov", "AdaGrad", "AdaGradNorm", "AdaGradFull", "RMSProp", "RMSPropNesterov", "Adam",
@@ -392,3 +393,60 @@ def test_a_gradient_scaler_and_clipping_as_with_torchs(name: str) -> None:
             scaler.update()
         assert scaler.get_scale() == 512.0
     assert values(mine) == pytest.approx(values(theirs), rel=1e-5)
+
+
+# Groups.
+
+
+def test_the_other_names_are_taken_wherever_a_dictionary_takes_one() -> None:
+    """torch.optim's own spellings, `betas=` and `momentum=`: they were stored beside, and beta1 and rho went on."""
+    mine, theirs = two(), two()
+    ours, torchs = make("Adam", mine, lr=0.1, betas=(0.5, 0.7)), torch.optim.Adam(theirs, 0.1, betas=(0.5, 0.7))
+    for group in ours.param_groups:
+        assert (group["beta1"], group["beta2"]) == (0.5, 0.7) and "betas" not in dict(group)
+    move(ours, mine, 3)
+    move(torchs, theirs, 3)
+    assert values(mine) == pytest.approx(values(theirs), rel=1e-9)
+    for group in (*ours.param_groups, *torchs.param_groups):
+        group.update(betas=(0.2, 0.3))
+        group |= {"betas": (0.3, 0.4)}
+        group.setdefault("betas", (0.0, 0.0))
+    move(ours, mine, 3)
+    move(torchs, theirs, 3)
+    assert values(mine) == pytest.approx(values(theirs), rel=1e-9)
+    assert make("HeavyBall", two(), momentum=0.5).param_groups[0]["rho"] == 0.5
+    for wrong in (0.9, (0.9,), (0.9, 0.99, 0.999)):
+        with pytest.raises(ValueError, match=r"^betas = .*: the 2 numbers beta1, beta2"):
+            make("Adam", two(), betas=wrong)
+    with pytest.raises(ValueError, match=r"^project_in = plain: own"):
+        make("Adam", two(), project_in="plain")
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_parameters_of_one_memory_are_refused_and_empty_ones_are_nothing(name: str) -> None:
+    p = nn.Parameter(torch.ones(2))
+    tied = nn.Parameter(p.data)
+    for other in (p, tied):
+        p.grad = tied.grad = torch.ones(2)
+        with pytest.warns(UserWarning) if other is p else contextlib.nullcontext():
+            optimizer = make(name, [p, other])
+        with pytest.raises(ValueError, match=r"^params = two that are one in memory"):
+            optimizer.step()
+        assert p.tolist() == [1.0, 1.0]
+    empty = nn.Parameter(torch.ones(0, 3))
+    for projection in (Ball(1.0), Simplex(1.0)):
+        optimizer = make(name, [empty], projection=None if name == "AdaGradFull" else projection)
+        empty.grad = torch.ones(0, 3)
+        optimizer.step()
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_in_inference_mode(name: str) -> None:
+    def moved() -> list[float]:
+        params = two()
+        move(make(name, params, lr=0.05), params, 3)
+        return values(params)
+
+    with torch.inference_mode():
+        inside = moved()
+    assert inside == moved()
