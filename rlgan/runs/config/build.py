@@ -135,7 +135,8 @@ class RunSpec:
         Raises:
             ConfigError: an unusable value.
         """
-        return RunSpec(config, build_settings(config), command or Command(), trust or Trust.granted())
+        trust = trust or Trust.granted()
+        return RunSpec(config, build_settings(config, trust), command or Command(), trust)
 
     def with_values(self, **values: Any) -> RunSpec:
         """Return the same run with other values of some settings."""
@@ -156,13 +157,17 @@ class RunSpec:
         return build_task(self.config, self.settings, self.trust)
 
 
-def build_settings(config: Mapping[str, Any]) -> Settings:
+def build_settings(config: Mapping[str, Any], trust: Trust = EVERYONE) -> Settings:
     """Build the run's settings from the keys of the root that are fields of `Settings`.
+
+    Args:
+        config: plain and resolved.
+        trust: whose names are looked up.
 
     Raises:
         ConfigError: an unusable value.
     """
-    settings = build({key: config[key] for key in config if key in _SETTINGS}, implied=Settings)
+    settings = build({key: config[key] for key in config if key in _SETTINGS}, implied=Settings, trust=trust)
     assert isinstance(settings, Settings)
     return settings
 

@@ -8,7 +8,7 @@ import types
 from collections import abc
 from collections.abc import Callable, Mapping
 from dataclasses import is_dataclass
-from typing import Annotated, Any, TypeVar, Union, get_args, get_origin
+from typing import Annotated, Any, Literal, TypeVar, Union, get_args, get_origin
 
 ID = "module:name"
 """Annotated[str, "module:name"]: what stands before a colon in this word is imported."""
@@ -32,6 +32,8 @@ def gives(found: Any, annotation: Any, partial: bool = False) -> bool | None:
         every = [gives(found, member, partial) for member in get_args(annotation)]
         return True if True in every else None if None in every else False
     kind = origin or annotation
+    if origin is Literal:  # one of a few words, which are written out
+        return False
     if is_open(annotation):
         return None
     if partial or not inspect.isclass(kind) or kind is type(None):
@@ -56,6 +58,8 @@ def is_open(annotation: Any) -> bool:
         return is_open(get_args(annotation)[0])
     if origin is Union or origin is types.UnionType:
         return any(map(is_open, get_args(annotation)))
+    if origin is Literal:
+        return False
     kind = origin or annotation
     open_ = kind is Any or isinstance(kind, TypeVar | str) or kind in (abc.Callable, object)
     return open_ or getattr(kind, "_is_protocol", False) or not (kind is None or inspect.isclass(kind))

@@ -99,7 +99,11 @@ def mismatch(found: Callable[..., Any], annotation: Any, partial: bool) -> str:
     """Say that what a class or function gives is not what a place is annotated with."""
     members = get_args(annotation) if get_origin(annotation) in (Union, types.UnionType) else (annotation,)
     words = []
-    for kind in (get_origin(member) or member for member in members):
+    for member in members:
+        kind = get_origin(member) or member
+        if kind is Literal:
+            words += map(str, get_args(member))
+            continue
         name = "null" if kind in (None, type(None)) else f"a {getattr(kind, '__name__', kind)}"
         words.append(_SCALARS[kind][1] if kind in _SCALARS else name)
     given = "partial" if partial else getattr(found, "__name__", type(found).__name__)
