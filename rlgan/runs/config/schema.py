@@ -98,7 +98,7 @@ def _fits(value: Any, annotation: Any) -> Any:
 def mismatch(found: Callable[..., Any], annotation: Any, partial: bool) -> str:
     """Say that what a class or function gives is not what a place is annotated with."""
     members = get_args(annotation) if get_origin(annotation) in (Union, types.UnionType) else (annotation,)
-    words = []
+    words: list[str] = []
     for member in members:
         kind = get_origin(member) or member
         if kind is Literal:
