@@ -13,7 +13,7 @@ import numpy as np
 from rlgan.optim.second_order.landscape import Landscape
 from rlgan.runs.config.build import RunSpec
 from rlgan.runs.ends import of_config
-from rlgan.runs.exactness import changed_inputs
+from rlgan.runs.exactness import changed_inputs, changed_settings
 from rlgan.runs.notes import FILE as NOTES
 from rlgan.runs.notes import Notes
 from rlgan.runs.record.checkpoint import Checkpoints
@@ -84,12 +84,14 @@ def evaluate_run(
     if video:
         check_installed()
     with of_config(path, changes or {}):
-        task = RunSpec.of(stored_config(path, changes)).with_values(compile=False).task()
+        spec = RunSpec.of(stored_config(path, changes))
+        task = spec.with_values(compile=False).task()
     try:
         checkpoint = Checkpoints(path / "checkpoints", best=task.best).choose(which)
         checkpoint.restore(task)
         step = checkpoint.manifest.step
-        notes = changed_inputs(checkpoint.manifest.meta, task.inputs())
+        meta = checkpoint.manifest.meta
+        notes = [*changed_inputs(meta, task.inputs()), *changed_settings(meta, spec.config, changes or {})]
         landscapes = task.curvature() if curvature else {}
         if curvature and not landscapes:
             raise ConfigError(

@@ -2,12 +2,13 @@
 
 import platform
 import random
-from collections.abc import Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 import numpy as np
 import torch
 
+from rlgan.runs.record.directory import stored
 from rlgan.task.settings import Settings
 from rlgan.task.task import Stackable, Task
 
@@ -47,6 +48,35 @@ def changed_inputs(meta: Mapping[str, Any], inputs: Mapping[str, str]) -> list[s
         for name in dict.fromkeys((*former, *inputs))
         if former.get(name) != inputs.get(name)
     ]
+
+
+def changed_settings(meta: Mapping[str, Any], config: Mapping[str, Any], typed: Iterable[str]) -> list[str]:
+    """List settings that are others than a checkpoint was made with, though nobody asked for it now, a sentence each.
+
+    Args:
+        meta: of the checkpoint.
+        config: the configuration now.
+        typed: keys that this command changes.
+    """
+    former = meta.get("config")
+    if not isinstance(former, Mapping):  # of a version that kept none
+        return []
+    return [
+        f"{key} is {new} and was {old} when the checkpoint was made; config.yaml or overrides.jsonl was changed since"
+        for key, old, new in differences(former, stored(config))
+        # A seed of a group may go on by itself, and what `auto` decided is kept.
+        if key not in (*typed, "seed", "seeds", "compile")
+    ]
+
+
+def differences(old: Mapping[str, Any], new: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any, Any]]:
+    """Yield where two configurations differ: the dotted key, and what stands there in each (None: nothing)."""
+    for key in {**old, **new}:
+        before, now = old.get(key), new.get(key)
+        if isinstance(before, Mapping) and isinstance(now, Mapping):
+            yield from differences(before, now, f"{prefix}{key}.")
+        elif before != now:
+            yield f"{prefix}{key}", before, now
 
 
 def moved_ends(meta: Mapping[str, Any], settings: Settings, task: Task) -> list[str]:

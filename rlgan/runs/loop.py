@@ -4,7 +4,7 @@ import math
 import random
 import signal
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from typing import Any
@@ -17,7 +17,7 @@ from rlgan.runs.ends import Interrupted, Stop, recorded, tell
 from rlgan.runs.exactness import exactness, global_random_state, set_global_random_state
 from rlgan.runs.notes import Notes
 from rlgan.runs.record.checkpoint import Checkpoint, Checkpoints
-from rlgan.runs.record.directory import RunDirectory, State, short_path
+from rlgan.runs.record.directory import RunDirectory, State, short_path, stored
 from rlgan.runs.record.logger import Logger
 from rlgan.runs.record.progress import Progress
 from rlgan.task.errors import Diverged, InputError, RunError
@@ -62,6 +62,7 @@ class Start:
         stacked: the number of runs that are moved as one.
         draws: draw pictures at every evaluation, and not at the end alone (a picture costs up to a second).
         clock: of the training time; runs that take turns share one.
+        typed: keys of the configuration that the command itself changes.
 
     Attributes:
         notes: of the run.
@@ -79,6 +80,7 @@ class Start:
     stacked: int = 1
     draws: bool = True
     clock: Clock = field(default_factory=Clock)
+    typed: Iterable[str] = ()
     notes: Notes = field(init=False)
     inputs: dict[str, str] = field(init=False)
     saved: bool = field(init=False, default=False)
@@ -223,6 +225,7 @@ class Run:
                     "wall_seconds": self.seconds,
                     "inputs": self._start.inputs,
                     "horizon": self.settings.planned,
+                    "config": stored(self._start.config),
                     **exactness(self.settings, self.task, self._start.stacked),
                 }
                 self._start.notes.flush()

@@ -11,7 +11,7 @@ from typing import Any
 import rlgan
 from rlgan.runs.config.build import Command, RunSpec
 from rlgan.runs.ends import Interrupted, explained, of_config, say
-from rlgan.runs.exactness import changed_inputs, inexact, moved_ends, set_global_random_state
+from rlgan.runs.exactness import changed_inputs, changed_settings, inexact, moved_ends, set_global_random_state
 from rlgan.runs.loop import Start
 from rlgan.runs.record.checkpoint import Checkpoint, Checkpoints
 from rlgan.runs.record.directory import RunDirectory, short_path
@@ -69,7 +69,7 @@ def prepare(run: RunDirectory, spec: RunSpec, task: Task | None = None, stacked:
     elif spec.command.start == 0:
         run.keep_metrics()
     run.add_start(start_record(spec.command, checkpoint.manifest.step if checkpoint else 0))
-    return Start(task, spec.settings, run, spec.config, checkpoint, stacked)
+    return Start(task, spec.settings, run, spec.config, checkpoint, stacked, typed=frozenset(spec.command.changes))
 
 
 def _chosen(run: RunDirectory, step: int | None) -> Checkpoint | None:
@@ -139,6 +139,7 @@ def report_resumed(start: Start) -> None:
     manifest = start.checkpoint.manifest
     say(f"resuming at step {manifest.step}")
     changed = changed_inputs(manifest.meta, start.inputs)
+    changed += changed_settings(manifest.meta, start.config, start.typed)
     moved = moved_ends(manifest.meta, start.settings, start.task)
     for sentence in (*inexact(manifest.meta, start.settings, start.task, start.stacked), *changed, *moved):
         start.notes(sentence, manifest.step, say)

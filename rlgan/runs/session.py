@@ -18,6 +18,7 @@ from rlgan.runs.config.places import Settler
 from rlgan.runs.config.trust import EVERYONE, Trust
 from rlgan.runs.config.words import Words
 from rlgan.runs.ends import Stop, explained, say, started
+from rlgan.runs.exactness import differences
 from rlgan.runs.loop import train
 from rlgan.runs.prepare import Outcome, prepare, report_failure, report_figures, report_resumed
 from rlgan.runs.record.directory import RunDirectory, first_choices, is_run, run_name, short_path, stored, stored_config
@@ -104,8 +105,8 @@ def _continue(path: Path, spec: RunSpec) -> Outcome:
     """The same command in the same directory goes on with the run, as a requeued job has to."""
     settle = Settler(Trust.granted(), folder=Path.cwd())  # of an earlier version, whose paths were relative
     # Before the lock: what is no run of this configuration is left as it is.
-    changed = _differences(settle(stored_config(path)), stored(spec.config))
-    if changed:
+    former = differences(settle(stored_config(path)), stored(spec.config))
+    if changed := [f"{key} is {there} there and {here} here" for key, there, here in former]:
         raise RunError(
             f"run_dir = {path}: holds a run with other settings ({'; '.join(changed)}); "
             "choose another run_dir, or go on with resume="
@@ -152,14 +153,3 @@ def _run(run: RunDirectory, spec: RunSpec, task: Task | None = None) -> Outcome:
         report_figures(start)
     print(f"tensorboard --logdir {short_path(run.path)}", flush=True)
     return Outcome(0, "finished", str(run.path))
-
-
-def _differences(old: Mapping[str, Any], new: Mapping[str, Any], prefix: str = "") -> list[str]:
-    lines: list[str] = []
-    for key in {**old, **new}:
-        path = f"{prefix}{key}"
-        if isinstance(old.get(key), Mapping) and isinstance(new.get(key), Mapping):
-            lines += _differences(old[key], new[key], f"{path}.")
-        elif old.get(key) != new.get(key):
-            lines.append(f"{path} is {old.get(key)} there and {new.get(key)} here")
-    return lines

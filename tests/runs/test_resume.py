@@ -145,6 +145,18 @@ def test_resume_says_when_exactness_is_lost(rlgan: Command, whole: Path) -> None
     assert "note: resume is not bit-exact: threads was 1 and is 2" in err
 
 
+def test_a_setting_that_was_edited_since_the_checkpoint_is_said(rlgan: Command, whole: Path) -> None:
+    """What is typed now is known, and what an earlier start typed is in the checkpoint."""
+    note = "when the checkpoint was made"
+    assert note not in rlgan("resume=whole", "steps=70", "log_every=7")[2]
+    assert note not in rlgan("resume=whole", "steps=80")[2] and note not in rlgan("evaluate", "whole")[2]
+    config = whole / "config.yaml"
+    config.write_text(config.read_text().replace("lr: 0.1", "lr: 0.05"))
+    for words in (("resume=whole", "steps=90"), ("evaluate", "whole")):
+        code, _, err = rlgan(*words)
+        assert code == 0 and f"note: task.lr is 0.05 and was 0.1 {note}" in err, err
+
+
 def test_the_resolved_compile_mode_is_reused(rlgan: Command, whole: Path) -> None:
     manifest = whole / "checkpoints/step_000000060.json"
     record = json.loads(manifest.read_text())
