@@ -28,6 +28,7 @@ from torch import Tensor
 from rlgan.optim.play.field import GradientField
 from rlgan.optim.play.player import Player
 from rlgan.optim.step.types import Report, Scalars, Slots
+from rlgan.optim.step.vector import wide
 
 Plan: TypeAlias = Mapping[str, Sequence[tuple[Scalars, Tensor | None]]]
 """For each player, for each of its steps in a move: the numbers of the step and its noise."""
@@ -196,9 +197,11 @@ class Optimistic(OneStepEach):
         grads, metrics = field.gradients(batches[0], field.names, _numbers(plan, field.names, 0))
         past = {name: field.state(name)["game"]["past"] for name in field.names}
         ahead = {name: g + (g - past[name]) * s["remembered"] for name, g in grads.items()}
+        # A step may write to the vector that `g` is, and one that is refused leaves no past.
+        grads = {name: g.clone() for name, g in grads.items()}
+        norms = _step(field, ahead, plan, 0)
         for name, g in grads.items():
             field.remember(name, past=g)
-        norms = _step(field, ahead, plan, 0)
         return {**metrics, **norms}
 
 
@@ -328,13 +331,13 @@ class Symplectic(WithJacobian):
         if self.align:
             size = sum(g.numel() for g in lin.v.values())
             product = _dot(lin.v, transposed) * _dot(turned, transposed) / size + 0.1
-            sign = torch.where(product >= 0, 1.0, -1.0).to(product.dtype)
+            sign = torch.where(product >= 0, 1.0, -1.0).to(next(iter(turned.values())).dtype)
         norms = _step(field, {n: g + turned[n] * (sign * self.strength) for n, g in lin.v.items()}, plan, 0)
         return {**metrics, **norms}
 
 
 def _dot(a: Mapping[str, Tensor], b: Mapping[str, Tensor]) -> Tensor:
-    return torch.stack([torch.dot(a[name], b[name]) for name in a]).sum()
+    return torch.stack([torch.dot(wide(a[name]), wide(b[name])) for name in a]).sum()
 
 
 def _numbers(plan: Plan, names: Sequence[str], i: int) -> dict[str, Scalars]:

@@ -169,6 +169,36 @@ def test_one_entry_that_is_not_finite_stops_the_move(bad: float, compiled: bool)
         assert update.players["p"].vector.theta.tolist() == [1.0] * 4
 
 
+@pytest.mark.parametrize("compiled", [False, True], ids=["eager", "pure"])
+@pytest.mark.parametrize("game", GAMES, ids=str)
+def test_after_a_gradient_that_was_refused_a_game_goes_on_as_without_it(game: Game, compiled: bool) -> None:
+    """A finite loss with a gradient of NaN: nothing of it is remembered. The optimistic past was NaN for ever."""
+    losses, bad = bilinear("critic"), [False]
+
+    def at_times(loss: Any) -> Any:
+        def spoilt(nets: Any, batch: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
+            value, metrics = loss(nets, batch)
+            return value + (value - value.detach()).abs().sqrt() if bad[0] else value, metrics  # sqrt at 0
+
+        return spoilt
+
+    of = {name: at_times(loss) for name, loss in losses.of.items()}
+    update = Update(players(), Losses(of), game)
+    update.compiled = compiled
+    moves(update, 3)
+    before = update.state_dict()
+    bad[0] = True
+    with pytest.raises(NonFinite):
+        moves(update, 1)
+    bad[0] = False
+    for name, state in update.state_dict().items():
+        assert torch.equal(state["theta"], before[name]["theta"])
+        assert all(torch.equal(value, before[name]["game"][key]) for key, value in state["game"].items())
+    other = Update(players(), Losses(of), game)
+    other.compiled = compiled
+    assert moves(other, 5)[6:] == moves(update, 2)
+
+
 def test_a_small_gradient_has_a_norm() -> None:
     update = single(sgd(1.0), torch.float32, False)
     assert update([torch.full((1, 4), 1e-30)])["p/grad_norm"] == pytest.approx(2e-30, rel=1e-6)
