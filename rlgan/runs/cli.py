@@ -147,10 +147,16 @@ def _resume(where: str, rest: list[str]) -> int:
 
 
 def _step(word: str) -> int:
-    digits = word.removesuffix(".pt").removesuffix(".json").removeprefix("step_").replace("_", "")
-    if not digits.isdecimal() or len(digits) > 18:
+    step = _of_file(word)
+    if not step.isdecimal() or len(step) > 18:
         raise ConfigError(f"from = {word}: name a checkpoint's step, for example from=1000, or 0 to start anew")
-    return int(digits)
+    return int(step)
+
+
+def _of_file(word: str) -> str:
+    """The step in a checkpoint's file name, `step_000001000.pt`; any other word as it is."""
+    digits = word.removesuffix(".pt").removesuffix(".json").removeprefix("step_").replace("_", "")
+    return str(int(digits)) if digits.isascii() and digits.isdecimal() and len(digits) <= 18 else word
 
 
 def _changes(path: Path, words: list[str]) -> dict[str, Any]:
@@ -259,7 +265,7 @@ def evaluate(arguments: Sequence[str]) -> int:
         if "eval_episodes" not in config:
             raise ConfigError(f"episodes = {asked['episodes']}: this run plays no episodes; leave it out")
         values["eval_episodes"] = _count("episodes", asked["episodes"], "episodes, for example episodes=20")
-    which = asked.get("checkpoint", "best")
+    which = _of_file(asked.get("checkpoint", "best"))
     how: dict[str, Any] = {key: _switch(key, asked.get(key, "false")) for key in ("curvature", "video")}
     how |= {"changes": values, "n": _count("n", asked["n"], "samples, for example n=10000") if "n" in asked else None}
     from rlgan.runs.evaluate import Evaluation, OverSeeds, evaluate_run, evaluate_seeds

@@ -136,6 +136,7 @@ def test_evaluate_measures_a_checkpoint_and_changes_nothing_else(
     assert record["metrics"] == {"step": 60, "distance/eval": summary["distance/eval"]}
     assert Path("run/evaluation/samples_theta.png").exists()
     assert {file: file.read_bytes() for file in before} == before
+    assert "step 60" in rlgan("evaluate", "run", "checkpoint=step_000000060.pt")[2]
     monkeypatch.setattr(sys, "argv", ["evaluate.py", "run", "checkpoint=7"])
     with pytest.raises(SystemExit) as end:
         evaluate_main()
