@@ -7,6 +7,7 @@ from typing import Any, NamedTuple, TypedDict
 import torch
 from torch import Tensor, nn
 
+from rlgan.optim.play.saved import check_count, check_part, check_tensor
 from rlgan.optim.step.averaging import Average, Kept, NoAverage
 from rlgan.optim.step.method import Method
 from rlgan.optim.step.noise import Noise, NoNoise
@@ -327,15 +328,11 @@ class Player:
         lacking = {"steps", "theta", "noise", "engine", *_PARTS} - (saved.keys() if isinstance(saved, dict) else set())
         if lacking:
             raise ValueError(f"{self.name} = a state without {', '.join(sorted(lacking))}: no player's; load its own")
+        for what in ("steps", "began"):
+            check_count(self.name, what, saved.get(what, 0))
         for part, mine in self._saved_parts().items():
-            if set(mine) != set(saved[part]):
-                raise ValueError(
-                    f"{self.name} = saved with {part} {sorted(saved[part])}, configured with {sorted(mine)}: "
-                    "resume with the configuration of the run"
-                )
-            for key, value in mine.items():
-                _fits(self.name, value, saved[part][key])
-        _fits(self.name, self.state["theta"], saved["theta"])
+            check_part(self.name, part, mine, saved[part])
+        check_tensor(self.name, self.state["theta"], saved["theta"])
         if self._engine is not None:
             self._engine.check(saved["engine"])
         elif saved["engine"]:
@@ -374,14 +371,6 @@ def _copied(old: Tensor, new: Tensor, weight: float | Tensor) -> Tensor:
     if isinstance(weight, Tensor):
         return torch.where(weight > 0, new, old)
     return new if weight > 0 else old
-
-
-def _fits(name: str, mine: Tensor, saved: Tensor) -> None:
-    if mine.shape != saved.shape or mine.is_complex() != saved.is_complex():
-        raise ValueError(
-            f"{name} = vector of shape {tuple(saved.shape)}, {saved.dtype}: this network needs {tuple(mine.shape)}, "
-            f"{mine.dtype}; resume with the network of the run"
-        )
 
 
 def overwrite(old: PlayerState, new: PlayerState) -> None:

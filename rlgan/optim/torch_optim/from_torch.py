@@ -5,7 +5,7 @@ from __future__ import annotations
 import difflib
 import importlib
 import inspect
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Annotated, Any
 
@@ -172,7 +172,7 @@ class TorchEngine(Engine):
     """
 
     def __init__(self, vector: Vector, optimizer: type[torch.optim.Optimizer], options: Mapping[str, Any]) -> None:
-        self._vector = vector
+        self._vector, self._options = vector, dict(options)
         self._optimizer: Any = optimizer(list(vector.parameters), **options)
 
     def __call__(self, g: Tensor, s: Scalars) -> None:
@@ -189,33 +189,53 @@ class TorchEngine(Engine):
         torch.autograd.graph.increment_version(vector.theta)
 
     def state_dict(self) -> dict[str, Any]:
-        return {"optimizer": _name(type(self._optimizer)), "state": _copy(self._optimizer.state_dict())}
+        state = _copy(self._optimizer.state_dict())
+        return {"optimizer": _name(type(self._optimizer)), "options": dict(self._options), "state": state}
 
     def check(self, saved: dict[str, Any]) -> None:
-        """Refuse what another class has saved.
+        """Refuse what another class has saved, and a state that this class cannot step from with these parameters.
 
         Raises:
-            ValueError: with both names.
+            ValueError: with both names, or with what the class says of the state.
         """
-        mine, theirs = _name(type(self._optimizer)), saved.get("optimizer", "one of rlgan's own methods")
+        mine = _name(type(self._optimizer))
+        theirs = saved.get("optimizer", "one of rlgan's own methods") if isinstance(saved, dict) else saved
         if mine != theirs:
             raise ValueError(
                 f"optimizer = {mine}: the state was saved with {theirs}; resume with the configuration of the run"
             )
+        twins = [nn.Parameter(p.detach().clone()) for p in self._vector.parameters]
+        device = self._vector.theta.device
+        with torch.random.fork_rng([device] if device.type == "cuda" else []):
+            try:
+                trial = type(self._optimizer)(twins, **self._options)
+                self._load(trial, twins, saved)
+                for p in twins:
+                    p.grad = torch.zeros_like(p)
+                trial.step()
+            except Exception as error:
+                raise ValueError(
+                    f"optimizer = {mine}: cannot go on from the saved state ({type(error).__name__}: "
+                    f"{_first_line(error)}); resume with the configuration of the run"
+                ) from error
 
     def load_state_dict(self, saved: dict[str, Any]) -> None:
-        """Put `state_dict()` back.
+        """Put back a `state_dict()` that `check` has passed; an option that was another then is as it is now."""
+        self._load(self._optimizer, self._vector.parameters, saved)
 
-        Raises:
-            ValueError: see `check`.
-        """
-        self.check(saved)
+    def _load(self, optimizer: Any, parameters: Sequence[Tensor], saved: dict[str, Any]) -> None:
         copied = _copy(saved["state"])
-        self._optimizer.load_state_dict(copied)
+        optimizer.load_state_dict(copied)
         # torch has cast them to the parameters' dtype.
-        for i, p in enumerate(self._vector.parameters):
+        for i, p in enumerate(parameters):
             if i in copied["state"]:
-                self._optimizer.state[p] = copied["state"][i]
+                optimizer.state[p] = copied["state"][i]
+        for group in optimizer.param_groups:
+            then = saved.get("options", group)  # older states have none
+            left = {name: optimizer.defaults.get(name) for name in saved.get("options", {})}
+            for name, value in {**left, **self._options}.items():
+                if name in group and (name not in then or then[name] != value):
+                    group[name] = value
 
 
 def _name(kind: type[torch.optim.Optimizer]) -> str:

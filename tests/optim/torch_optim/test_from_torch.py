@@ -323,6 +323,29 @@ def test_a_state_of_another_optimizer_is_refused() -> None:
         player(from_torch("SGD")).load_state_dict(own.state_dict())
 
 
+@pytest.mark.parametrize("old", [False, True], ids=["", "saved without options"])
+def test_an_option_that_is_changed_at_resume_is_the_one_that_counts(old: bool) -> None:
+    """torch's load_state_dict has the groups of the saved one: a new weight decay was without effect, and unsaid."""
+
+    def after(then: dict[str, Any], now: dict[str, Any]) -> tuple[Player, dict[str, Any]]:
+        first, second = player(from_torch("AdamW", then)), player(from_torch("AdamW", now))
+        advance(first, 3)
+        saved = first.state_dict()
+        if old:
+            del saved["engine"]["options"]
+        second.load_state_dict(saved)
+        return second, second.state_dict()["engine"]["state"]["param_groups"][0]
+
+    decayed, group = after({"lr": 0.1}, {"lr": 0.1, "weight_decay": 0.5, "betas": [0.5, 0.9]})
+    assert (group["weight_decay"], group["betas"]) == (0.5, (0.5, 0.9))
+    plain, group = after({"lr": 0.1, "eps": 1e-3}, {"lr": 0.1})
+    assert group["eps"] == (1e-3 if old else 1e-8) and group["weight_decay"] == 0.01
+    start = decayed.state["theta"].clone()
+    for p in (decayed, plain):
+        p.step_in_place(torch.zeros_like(start), p.scalars(4), None)
+    assert not torch.allclose(decayed.state["theta"], plain.state["theta"], rtol=1e-2)
+
+
 def test_it_projects_in_the_plain_metric_and_never_as_a_pure_step() -> None:
     p = player(from_torch("Adam", {"lr": 0.1}), projection=Ball(1.0))
     q = player(from_torch("Adam", {"lr": 0.1}))
