@@ -117,7 +117,8 @@ class Singles:
 
     def begin(self, seeds: list[int]) -> np.ndarray:
         starts = [self._environment.start(env, seed) for env, seed in zip(self.envs, seeds, strict=True)]
-        self._obs = np.stack([start.reshape(-1) for start in starts]).astype(np.float32)
+        with np.errstate(over="ignore"):
+            self._obs = np.stack([start.reshape(-1) for start in starts]).astype(np.float32)
         for tap in self._taps:
             if tap is not None:
                 tap.taken()
@@ -131,7 +132,8 @@ class Singles:
             raw, reward[i], terminated[i], truncated[i], _ = self.envs[i].step(action[i])
             tap = self._taps[i]
             self.own[i] = reward[i] if tap is None else tap.taken()
-            self._obs[i] = np.asarray(raw).reshape(-1)
+            with np.errstate(over="ignore"):  # what becomes infinite ends the evaluation
+                self._obs[i] = np.asarray(raw).reshape(-1)
         return self._obs, reward, terminated, truncated
 
     def close(self) -> None:
@@ -232,6 +234,9 @@ def _note(
         bad = np.flatnonzero(~np.isfinite(values[groups[k]]).all(axis=1)).tolist()
         if bad and k not in failed:
             i = groups[k].start + bad[0]
+            component = np.flatnonzero(~np.isfinite(values[i]))[0]
+            or_beyond = " or beyond float32" if what == "observation" else ""
             failed[k] = Diverged(
-                f"{what} of evaluation episode {bad[0]} ({id}) is {values[i]} at its step {lengths[i]}"
+                f"{what} of evaluation episode {bad[0]} ({id}) is {values[i][component]}{or_beyond} in component "
+                f"{component} at its step {lengths[i]}"
             )

@@ -126,6 +126,7 @@ class Trainer(Stackable):
         self.generators = gens = Generators(settings.seed)
         device, dtype = settings.torch_device, settings.dtype
         self.envs = env.make(gens.seed("environments") % 2**31)
+        self.envs.largest = torch.finfo(dtype).max
         obs_dim, action_dim = self.envs.obs_dim, self.envs.action_dim
         with gens.init("actor"):
             actor_module = agent.actor(actor.network, obs_dim, action_dim).to(device, dtype)

@@ -168,9 +168,9 @@ def test_the_bootstrap_interval_covers_the_mean_as_often_as_it_says() -> None:
 def test_what_cannot_be_evaluated_is_an_error() -> None:
     with pytest.raises(ValueError, match=r"^episodes = 0: must be at least 1"):
         evaluate(Constant(0.0), Environment(), 0)
-    with pytest.raises(Diverged, match=r"^action of evaluation episode 0 \(Pendulum-v1\) is \[nan\] at its step 0"):
+    with pytest.raises(Diverged, match=r"^action of evaluation episode 0 \(Pendulum-v1\) is nan in component 0 at"):
         evaluate(Constant(float("nan")), Environment(), 2)
-    with pytest.raises(Diverged, match=r"^reward of evaluation episode 1 \(Scripted-v0\) is \[inf\] at its step 1"):
+    with pytest.raises(Diverged, match=r"^reward of evaluation episode 1 \(Scripted-v0\) is inf in component 0 at"):
         evaluate(Constant(0.0), Environment("Scripted-v0", {"bad": "reward"}), 2, seed=0)
     with pytest.raises(RuntimeError, match=r"^evaluation episode 1 \(Scripted-v0\) raised ZeroDivisionError: scripted"):
         evaluate(Constant(0.0), Environment("Scripted-v0", {"bad": "raises"}), 2, seed=0)
@@ -216,7 +216,7 @@ def test_a_policy_that_diverges_says_so_and_the_others_go_on() -> None:
         policies = [acting(0, 3), Constant(float("nan")), acting(1, 3)]
         found = evaluate_together(policies, env, 4, [0, 0, 5], [None, None, None])
         assert isinstance(found[1], Diverged)
-        assert str(found[1]) == "action of evaluation episode 0 (Pendulum-v1) is [nan] at its step 0"
+        assert str(found[1]) == "action of evaluation episode 0 (Pendulum-v1) is nan in component 0 at its step 0"
         for k, seed in ((0, 0), (2, 5)):
             assert equal(found[k], evaluate(policies[k], env, 4, seed))
     with pytest.raises(ValueError, match=r"^episodes = 0: must be at least 1"):

@@ -16,6 +16,7 @@ import gymnasium
 import numpy as np
 import torch
 
+from rlgan.rl.border.modes import Modes, kept_signals
 from rlgan.rl.border.values import Broken, flag, number, observed, start, successor
 from rlgan.rl.envs.plain import decode, encode
 from rlgan.task.seeding import GlobalRandom, seed_globals
@@ -106,19 +107,43 @@ class Border(gymnasium.Wrapper):
     def __init__(self, make: Callable[[], gymnasium.Env], found: Found, seed: int, watch: Watch) -> None:
         self._found, self._watch = found, watch
         self._steps = self._resets = 0
+        self._modes: Modes | None = None
         before = GlobalRandom.now()
         try:
             seed_globals(seed)
             seeded = GlobalRandom.now()
-            super().__init__(make())
+            with kept_signals(), self._with_modes():
+                super().__init__(make())
             self._space = self.env.observation_space
             self._own = GlobalRandom.now()
             found.draws |= self._own.differs(seeded)
+        except SystemExit as error:
+            raise _exited(error) from error
         finally:
             before.install()
 
     @contextlib.contextmanager
+    def _with_modes(self) -> Iterator[None]:
+        """A block in the modes that the environment has set, if it has; afterwards they are what they were."""
+        before = Modes.now()
+        if self._modes is not None:
+            self._modes.install()
+        try:
+            yield
+        finally:
+            after = Modes.now()
+            if after != before:
+                before.install()
+            if after != before or self._modes is not None:
+                self._modes = after
+
+    @contextlib.contextmanager
     def _globals(self, looked: bool = False, seed: int | None = None) -> Iterator[None]:
+        with self._with_modes(), self._generators(looked, seed):
+            yield
+
+    @contextlib.contextmanager
+    def _generators(self, looked: bool, seed: int | None) -> Iterator[None]:
         if not (self._found.draws or looked or self._watch == "always"):
             yield
             return
@@ -138,24 +163,35 @@ class Border(gymnasium.Wrapper):
     def reset(self, *, seed: int | None = None, options: dict[str, Any] | None = None) -> tuple[Any, dict[str, Any]]:
         self._resets += 1
         try:
-            with self._globals(self._watch is not None and self._resets <= RESETS, seed):
+            with kept_signals(), self._globals(self._watch is not None and self._resets <= RESETS, seed):
                 given = self.env.reset(seed=seed, options=options)
             return observed(self._space, start(given, self._space)[0]), {}
+        except SystemExit as error:
+            raise _exited(error) from error
         except Exception as error:
             _name(error, "reset")
             raise
 
     def step(self, action: Any) -> tuple[Any, float, bool, bool, dict[str, Any]]:
         self._steps += 1
+        gradients = torch.is_grad_enabled()
         try:
-            if self._found.draws or (self._watch is not None and not (self._steps % STEPS and self._watch != "always")):
+            if (
+                self._found.draws
+                or self._modes is not None
+                or (self._watch is not None and not (self._steps % STEPS and self._watch != "always"))
+            ):
                 with self._globals(True):
                     given = self.env.step(np.array(action))
             else:
                 given = self.env.step(np.array(action))
+                if torch.is_grad_enabled() is not gradients:
+                    torch.set_grad_enabled(gradients)
             seen, reward, terminated, truncated, _ = successor(given)
             ends = flag(terminated, "terminated"), flag(truncated, "truncated")
             return observed(self._space, seen), number(reward), *ends, {}
+        except SystemExit as error:
+            raise _exited(error) from error
         except Exception as error:
             _name(error, "step")
             raise
@@ -181,6 +217,12 @@ class Border(gymnasium.Wrapper):
         if state is not None:
             self._found.draws = True
             self._own = GlobalRandom(*decode(state))
+
+
+def _exited(error: SystemExit) -> RuntimeError:
+    """An environment that would end the process, as an error like others."""
+    said = f"it calls sys.exit({'' if error.code is None else repr(error.code)})"
+    return RuntimeError(said).with_traceback(error.__traceback__)
 
 
 def _name(error: Exception, call: str) -> None:

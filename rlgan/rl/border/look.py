@@ -29,15 +29,16 @@ def look(make: Callable[[], gymnasium.Env], limited: bool, cut: int) -> list[str
     notes: list[str] = []
     first, ended, space = _played(make, STEPS if limited else LONG)
     second, *_ = _played(make, min(STEPS, len(first)))
-    for t, (one, two) in enumerate(zip(first, second, strict=False)):
+    for t, (one, two) in enumerate(zip(first, second, strict=False), start=-1):
         if not np.array_equal(one, two, equal_nan=True):
-            where = "at its reset" if not t else f"after {t} step{'s' if t > 1 else ''}"
+            where = f"after {t} step{'s' if t > 1 else ''}"
+            where = {-1: "at its reset", 0: "at a second reset, which is given no seed,"}.get(t, where)
             notes.append(
                 f"gave different observations or rewards {where} with one seed and the same actions: its randomness is "
                 "not that of its seed, and this run cannot be repeated"
             )
             break
-    if not ended and not limited and len(first) > LONG:
+    if not ended and not limited and len(first) > LONG + 1:
         notes.append(
             f"has no time limit, and no episode of random actions ended within {LONG:,} steps: evaluation episodes are "
             f"cut after {cut:,}; env.max_episode_steps=1000 sets a limit"
@@ -57,10 +58,11 @@ def _played(make: Callable[[], gymnasium.Env], steps: int) -> tuple[list[np.ndar
     assert isinstance(space, spaces.Box) and isinstance(declared, spaces.Box)
     try:
         generator = np.random.default_rng(0)
-        seen, _ = env.reset(seed=1)
-        rows.append(np.append(np.asarray(seen, dtype=np.float64).ravel(), 0.0))
+        for seed in (1, None):  # later episodes are given no seed, and follow from the first one's all the same
+            seen, _ = env.reset(seed=seed)
+            rows.append(np.append(np.asarray(seen, dtype=np.float64).ravel(), 0.0))
         until = time.monotonic() + SECONDS
-        while len(rows) <= steps and time.monotonic() < until and not (over and len(rows) > STEPS):
+        while len(rows) <= steps + 1 and time.monotonic() < until and not (over and len(rows) > STEPS + 1):
             action = np.asarray(generator.uniform(space.low, space.high), dtype=space.dtype)
             seen, reward, terminated, truncated, _ = env.step(action)
             rows.append(np.append(np.asarray(seen, dtype=np.float64).ravel(), float(reward)))
@@ -92,7 +94,8 @@ def _of_numbers(space: spaces.Box, seen: np.ndarray) -> list[str]:
             f"{high[k]:g}; the networks see it as it is"
         )
     moved = (np.diff(seen, axis=0) != 0).sum(0)
-    shown = (np.diff(seen.astype(np.float32), axis=0) != 0).sum(0)
+    with np.errstate(over="ignore", invalid="ignore"):  # what is beyond float32 is named when it comes
+        shown = (np.diff(seen.astype(np.float32), axis=0) != 0).sum(0)
     blurred = np.flatnonzero(2 * shown < moved)
     if len(blurred):
         k = blurred[0]

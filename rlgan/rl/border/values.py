@@ -35,6 +35,10 @@ def _array(value: Any, what: str) -> np.ndarray:
     """As an array, perhaps without a copy: also tensors that hang on a graph or a device."""
     for way in ("detach", "cpu"):
         value = getattr(value, way)() if callable(getattr(value, way, None)) else value
+    if np.ma.is_masked(value):
+        raise Broken(
+            f"gave {what} with {np.ma.count_masked(value)} numbers that are masked; put something in their place"
+        )
     try:
         return np.asarray(value)
     except Exception as error:  # ragged lists, and what classes from outside do when they are asked
@@ -90,6 +94,9 @@ def _in_box(space: Any, value: Any, what: str) -> np.ndarray:
         )
     with np.errstate(over="ignore"):  # what becomes infinite is refused as such
         made = np.array(array, dtype=space.dtype)
+    if made.dtype.kind == "f" and (lost := np.isinf(made) & np.isfinite(array)).any():
+        one = float(array[lost][0])
+        raise Broken(f"gave {what} with {one:g} in it, which is beyond the declared dtype {space.dtype}; scale it")
     if whole and not np.array_equal(made, array):
         raise Broken(f"gave {what} with {array.min()} to {array.max()} in it, which dtype {space.dtype} does not hold")
     return made

@@ -24,10 +24,12 @@ from rlgan.rl.border.values import Broken
 from rlgan.rl.envs import env_state, workers
 from rlgan.rl.envs.batched import BatchedEnv
 from rlgan.rl.envs.vector_env import VectorEnvironment
-from rlgan.task.errors import InputError
+from rlgan.task.errors import Diverged, InputError
 from rlgan.task.seeding import GlobalRandom, kept_globals
 from rlgan.task.suggest import closest
 
+PRACTICAL = 1e18
+"""An action bound beyond this is no bound: it is the largest number of a dtype, or the like."""
 UNLIMITED, LONGEST = 10_000, 100_000
 """Steps after which an evaluation episode is cut where the environment has no time limit, and where it has one."""
 
@@ -102,6 +104,9 @@ class Environment:
                 importlib.import_module(module)
             except ImportError as error:
                 raise ValueError(f"id = {self.id}: cannot import {module} ({error}); is it installed?") from error
+            except (Exception, SystemExit) as error:  # it runs what its author wrote
+                said = " ".join(f"{type(error).__name__}: {error}".split())
+                raise ValueError(f"id = {self.id}: importing {module} raised {said}{workers.place(error)}") from error
         if name not in gymnasium.registry:
             close = closest(name, gymnasium.registry)
             remedy = f"did you mean {close}?" if close else "import its package with env.id=package:Name-v0"
@@ -116,13 +121,15 @@ class Environment:
             extra = next((name for name in ("mujoco", "box2d") if name in wanted), None)
             remedy = f'pip install "rlgan[{extra}]"' if extra else "install that package"
             raise ValueError(f"id = {self.id}: needs a package that is missing ({reason}); {remedy}") from error
-        except TypeError as error:
-            raise ValueError(f"kwargs = {self.kwargs}: {self.id} refuses them ({error})") from error
         except gymnasium.error.Error as error:
             raise ValueError(f"id = {self.id}: {str(error).splitlines()[0]}") from error
-        except (ValueError, InputError):
+        except InputError:
             raise
         except Exception as error:
+            if isinstance(error, ValueError) and str(error).startswith(("id = ", "wrappers[")):
+                raise  # it is ours
+            if isinstance(error, TypeError) and "argument" in str(error):
+                raise ValueError(f"kwargs = {self.kwargs}: {self.id} refuses them ({error})") from error
             said = " ".join(f"{type(error).__name__}: {error}".split())
             raise ValueError(
                 f"id = {self.id}: cannot be made, it raised {said}{workers.place(error)}; if only one can be open at a "
@@ -238,7 +245,7 @@ class Environment:
         """The environments, reset: environment i with seed `seed + i`."""
         batched = self.batched(self.num_envs)
         if batched is not None:
-            return VectorEnvironment(batched, seed, self.id, self.made)
+            return self._begun(batched, seed)
         notes = self._look()
         adapter, more = self._adapter()
         one = functools.partial(self.make_one, watch="sometimes")
@@ -247,7 +254,13 @@ class Environment:
             vector = self._vector(makes)
         except workers.NotMade as error:
             raise ValueError(f"env.id = {self.id}: {error}") from error
-        return VectorEnvironment(vector, seed, self.id, self.made, adapter, [*notes, *more], self.found)
+        return self._begun(vector, seed, adapter, [*notes, *more], self.found)
+
+    def _begun(self, vector: VectorEnv, seed: int, *more: Any) -> VectorEnvironment:
+        try:
+            return VectorEnvironment(vector, seed, self.id, self.made, *more)
+        except Diverged as error:
+            raise ValueError(f"env.id = {self.id}: {error}") from error
 
     def _look(self) -> list[str]:
         """What a first look finds, a note each.
@@ -348,8 +361,18 @@ def _check_spaces(id: str, env: gymnasium.Env) -> None:
             f"id = {id}: has infinite action bounds (low {action.low}, high {action.high}); "
             "wrap it in gymnasium.wrappers.TransformAction (env.wrappers) or register it with finite bounds"
         )
-    if 0 in action.shape:
-        raise ValueError(f"id = {id}: has actions of shape {action.shape}, in which there is no number to choose")
+    if 0 in action.shape or (action.low == action.high).all():
+        one = "" if 0 in action.shape else f" and bounds low = high = {action.low.ravel()[0]:g}"
+        raise ValueError(
+            f"id = {id}: has actions of shape {action.shape}{one}, in which there is nothing to choose; set its "
+            "action_space to what it takes"
+        )
+    if max(abs(float(action.low.min())), abs(float(action.high.max()))) > PRACTICAL:
+        raise ValueError(
+            f"id = {id}: has action bounds as good as infinite ({action.low.min():g} to {action.high.max():g}), and "
+            "actions are spread over all between; wrap it in gymnasium.wrappers.TransformAction (env.wrappers) or "
+            "register it with the bounds that it works in"
+        )
     if not observation.is_np_flattenable:
         raise ValueError(
             f"id = {id}: has observations without a fixed length ({observation}); turn them into a "

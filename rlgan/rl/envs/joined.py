@@ -1,6 +1,5 @@
 """Batched environments of several owners, the seeds of a run, stepped as one."""
 
-import math
 from collections.abc import Sequence
 from typing import cast
 
@@ -11,7 +10,7 @@ from gymnasium import spaces
 from rlgan.rl.border.actions import ActionMap
 from rlgan.rl.border.rows import Rows, Step
 from rlgan.rl.envs.batched import BatchedEnv, share
-from rlgan.rl.envs.vector_env import VectorEnvironment
+from rlgan.rl.envs.vector_env import SINGLE, VectorEnvironment
 from rlgan.task.errors import Diverged
 
 
@@ -77,19 +76,28 @@ class Joined:
             mask = self._find("action", unit, mask, failed)
             unit = np.where(mask[:, None], unit, np.float32(0.0))
         raw, reward, terminated, truncated, _ = self.batched.step(self._map(unit), mask)
-        observation = raw.astype(np.float32, copy=False)
-        if not (_finite(observation) and math.isfinite(reward.sum())):
-            mask = self._find("observation", observation, mask, failed)
+        with np.errstate(over="ignore"):
+            observation = raw.astype(np.float32, copy=False)
+        if not (_finite(observation) and np.abs(reward).max() <= SINGLE):
+            mask = self._find("observation", observation, mask, failed, raw)
             mask = self._find("reward", reward[:, None], mask, failed)
             reward = np.where(mask, reward, 0.0)
             terminated, truncated = terminated & mask, truncated & mask
         return self.rows.move(unit, reward, observation, terminated, truncated, mask), failed
 
-    def _find(self, what: str, values: np.ndarray, mask: np.ndarray | None, failed: dict[int, Diverged]) -> np.ndarray:
+    def _find(
+        self,
+        what: str,
+        values: np.ndarray,
+        mask: np.ndarray | None,
+        failed: dict[int, Diverged],
+        given: np.ndarray | None = None,
+    ) -> np.ndarray:
         """Enter in `failed` the parts with values that are not finite where the mask is True; the mask without them."""
         mask = np.ones(self.num_envs, dtype=np.bool_) if mask is None else mask.copy()
         for k, (part, rows) in enumerate(zip(self.parts, self.slices, strict=True)):
-            error = part.diverged(what, np.where(mask[rows, None], values[rows], 0.0))
+            own = None if given is None else given[rows]
+            error = part.diverged(what, np.where(mask[rows, None], values[rows], 0.0), own)
             if error is not None:
                 failed[k] = error
                 mask[rows] = False
@@ -99,7 +107,8 @@ class Joined:
 def _finite(values: np.ndarray) -> bool:
     # A product with zero is zero for finite values and NaN otherwise.
     flat = values.reshape(-1)
-    return bool(np.dot(flat, np.zeros_like(flat)) == 0.0)
+    with np.errstate(invalid="ignore"):
+        return bool(np.dot(flat, np.zeros_like(flat)) == 0.0)
 
 
 def join(parts: Sequence[VectorEnvironment]) -> Joined | None:

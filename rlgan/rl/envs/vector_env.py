@@ -26,6 +26,9 @@ from rlgan.rl.envs import env_state, workers
 from rlgan.rl.envs.batched import BatchedEnv
 from rlgan.task.errors import Diverged, InputError
 
+SINGLE = float(np.finfo(np.float32).max)
+"""The largest number of float32, in which observations are seen and, at that precision, rewards are stored."""
+
 
 class VectorEnvironment:
     """n environments of one make. `obs` (n, obs_dim) float32 is the current observation, the one to act upon.
@@ -57,13 +60,15 @@ class VectorEnvironment:
         self._failed = False
         self._mode = AutoresetMode(vector.metadata["autoreset_mode"])
         self.seed, self.name, self.made = seed, name, made
+        self._map = ActionMap(cast(spaces.Box, vector.single_action_space))
         self._adapter = adapter
-        self._notes = list(notes)
+        self._notes = [*notes, *self._map.notes(name)]
+        #: The largest reward that can be stored; larger ones end a run.
+        self.largest = SINGLE
         self.num_envs = num_envs = vector.num_envs
         if isinstance(vector, workers.Workers):
             # Before multiprocessing's own exit, which asks the workers by a signal that they ignore, and waits.
             atexit.register(self.close)
-        self._map = ActionMap(cast(spaces.Box, vector.single_action_space))
         self.obs_dim = math.prod(cast(spaces.Box, vector.single_observation_space).shape)
         self.action_dim = len(self._map.low)
         # A product with zero is zero for finite values and NaN otherwise: one fast look at all of them.
@@ -131,7 +136,7 @@ class VectorEnvironment:
             )
         observation = self._flat(raw)
         self._check("observation", observation, self._zero_obs)
-        if not math.isfinite(reward.sum()):
+        if not np.abs(reward).max() <= SINGLE:
             self._raise_diverged("reward", reward[:, None])
         if self._mode is AutoresetMode.NEXT_STEP:
             return self.rows.move(unit, reward, observation, terminated, truncated)
@@ -189,7 +194,7 @@ class VectorEnvironment:
         ended = terminated | truncated
         successor = observation
         if self._mode is AutoresetMode.SAME_STEP and ended.any():
-            successor = observation.copy()
+            self._given = successor = observation.copy()
             for i in np.flatnonzero(ended):
                 if info.get("final_obs") is None:
                     raise InputError(
@@ -318,7 +323,11 @@ class VectorEnvironment:
             raise InputError(
                 f"the environments ({self.name}) gave observations of shape {np.shape(raw)}, {self.num_envs} due"
             )
-        return np.asarray(raw).reshape(self.num_envs, -1).astype(np.float32)
+        self._given = given = np.asarray(raw).reshape(self.num_envs, -1)
+        if given.dtype == np.float32:
+            return given.copy()
+        with np.errstate(over="ignore"):  # what becomes infinite is refused as what it was
+            return given.astype(np.float32)
 
     def _column(self, values: Any, kind: type[np.generic]) -> np.ndarray:
         """Rewards or ends (n,) of a vector from outside, in memory of our own."""
@@ -330,21 +339,32 @@ class VectorEnvironment:
         return array
 
     def _check(self, what: str, values: np.ndarray, zeros: np.ndarray) -> None:
-        if np.dot(values.reshape(-1), zeros) != 0.0:
-            self._raise_diverged(what, values)
+        with np.errstate(invalid="ignore"):
+            wrong = np.dot(values.reshape(-1), zeros) != 0.0
+        if wrong:
+            self._raise_diverged(what, values, self._given if what == "observation" else None)
 
-    def _raise_diverged(self, what: str, values: np.ndarray) -> None:
-        error = self.diverged(what, values)
+    def _raise_diverged(self, what: str, values: np.ndarray, given: np.ndarray | None = None) -> None:
+        error = self.diverged(what, values, given)
         if error is not None:
             raise error
 
-    def diverged(self, what: str, values: np.ndarray) -> Diverged | None:
-        """What to raise if the action, observation or reward (n, k) of some environment is not finite; or None."""
+    def diverged(self, what: str, values: np.ndarray, given: np.ndarray | None = None) -> Diverged | None:
+        """What to raise if the action, observation or reward (n, k) of some environment is not finite; or None.
+
+        Args:
+            what: of the three, which.
+            values: they.
+            given: the same before they were made float32.
+        """
+        most = self.largest if what == "reward" else SINGLE
         for i, row in enumerate(values):
-            bad = np.flatnonzero(~np.isfinite(row))
+            bad = np.flatnonzero(~(np.abs(row) <= most))
             if len(bad):
+                one = float(row[bad[0]] if given is None else given[i][bad[0]])
+                beyond = f", beyond float32 (at most {most:.2g}): scale it in env.wrappers," if np.isfinite(one) else ""
                 return Diverged(
-                    f"{what} of environment {i} ({self.name}) is {row[bad[0]]} in component {bad[0]} "
+                    f"{what} of environment {i} ({self.name}) is {one:g} in component {bad[0]}{beyond} "
                     f"after {self.steps} environment steps, step {self.rows.length[i]} of its episode"
                 )
         return None

@@ -78,7 +78,7 @@ class Guard(gymnasium.Wrapper):
         return EnvironmentFailed(self._index, " ".join((str(error) if isinstance(error, Broken) else raised).split()))
 
 
-def place(error: Exception) -> str:
+def place(error: BaseException) -> str:
     """Where it was raised, behind a comma, as there is no traceback across processes and none in one line."""
     frames = traceback.extract_tb(error.__traceback__)
     return f", {os.path.basename(frames[-1].filename)}:{frames[-1].lineno}" if frames else ""

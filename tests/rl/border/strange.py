@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import random
+import signal
+import sys
 import threading
 from typing import Any
 
@@ -32,6 +34,12 @@ class Line(gymnasium.Env):
         if fault == "parts":
             box = spaces.Box(-9.0, 9.0, (1,), np.float32)
             self.observation_space = spaces.Dict({"a": box, "b": spaces.Tuple((box, spaces.Discrete(3, start=3)))})
+        if fault == "modes":
+            torch.set_default_dtype(torch.float64)
+            np.seterr(over="raise")
+            signal.signal(signal.SIGTERM, signal.SIG_IGN)
+        if fault == "exits when made":
+            sys.exit("no licence")
         if fault == "whole":
             self.observation_space = spaces.Box(0, 255, (2,), np.uint8)
 
@@ -44,6 +52,8 @@ class Line(gymnasium.Env):
             "torch": lambda: float(torch.rand(())),
             "no seed": lambda: float(np.random.default_rng().uniform(-1, 1)),
         }
+        if self.fault == "new generator":
+            self.place = float(np.random.default_rng(seed).uniform(-1, 1))
         self.place = draws.get(self.fault, lambda: self.place)()
         return self.seen() if self.fault == "old reset" else (self.seen(), self.info())
 
@@ -61,6 +71,8 @@ class Line(gymnasium.Env):
             "double": now.astype(np.float64),
             "tensor": torch.tensor(now, requires_grad=True),
             "nothing": None,
+            "masked": np.ma.masked_array(now, [True, False]),
+            "beyond": now.astype(np.float64) * 1e200,
         }.get(self.fault, now)
 
     def info(self) -> Any:
@@ -79,6 +91,11 @@ class Line(gymnasium.Env):
             for former in self.given:
                 former[...] = 0.5
             self.given = [action]
+        if self.fault == "exits" and self.time == 7:
+            sys.exit(0)
+        if self.fault == "modes":
+            assert np.geterr()["over"] == "raise" and torch.get_default_dtype() == torch.float64
+            torch.set_grad_enabled(False)
         noise = np.random.normal() if self.fault == "noise" else 0.0
         self.place += 0.1 * float(np.asarray(action).ravel()[0]) + 0.1 * noise
         self.time += 1
@@ -92,6 +109,7 @@ class Line(gymnasium.Env):
             "reward word": "1.0",
             "reward vector": np.ones(2),
             "reward huge": 10**400,
+            "reward beyond": -1e300 if self.time == 7 else reward,
         }
         over = self.time >= self.length and self.fault != "never"
         ends = {

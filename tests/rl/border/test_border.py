@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import random
+import signal
 from typing import Any
 
 import gymnasium
@@ -15,9 +16,11 @@ from gymnasium.wrappers import NormalizeReward, RecordEpisodeStatistics, Transfo
 
 from rlgan.rl import episodes
 from rlgan.rl.border.border import Border, Found, all_layers
+from rlgan.rl.border.modes import Modes
 from rlgan.rl.envs import batched
 from rlgan.rl.envs.environment import UNLIMITED, Environment
 from rlgan.rl.envs.vector_env import VectorEnvironment
+from rlgan.task.errors import Diverged, InputError
 from rlgan.task.seeding import GlobalRandom, kept_globals
 from tests.rl.border import strange
 from tests.rl.scripted import MODES, in_mode
@@ -100,6 +103,8 @@ REFUSED = {
     "old reset": r"gave ndarray of shape \(2,\) .* where a reset gives \(observation, info\); .* \(in its reset\)",
     "old step": r"gave tuple of length 4, where a step gives \(observation, reward, .* \(in its step\)",
     "shape": r"gave an observation of shape \(1, 2\) and dtype float32, where shape \(2,\) and dtype float32 are decl",
+    "masked": r"gave an observation with 1 numbers that are masked; .* \(in its reset\)",
+    "beyond": r"gave an observation with -?[\d.]+e\+\d+ in it, which is beyond the declared dtype float32; scale it",
     "nothing": r"gave an observation of shape \(\) and dtype object, where shape \(2,\) .* \(in its reset\)",
     "reward none": r"gave a reward that is None, where one number is due \(in its step\)",
     "reward word": r"gave a reward that is '1.0', where one number is due",
@@ -162,6 +167,11 @@ def test_what_is_drawn_late_is_found_too() -> None:
     for _ in range(100):
         border.step(np.zeros(1, np.float32))
     assert border._found.draws
+
+
+def test_an_environment_that_seeds_itself_anew_at_every_reset_is_said() -> None:
+    (note, *_) = line("new generator", max_episode_steps=200).make(0).notes()
+    assert "different observations or rewards at a second reset, which is given no seed, with one seed" in note
 
 
 def test_randomness_that_no_seed_governs_is_said() -> None:
@@ -359,3 +369,85 @@ def test_batched_physics_that_draws_globally_is_stepped_as_single_environments()
 def test_what_cannot_be_made_is_said_in_a_line_with_its_place() -> None:
     with pytest.raises(ValueError, match=r"^id = Few-v0: cannot be made, it raised OSError: its port is in use, stran"):
         Environment("Few-v0", {"most": 0})
+
+
+class Box(strange.Line):
+    """With actions, or observations, of other bounds; it takes what is in its space."""
+
+    def __init__(self, low: Any, high: Any, dtype: Any = np.float32, double: bool = False) -> None:
+        super().__init__()
+        self.action_space = spaces.Box(np.array(low, dtype), np.array(high, dtype), dtype=dtype)
+        self.double = double
+        if double:
+            self.observation_space = spaces.Box(-np.inf, np.inf, (2,), np.float64)
+
+    def seen(self) -> Any:
+        return np.array([self.place, 1e300 if self.time > 9 else 0.0]) if self.double else super().seen()
+
+    def step(self, action: np.ndarray) -> Any:
+        assert self.action_space.contains(action), (action, action.dtype)
+        return super().step(action)
+
+
+if "BorderBox-v0" not in gymnasium.registry:
+    gymnasium.register("BorderBox-v0", entry_point=Box)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(("low", "high"), [([0.1, -0.3], [0.7, 0.3]), ([-3e4, 1.0], [6e4, 1.001]), ([-2, -2], [1, 1])])
+def test_actions_are_of_the_dtype_of_their_space(low: list[float], high: list[float]) -> None:
+    env = Environment("BorderBox-v0", {"low": low, "high": high, "dtype": np.float16}).make(0)
+    for place in np.linspace(-1, 1, 41, dtype=np.float32):
+        env.step(np.full((1, 2), place))
+
+
+def test_actions_in_which_there_is_nothing_to_choose() -> None:
+    with pytest.raises(
+        ValueError, match=r"^id = BorderBox-v0: has actions of shape \(2,\) and bounds low = high = 0.5"
+    ):
+        Environment("BorderBox-v0", {"low": [0.5, 1], "high": [0.5, 1]})
+    (note,) = Environment("BorderBox-v0", {"low": [0, 0.5, 2], "high": [1, 0.5, 2]}).make(0).notes()
+    assert note.startswith("of the 3 components of BorderBox-v0's actions 2 cannot be chosen, as low = high: 1, 2;")
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_the_largest_number_is_no_bound(dtype: Any) -> None:
+    most = np.finfo(dtype).max
+    with pytest.raises(ValueError, match=r"^id = BorderBox-v0: has action bounds as good as infinite .*TransformA"):
+        Environment("BorderBox-v0", {"low": [-most], "high": [most], "dtype": dtype})
+
+
+def test_what_is_beyond_float32_is_said_with_its_number_and_without_warnings(recwarn: Any) -> None:
+    env = Environment("BorderBox-v0", {"low": [-1], "high": [1], "double": True}, vectorization="sync").make(0)
+    with pytest.raises(Diverged, match=r"^observation of environment 0 \(BorderBox-v0\) is 1e\+300 in component 1,"):
+        rows(env)
+    env = line("reward beyond").make(0)
+    with pytest.raises(Diverged, match=r"^reward of environment 0 \(Line-v0\) is -1e\+300 in component 0, beyond fl"):
+        rows(env)
+    env = line("reward beyond").make(0)
+    env.largest = float(np.finfo(np.float64).max)  # of a learner of that precision
+    assert rows(env)[2].min() == -1e300
+    assert not [warning for warning in recwarn if issubclass(warning.category, RuntimeWarning)]
+
+
+@pytest.mark.parametrize("vectorization", ["sync", "async"])
+def test_an_environment_that_would_end_the_process_is_an_error(vectorization: Any) -> None:
+    env = line("exits", vectorization=vectorization).make(0)
+    with pytest.raises(
+        InputError, match=r"^environment 0 \(Line-v0\) raised .*: it calls sys.exit\(0\) \(in its step, strange"
+    ):
+        rows(env)
+    with pytest.raises(
+        ValueError, match=r"^id = Line-v0: cannot be made, it raised .*it calls sys.exit\('no licence'\)"
+    ):
+        line("exits when made")
+
+
+def test_modes_of_the_process_are_an_environments_own() -> None:
+    before, handler = Modes.now(), signal.getsignal(signal.SIGTERM)
+    env = line("modes").make(0)
+    assert Modes.now() == before and signal.getsignal(signal.SIGTERM) is handler
+    for _ in range(3):
+        env.step(np.zeros((1, 1), np.float32))
+        assert Modes.now() == before
+    env.close()
+    assert Modes.now() == before
