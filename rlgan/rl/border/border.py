@@ -39,6 +39,7 @@ class Found:
         limit: steps of an episode at which they are truncated, if there is such a number.
         beside: how many can be open beside those of training; None while nothing stood against it.
         reason: what stood against more.
+        modes: of the process, that their module has set.
     """
 
     looked: bool = False
@@ -47,6 +48,7 @@ class Found:
     limit: int | None = None
     beside: int | None = None
     reason: str = ""
+    modes: Modes | None = None
 
 
 class Tap(gymnasium.Wrapper):
@@ -107,7 +109,7 @@ class Border(gymnasium.Wrapper):
     def __init__(self, make: Callable[[], gymnasium.Env], found: Found, seed: int, watch: Watch) -> None:
         self._found, self._watch = found, watch
         self._steps = self._resets = 0
-        self._modes: Modes | None = None
+        self._modes = found.modes
         before = GlobalRandom.now()
         try:
             seed_globals(seed)

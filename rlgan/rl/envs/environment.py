@@ -20,6 +20,7 @@ from gymnasium.wrappers import TimeLimit
 
 from rlgan.rl.border.border import Border, Found, Tap, Watch, all_layers
 from rlgan.rl.border.look import look
+from rlgan.rl.border.modes import Modes
 from rlgan.rl.border.values import Broken
 from rlgan.rl.envs import env_state, workers
 from rlgan.rl.envs.batched import BatchedEnv
@@ -28,6 +29,8 @@ from rlgan.task.errors import Diverged, InputError
 from rlgan.task.seeding import GlobalRandom, kept_globals
 from rlgan.task.suggest import closest
 
+_OF_MODULES: dict[str, Modes] = {}
+"""Modes of the process that a module of environments has set at its import; for these alone they hold."""
 PRACTICAL = 1e18
 """An action bound beyond this is no bound: it is the largest number of a dtype, or the like."""
 UNLIMITED, LONGEST = 10_000, 100_000
@@ -100,6 +103,7 @@ class Environment:
     def _check_id(self) -> None:
         module, _, name = self.id.rpartition(":")
         if module:
+            before = Modes.now()
             try:
                 importlib.import_module(module)
             except ImportError as error:
@@ -107,6 +111,11 @@ class Environment:
             except (Exception, SystemExit) as error:  # it runs what its author wrote
                 said = " ".join(f"{type(error).__name__}: {error}".split())
                 raise ValueError(f"id = {self.id}: importing {module} raised {said}{workers.place(error)}") from error
+            finally:
+                if (after := Modes.now()) != before:
+                    before.install()
+                    _OF_MODULES[module] = after
+            self.found.modes = _OF_MODULES.get(module)
         if name not in gymnasium.registry:
             close = closest(name, gymnasium.registry)
             remedy = f"did you mean {close}?" if close else "import its package with env.id=package:Name-v0"

@@ -5,7 +5,8 @@ import os
 import signal
 import time
 import traceback
-from collections.abc import Callable, Sequence
+import warnings
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from multiprocessing import connection
 from typing import Any
@@ -137,6 +138,11 @@ class Workers(AsyncVectorEnv):
 
     def step_wait(self, timeout: float | None = None) -> Any:
         return super().step_wait(self.timeout if timeout is None else timeout)
+
+    def _raise_if_errors(self, successes: Iterable[bool]) -> None:
+        with warnings.catch_warnings():  # gymnasium shows the worker's traceback; which error, and where, is in ours
+            warnings.simplefilter("ignore", UserWarning)
+            super()._raise_if_errors(successes)
 
     def reset_wait(self, timeout: float | None = None) -> Any:
         return super().reset_wait(self.timeout if timeout is None else timeout)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import random
 import signal
 import sys
@@ -37,6 +38,7 @@ class Line(gymnasium.Env):
         if fault == "modes":
             torch.set_default_dtype(torch.float64)
             np.seterr(over="raise")
+            os.chdir("/")
             signal.signal(signal.SIGTERM, signal.SIG_IGN)
         if fault == "exits when made":
             sys.exit("no licence")
@@ -94,7 +96,7 @@ class Line(gymnasium.Env):
         if self.fault == "exits" and self.time == 7:
             sys.exit(0)
         if self.fault == "modes":
-            assert np.geterr()["over"] == "raise" and torch.get_default_dtype() == torch.float64
+            assert np.geterr()["over"] == "raise" and os.getcwd() == "/" and torch.get_default_dtype() == torch.float64
             torch.set_grad_enabled(False)
         noise = np.random.normal() if self.fault == "noise" else 0.0
         self.place += 0.1 * float(np.asarray(action).ravel()[0]) + 0.1 * noise

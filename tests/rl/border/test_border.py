@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 import random
 import signal
+from pathlib import Path
 from typing import Any
 
 import gymnasium
@@ -430,12 +431,13 @@ def test_what_is_beyond_float32_is_said_with_its_number_and_without_warnings(rec
 
 
 @pytest.mark.parametrize("vectorization", ["sync", "async"])
-def test_an_environment_that_would_end_the_process_is_an_error(vectorization: Any) -> None:
+def test_an_environment_that_would_end_the_process_is_an_error(vectorization: Any, recwarn: Any) -> None:
     env = line("exits", vectorization=vectorization).make(0)
     with pytest.raises(
         InputError, match=r"^environment 0 \(Line-v0\) raised .*: it calls sys.exit\(0\) \(in its step, strange"
     ):
         rows(env)
+    assert not [warning for warning in recwarn if "Traceback" in str(warning.message)]
     with pytest.raises(
         ValueError, match=r"^id = Line-v0: cannot be made, it raised .*it calls sys.exit\('no licence'\)"
     ):
@@ -451,3 +453,29 @@ def test_modes_of_the_process_are_an_environments_own() -> None:
         assert Modes.now() == before
     env.close()
     assert Modes.now() == before
+
+
+def test_those_that_a_module_sets_at_its_import_too(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "sets_modes.py").write_text(
+        "import gymnasium, torch\n"
+        "from tests.rl.border.strange import Line\n"
+        "torch.set_default_dtype(torch.float64)\n"
+        "class Sets(Line):\n"
+        "    def step(self, action):\n"
+        "        assert torch.ones(1).dtype == torch.float64\n"
+        "        return super().step(action)\n"
+        "gymnasium.register('SetsModes-v0', entry_point=Sets)\n"
+    )
+    monkeypatch.syspath_prepend(tmp_path)
+    for _ in range(2):  # the second finds it imported
+        env = Environment("sets_modes:SetsModes-v0").make(0)
+        assert torch.get_default_dtype() == torch.float32
+        assert len(rows(env, 3)[0]) == 3
+
+
+def test_a_module_that_cannot_be_imported_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.syspath_prepend(tmp_path)
+    for name, text, said in (("one_by_zero", "\n1 / 0", "ZeroDivisionError"), ("leaves", "\nexit(0)", "SystemExit: 0")):
+        (tmp_path / f"{name}.py").write_text(text)
+        with pytest.raises(ValueError, match=rf"^id = {name}:X-v0: importing {name} raised {said}.*, "):
+            Environment(f"{name}:X-v0")

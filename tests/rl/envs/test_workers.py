@@ -23,7 +23,6 @@ from tests.rl.scripted import in_mode
 from tests.small import TASKS, builder, differences, rlgan
 
 KINDS = ("sync", "async")
-pytestmark = pytest.mark.filterwarnings("ignore:[^a-z]*.31mERROR")
 
 
 def run(env: VectorEnvironment, steps: int = 12) -> list[tuple[np.ndarray, ...]]:
