@@ -157,6 +157,17 @@ class Ray:
             return math.inf, math.nan
         return self.point.loss, dot(self.point.g, self.direction)
 
+    def check(self) -> None:
+        """Refuse a slope that is no number.
+
+        Raises:
+            LineSearchFailed: if it is beyond the largest number, while the gradient is not.
+        """
+        if not math.isfinite(self.slope):
+            raise LineSearchFailed(
+                f"the slope along the step is {self.slope}, beyond the largest number; scale the loss"
+            )
+
 
 class _Sample(NamedTuple):
     """A step length, phi and phi' there."""
@@ -224,6 +235,8 @@ def strong_wolfe(
 
     # `low` is the best step so far, phi falls from it towards `high`: between them lies a minimum.
     for _ in range(trials):
+        if low.alpha == high.alpha:  # nothing lies between any more
+            break
         alpha = _between(low, high)
         at = _Sample(alpha, *along(alpha))
         if too_high(at, low):
@@ -258,6 +271,7 @@ def wolfe_step(oracle: Oracle, at: Point, direction: Tensor, first: float, c1: f
     ray = Ray(oracle, at, direction)
     if ray.slope == 0.0:  # squares of the gradient vanish
         return None
+    ray.check()
     for rounding in _roundings(at):
         try:
             strong_wolfe(ray, at.loss, ray.slope, first, c1, c2, rounding)
@@ -290,6 +304,7 @@ def armijo_step(oracle: Oracle, at: Point, direction: Tensor, c1: float = 1e-4, 
     direction promises less than that rounding.
     """
     ray = Ray(oracle, at, direction)
+    ray.check()
     for rounding in _roundings(at):
         for k in range(trials):
             alpha = 0.5**k

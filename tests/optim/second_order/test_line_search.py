@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from rlgan.optim import BFGS, ConjugateGradient, FullBatch, LineSearchFailed, Newton, SteepestDescent
-from rlgan.optim.second_order.line_search import Oracle
+from rlgan.optim.second_order.line_search import Oracle, strong_wolfe
 from tests.optim.problems import with_spectrum
 
 D = 30
@@ -88,3 +88,20 @@ def test_a_gradient_that_is_not_the_losses_is_still_found_out() -> None:
 
     with pytest.raises(LineSearchFailed, match="is the gradient that of the loss"):
         BFGS().minimize(Wrong.apply, torch.ones(3, dtype=torch.float64), 10)
+
+
+def test_a_jump_in_the_loss_ends_in_words() -> None:
+    """The bracket shrinks about it until nothing is between, which was a division by zero."""
+
+    def along(alpha: float) -> tuple[float, float]:
+        return 3.0 - alpha + (100.0 if alpha > 2.7 else 0.0), -1.0
+
+    with pytest.raises(LineSearchFailed, match=r"the slope jumps at step length 2.7; is the loss smooth"):
+        strong_wolfe(along, *along(0.0), trials=2000)
+
+
+@pytest.mark.parametrize("method", [ConjugateGradient(), BFGS(), SteepestDescent()], ids=lambda m: type(m).__name__)
+def test_a_slope_beyond_the_largest_number_is_said(method: FullBatch) -> None:
+    """The gradient is finite and its square is not: the start was given back as if nothing lowered the loss."""
+    with pytest.raises(LineSearchFailed, match=r"the slope along the step is -inf, .*; scale the loss"):
+        method.minimize(lambda x: 1e200 * (x - 1).square().sum(), torch.zeros(2, dtype=torch.float64), 50)
