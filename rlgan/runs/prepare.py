@@ -108,7 +108,9 @@ def _look_at(checkpoint: Checkpoint) -> None:
     """
     try:
         set_global_random_state(checkpoint.state["global_random"])
-        dict(checkpoint.state["latest"])
+        latest = dict(checkpoint.state["latest"])
+        if any(type(tag) is not str or type(value) not in (int, float) for tag, value in latest.items()):
+            raise TypeError("its latest metrics hold something else than numbers")
         meta = checkpoint.manifest.meta
         float(meta.get("wall_seconds", 0)), int(meta.get("metrics_bytes", 0))
     except (KeyError, IndexError, ValueError, TypeError, AttributeError, RuntimeError) as error:

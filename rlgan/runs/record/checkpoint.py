@@ -287,13 +287,13 @@ class Checkpoints:
             about = state.pop("about", {})
             check_format(about.get("format", 1), str(file))
             self._add_rows(file, state, manifest.rings)
+            inside = {key: value for key, value in about.get("meta", {}).items() if key in _INSIDE}
         except OSError as error:
             raise UnreadableError(
                 f"{error.filename or file}: cannot be read ({error.strerror}); it may be sound: make it readable"
             ) from error
         except (AttributeError, ValueError) as error:
             raise CheckpointError(f"{file}: describes itself as what it is not ({error})") from error
-        inside = {key: value for key, value in about.get("meta", {}).items() if key in _INSIDE}
         return Checkpoint(replace(manifest, meta={**manifest.meta, **inside}), state)
 
     def _load(self, file: Path, most: int | None) -> dict[str, Any]:

@@ -24,6 +24,7 @@ _FILES = (
     "notes.jsonl",
 )  # fmt: skip
 _FILES_BEGIN = ("metrics.jsonl.", "events.out.tfevents")
+_READ_WHOLE = ("config.yaml", "status.json", "summary.json", "metrics.jsonl", "overrides.jsonl", "notes.jsonl", "step_")
 _FOLDERS = ("checkpoints", "pictures", "evaluation")
 _ENDINGS = (".pt", ".json", ".bin", ".png", ".npz", ".mp4", ".gif")
 _KINDS = (
@@ -66,13 +67,17 @@ def _entries(folder: Path) -> list[os.DirEntry[str]]:
 
 
 def _expect(entry: os.DirEntry[str], wanted: str) -> None:
-    mode = entry.stat(follow_symlinks=False).st_mode
-    kind = next((word for is_so, word in _KINDS if is_so(mode)), "a device")
+    found = entry.stat(follow_symlinks=False)
+    kind = next((word for is_so, word in _KINDS if is_so(found.st_mode)), "a device")
     if kind != wanted:
         raise RunError(
             f"{entry.path}: is {kind} and no {wanted.removeprefix('a ')} of this run; what is in a run's directory is "
             "its own: put it there itself, or remove it"
         )
+    # Checkpoints are looked at by themselves: one that is damaged gives way to the one before.
+    read = entry.name.startswith(_READ_WHOLE) and not entry.name.endswith(".pt")
+    if kind == "a file" and read and is_hollow(found):
+        raise RunError(f"{entry.path}: is damaged (of its {found.st_size} bytes hardly any are there); remove it")
 
 
 @contextmanager

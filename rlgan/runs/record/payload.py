@@ -81,6 +81,9 @@ class Manifest:
         wrong = any(type(sha) is not str for sha in self.replaces.values())
         if wrong or not isinstance(self.meta.get("inputs") or {}, Mapping):
             raise TypeError("meta or replaces do not hold what they should")
+        horizon = self.meta.get("horizon")
+        if horizon is not None and (type(horizon) is not int or horizon < 1):
+            raise ValueError(f"meta.horizon = {horizon!r}: is no number of steps")
 
     @classmethod
     def read(cls, file: Path) -> Manifest:
@@ -267,8 +270,17 @@ def read_payload(file: Path, most: int | None = None, whole: bool = False) -> tu
 
 def _look_inside(file: Path, most: int | None, whole: bool) -> None:
     size = file.stat().st_size
+    with open(file, "rb") as stream:
+        if stream.read(4) != b"PK\3\4":  # torch would read what stands before the archive, and not what is looked at
+            raise CheckpointError("is no archive of torch.save")
     with zipfile.ZipFile(file) as archive:
         members = archive.infolist()
+        root = members[0].filename.partition("/")[0] if members else ""
+        names = {item.filename.partition("/")[2] for item in members if item.filename.startswith(f"{root}/")}
+        if len({item.filename for item in members}) < len(members):
+            raise CheckpointError("holds two files of one name")
+        if "data.pkl" not in names or "constants.pkl" in names or len(names) < len(members):
+            raise CheckpointError("is another archive than torch.save writes of plain containers and tensors")
         if any(item.compress_type != zipfile.ZIP_STORED or item.file_size != item.compress_size for item in members):
             raise CheckpointError("is compressed, so that it would unpack to more than its manifest says")
         tensors = sum(item.file_size for item in members if "/data/" in item.filename)
@@ -276,8 +288,6 @@ def _look_inside(file: Path, most: int | None, whole: bool) -> None:
             raise CheckpointError(
                 f"would unpack to {tensors} bytes, and its manifest says {size if most is None else most}"
             )
-        if len({item.filename for item in members}) < len(members):
-            raise CheckpointError("holds two files of one name")
         if whole and (bad := archive.testzip()) is not None:
             raise CheckpointError(f"is damaged ({bad})")
         for item in members:

@@ -145,6 +145,16 @@ def test_no_command_touches_anything_then(run: Path, way: str, place: str) -> No
         assert contents(Path()) == before
 
 
+@pytest.mark.parametrize("name", ["metrics.jsonl", "status.json", "notes.jsonl", "checkpoints/step_000000004.json"])
+def test_a_file_of_holes_is_named_before_memory_is_taken_for_it(run: Path, name: str) -> None:
+    with open(run / name, "ab") as file:
+        file.truncate(2**40)
+    for words in (["resume=run", *GO_ON], ["evaluate", "run"], [*WORDS, "run_dir=run"]):
+        ended = rlgan(*words)
+        assert ended.code == 2 and f"run/{name}: is damaged (of its" in ended.err, ended.err
+        assert len(ended.err.splitlines()) == 1 and (run / name).stat().st_size == 2**40
+
+
 def test_a_run_that_is_reached_through_links_goes_on(run: Path) -> None:
     Path("scratch").mkdir()
     shutil.move(run, "scratch/run")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 import shutil
@@ -11,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
 
 from rlgan.runs.record.checkpoint import Checkpoints
 from rlgan.runs.record.files import Lines
@@ -259,3 +261,17 @@ def test_a_kill_before_the_first_manifest_starts_anew(run: Path, sound: Path) ->
     ended = rlgan("resume=run")
     assert ended.code == 0 and "starts anew" in ended.err
     assert_is_the_same(run, sound)
+
+
+@pytest.mark.parametrize("latest", [{1: 2.0}, {"a": torch.zeros(2)}, {"a": "x"}, [1], None])
+def test_latest_metrics_that_are_none_are_one_line_and_nothing_is_touched(run: Path, latest: object) -> None:
+    file = max((run / "checkpoints").glob("*.pt"))
+    torch.save({**torch.load(file, weights_only=True), "latest": latest}, file)
+    record = json.loads(file.with_suffix(".json").read_text())
+    content = file.read_bytes()
+    record |= {"size": len(content), "sha256": hashlib.sha256(content).hexdigest(), "unpacked": len(content)}
+    file.with_suffix(".json").write_text(json.dumps(record))
+    before = contents(run)
+    ended = rlgan("resume=run", "steps=40")
+    assert ended.code == 2 and f"{file.name}: no run can go on from it (" in ended.err, ended.err
+    assert len(ended.err.splitlines()) == 1 and contents(run) == before

@@ -46,11 +46,16 @@ def forged(folder: Path, content: bytes, **manifest: Any) -> Checkpoints:
     return store
 
 
-def rezipped(content: bytes, change: Callable[[str, bytes], bytes], method: int = zipfile.ZIP_STORED) -> bytes:
+def rezipped(
+    content: bytes,
+    change: Callable[[str, bytes], bytes],
+    method: int = zipfile.ZIP_STORED,
+    rename: Callable[[str], str] = str,
+) -> bytes:
     stream = io.BytesIO()
     with zipfile.ZipFile(io.BytesIO(content)) as old, zipfile.ZipFile(stream, "w", method) as new:
         for name in old.namelist():
-            new.writestr(name, change(name, old.read(name)))
+            new.writestr(rename(name), change(name, old.read(name)))
     return stream.getvalue()
 
 
@@ -113,6 +118,14 @@ HOSTILE: dict[str, Callable[[], bytes]] = {
     ),
     "a bare pickle": lambda: pickle.dumps({"w": 1}),
     "a legacy file": lambda: legacy(),
+    "a legacy file before an archive": lambda: legacy() + saved(STATE),
+    "an archive with a second folder": lambda: rezipped(
+        saved(STATE), lambda name, data: data, rename=lambda name: name.replace("archive/data/", "other/data/")
+    ),
+    "an archive of TorchScript": lambda: rezipped(
+        saved(STATE), lambda name, data: data, rename=lambda name: name.replace("byteorder", "constants.pkl")
+    ),
+    "a description that is none": lambda: saved({**STATE, "about": {"format": 2, "meta": [1]}}),
     "a list": lambda: saved([1, 2]),
     "an ordered dict": lambda: saved(OrderedDict(w=1)),
 }  # fmt: skip
@@ -275,6 +288,8 @@ def test_a_checkpoint_of_format_1_is_read(tmp_path: Path) -> None:
         '{"step": "../../2", "file": "../../x", "size": 1, "sha256": "' + "0" * 64 + '"}',
         '{"step": 2, "file": "step_000000002.pt", "size": 1, "sha256": 3}',
         '{"step": 2, "file": "step_000000002.pt", "size": 1, "sha256": "' + "0" * 64 + '", "meta": []}',
+        '{"step": 2, "file": "step_000000002.pt", "size": 1, "unpacked": 1, "format": 2, "sha256": "'
+        + "0" * 64 + '", "meta": {"horizon": "x"}}',
         '{"step": 2, "file": "step_000000002.pt", "size": 1, "sha256": "' + "0" * 64 + '", "rings": {}, "x": 1}',
     ],
 )  # fmt: skip
