@@ -124,6 +124,8 @@ class Run:
         self._clock = start.clock
         self._began, self._log_began = time.monotonic(), self._clock()
         self._steps_at_log = self.task.steps_done
+        for note in self.logger.notes:  # of this directory, whoever else takes notes
+            self.note(note)
         self.say_notes(silent=not progress.takes_notes)
         if idle := self._idle():
             self.note(idle, silent=not progress.takes_notes)

@@ -139,7 +139,9 @@ class Trust:
         ours = package == _OURS and inner[:1] != ["runs"]
         if not (ours or any(module == one or module.startswith(f"{one}.") for one in _MODULES)):
             raise _refused(key, target, target)
-        if any(part.startswith("_") or not part.isidentifier() for part in (*inner, name)):
+        if not all(part.isidentifier() for part in (*inner, name)):
+            raise ConfigError(f"{key} = {target}: is no dotted name such as package.module.Name")
+        if any(part.startswith("_") for part in (*inner, name)):
             raise _refused(key, target, target)
         try:
             holder = importlib.import_module(module)
