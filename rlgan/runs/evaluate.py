@@ -13,7 +13,7 @@ import numpy as np
 from rlgan.optim.second_order.landscape import Landscape
 from rlgan.runs.config.build import RunSpec
 from rlgan.runs.ends import of_config
-from rlgan.runs.exactness import changed_inputs, changed_settings
+from rlgan.runs.exactness import changed_inputs, changed_settings, typed_after
 from rlgan.runs.notes import FILE as NOTES
 from rlgan.runs.notes import Notes
 from rlgan.runs.record.checkpoint import Checkpoints
@@ -91,7 +91,8 @@ def evaluate_run(
         checkpoint.restore(task)
         step = checkpoint.manifest.step
         meta = checkpoint.manifest.meta
-        notes = [*changed_inputs(meta, task.inputs()), *changed_settings(meta, spec.config, changes or {})]
+        typed = {*(changes or {}), *typed_after(path, step)}
+        notes = [*changed_inputs(meta, task.inputs()), *changed_settings(meta, spec.config, typed)]
         landscapes = task.curvature() if curvature else {}
         if curvature and not landscapes:
             raise ConfigError(

@@ -3,12 +3,14 @@
 import platform
 import random
 from collections.abc import Iterable, Iterator, Mapping
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
 
 from rlgan.runs.record.directory import stored
+from rlgan.runs.record.files import read_lines
 from rlgan.task.settings import Settings
 from rlgan.task.task import Stackable, Task
 
@@ -67,6 +69,14 @@ def changed_settings(meta: Mapping[str, Any], config: Mapping[str, Any], typed: 
         # A seed of a group may go on by itself, and what `auto` decided is kept.
         if key not in (*typed, "seed", "seeds", "compile")
     ]
+
+
+def typed_after(run: Path, step: int) -> set[str]:
+    """The keys that were typed at starts of a run from a step on: its checkpoint does not know of them."""
+    starts = [record for record in read_lines(run / "overrides.jsonl") if isinstance(record.get("changes"), dict)]
+    return {
+        key for start in starts if type(start.get("step")) is int and start["step"] >= step for key in start["changes"]
+    }
 
 
 def differences(old: Mapping[str, Any], new: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any, Any]]:

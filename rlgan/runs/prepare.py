@@ -11,7 +11,14 @@ from typing import Any
 import rlgan
 from rlgan.runs.config.build import Command, RunSpec
 from rlgan.runs.ends import Interrupted, explained, of_config, say
-from rlgan.runs.exactness import changed_inputs, changed_settings, inexact, moved_ends, set_global_random_state
+from rlgan.runs.exactness import (
+    changed_inputs,
+    changed_settings,
+    inexact,
+    moved_ends,
+    set_global_random_state,
+    typed_after,
+)
 from rlgan.runs.loop import Start
 from rlgan.runs.record.checkpoint import Checkpoint, Checkpoints
 from rlgan.runs.record.directory import RunDirectory, short_path
@@ -141,7 +148,8 @@ def report_resumed(start: Start) -> None:
     manifest = start.checkpoint.manifest
     say(f"resuming at step {manifest.step}")
     changed = changed_inputs(manifest.meta, start.inputs)
-    changed += changed_settings(manifest.meta, start.config, start.typed)
+    typed = {*start.typed, *typed_after(start.run.path, manifest.step)}
+    changed += changed_settings(manifest.meta, start.config, typed)
     moved = moved_ends(manifest.meta, start.settings, start.task)
     for sentence in (*inexact(manifest.meta, start.settings, start.task, start.stacked), *changed, *moved):
         start.notes(sentence, manifest.step, say)

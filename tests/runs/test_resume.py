@@ -150,6 +150,10 @@ def test_a_setting_that_was_edited_since_the_checkpoint_is_said(rlgan: Command, 
     note = "when the checkpoint was made"
     assert note not in rlgan("resume=whole", "steps=70", "log_every=7")[2]
     assert note not in rlgan("resume=whole", "steps=80")[2] and note not in rlgan("evaluate", "whole")[2]
+    # Of a checkpoint from before a start that asked for something else, by evaluate and by going back to it.
+    before = min(json.loads(file.read_text())["step"] for file in (whole / "checkpoints").glob("*.json"))
+    assert note not in rlgan("evaluate", "whole", f"checkpoint={before}")[2]
+    assert note not in rlgan("resume=whole", f"from={before}")[2]
     config = whole / "config.yaml"
     config.write_text(config.read_text().replace("lr: 0.1", "lr: 0.05"))
     for words in (("resume=whole", "steps=90"), ("evaluate", "whole")):
