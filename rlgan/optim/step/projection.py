@@ -251,7 +251,8 @@ class SpectralBall(_Radius):
     of 1-Lipschitz activations is then radius^depth-Lipschitz in its input. A kernel of a convolution counts as a matrix
     (first dimension, all others), whose norm bounds the convolution's up to the square root of the kernel's size
     (Yoshida & Miyato 2017). Vectors and numbers (biases, scales of a normalisation) are left free. Feasible to
-    rounding. One singular value decomposition for every matrix and step, in O(m n min(m, n)): for small networks.
+    rounding; as near as double precision knows the singular values, to 2e-16 of the largest. One singular value
+    decomposition for every matrix and step, in O(m n min(m, n)): for small networks.
 
     In a diagonal metric it has no closed form: take a method with a scalar one, or `project_in` = euclidean.
 
@@ -312,6 +313,8 @@ class SpectralBall(_Radius):
 
 def _size(x: Tensor, s: Scalars) -> Tensor:
     """The size of K as a number () of the dtype of `x`."""
+    if not x.is_floating_point():
+        raise ValueError(f"x = of {x.dtype}: a projection is of real floating-point numbers; use x.float()")
     return torch.as_tensor(s["radius"], dtype=x.dtype, device=x.device)
 
 

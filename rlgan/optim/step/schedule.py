@@ -52,7 +52,7 @@ def _length(name: str, given: int | None, horizon: int) -> int:
 
 
 def _check_length(name: str, steps: int | None) -> None:
-    if steps is not None and steps < 1:
+    if steps is not None and not steps >= 1:
         raise ValueError(f"{name} = {steps}: at least 1, or null for the length of the run")
 
 
@@ -193,7 +193,7 @@ class CoolDown(Schedule):
     start_fraction: float = 0.5
 
     def __post_init__(self) -> None:
-        if self.start_step is not None and self.start_step < 1:
+        if self.start_step is not None and not self.start_step >= 1:
             raise ValueError(f"start_step = {self.start_step}: at least 1, or null for a fraction of the run")
         if not 0 < self.start_fraction <= 1:
             raise ValueError(
@@ -257,7 +257,7 @@ class Warmup(Schedule):
     after: Schedule = field(default_factory=Constant)
 
     def __post_init__(self) -> None:
-        if self.steps < 1:
+        if not self.steps >= 1:
             raise ValueError(f"steps = {self.steps}: length of the warm-up, at least 1; for example 500")
 
     def __call__(self, step: int, horizon: int = 0) -> float:

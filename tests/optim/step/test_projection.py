@@ -357,6 +357,13 @@ def test_not_a_number_passes_through_for_the_update_to_report() -> None:
         assert projection(y, projection.scalars(1.0))[0].isnan()
 
 
+@pytest.mark.parametrize("dtype", [torch.complex64, torch.int64])
+@pytest.mark.parametrize("projection", [Ball(1.0), Simplex(1.0)], ids=str)
+def test_what_is_no_real_number_is_refused(projection: Projection, dtype: torch.dtype) -> None:
+    with pytest.raises(ValueError, match=rf"^x = of {dtype}: a projection is of real"):
+        projection(torch.ones(3).to(dtype), projection.scalars(1.0))
+
+
 def test_the_ball_in_a_metric_compiles_as_one_graph() -> None:
     torch.manual_seed(0)
     y, h, radius = torch.randn(50).double() * 3, torch.rand(50).double() + 1e-3, torch.tensor(0.7, dtype=torch.float64)

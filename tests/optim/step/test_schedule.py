@@ -250,6 +250,7 @@ def test_a_player_has_it_over_its_own_horizon() -> None:
     [
         (lambda: Linear(end=-0.1), "end = -0.1: "),
         (lambda: Linear(end_step=0), "end_step = 0: "),
+        (lambda: Linear(end_step=math.nan), "end_step = nan: "),  # type: ignore[arg-type]
         (lambda: Cosine(end=-0.1), "end = -0.1: "),
         (lambda: Cosine(end=math.inf), "end = inf: "),
         (lambda: Cosine(end_step=0), "end_step = 0: "),
@@ -264,6 +265,7 @@ def test_a_player_has_it_over_its_own_horizon() -> None:
         (lambda: Piecewise((5,), (1.0,)), r"factors = \[1.0\]: "),
         (lambda: Piecewise((5,), (1.0, -0.1)), r"factors = \[1.0, -0.1\]: "),
         (lambda: Warmup(0), "steps = 0: "),
+        (lambda: Warmup(math.nan), "steps = nan: "),  # type: ignore[arg-type]
         (lambda: Product(()), r"schedules = \[\]: "),
     ],
 )
