@@ -60,6 +60,8 @@ class Update:
         if bfloat16 and self._device.type != "cpu":
             losses = under_autocast(losses)
         self.players = {p.name: p for p in players}
+        if len(self.players) < len(players):
+            raise ValueError(f"players = {', '.join(p.name for p in players)}: one name for two; give each its own")
         self.game = game
         self.compiled = False
         self.eager = EagerField(players, losses)
@@ -70,6 +72,7 @@ class Update:
         self._seat = object()
         for player in players:
             player.join(self._seat, game.init(player.vector.theta))
+            player.vector.check()
         self._finite = FiniteFlags(1, self._device, check_every)
         self.bfloat16 = bfloat16
         self.choose_products(compiled)
@@ -85,7 +88,7 @@ class Update:
         Raises:
             NonFinite: before a step, if a loss or gradient is NaN or infinite; nothing of that step is written. In
                 compiled play it may be a step of an earlier move (see `check_every`).
-            ValueError: if a player has been given to another update since.
+            ValueError: if a player has been given to another update since, or its module is no longer its vector.
         """
         for player in self.players.values():
             if player.seat is not self._seat:
@@ -93,6 +96,8 @@ class Update:
                     f"players = {player.name}: plays another game by now, which keeps its own past of it; make a new "
                     "Update to go on with this one"
                 )
+            if watch or not self.compiled:  # a compiled move is of the vectors alone
+                player.vector.check()
         earlier = {name: before(p) for name, p in self.players.items()} if watch else {}
         try:
             metrics, noise = self._move(batches, watch)
@@ -262,8 +267,11 @@ class Update:
 
         Raises:
             NonFinite: see `check`.
+            ValueError: if a module is no longer its player's vector.
         """
         self.check()
+        for player in self.players.values():
+            player.vector.check()
         return {name: p.state_dict() for name, p in self.players.items()}
 
     def load_state_dict(self, saved: dict[str, Any]) -> None:

@@ -124,6 +124,19 @@ class Method(ABC):
         return None
 
 
+def single_or_double(theta: Tensor) -> None:
+    """Refuse a vector in which steps would be lost.
+
+    Raises:
+        ValueError: if it is not of float32 or float64.
+    """
+    if theta.dtype not in (torch.float32, torch.float64):
+        raise ValueError(
+            f"dtype = {theta.dtype}: steps and their state would be lost in rounding; use module.float() (an update "
+            "multiplies in bfloat16 by itself: bfloat16=True)"
+        )
+
+
 @dataclass(frozen=True)
 class Descent(Method):
     """A first-order method: learning rate, momentum, metric, noise and weight decay.
@@ -177,11 +190,7 @@ class Descent(Method):
         return self.metric.squares
 
     def init(self, theta: Tensor) -> Slots:
-        if theta.dtype not in (torch.float32, torch.float64):
-            raise ValueError(
-                f"dtype = {theta.dtype}: steps and their state would be lost in rounding; use module.float() (an "
-                "update multiplies in bfloat16 by itself: bfloat16=True)"
-            )
+        single_or_double(theta)
         return {**self.momentum.init(theta), **self.metric.init(theta)}
 
     def scalars(self, t: int, lr: float, momentum: Factor) -> dict[str, float]:

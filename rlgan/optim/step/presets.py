@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 from rlgan.optim.errors import called, positive
-from rlgan.optim.step.method import Descent, Method, Project
+from rlgan.optim.step.method import Descent, Method, Project, single_or_double
 from rlgan.optim.step.metric import AMS, KEEPS_FINITE, RMS, AdaGrad, AdaGradFull, AdaGradNorm, Metric, whole_number
 from rlgan.optim.step.momentum import GradientEMA, Velocity
 from rlgan.optim.step.noise import Langevin, Noise, NoNoise, Sphere
@@ -192,6 +192,7 @@ class AcceleGrad(Method):
         return "scalar"
 
     def init(self, theta: Tensor) -> Slots:
+        single_or_double(theta)
         return {"z": theta.clone(), "sum_square": whole_number(theta)}
 
     def scalars(self, t: int, lr: float, momentum: Factor) -> dict[str, float]:

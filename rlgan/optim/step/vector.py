@@ -13,6 +13,7 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.nn.parameter import is_lazy
 
 
 class Vector:
@@ -28,7 +29,8 @@ class Vector:
         module: any module with at least one trainable parameter, all of one dtype on one device.
 
     Raises:
-        ValueError: if the module has no trainable parameter, mixes dtypes or devices, or is complex.
+        ValueError: if the module has no trainable parameter, mixes dtypes or devices, is complex or lazy, or has two
+            parameters that are one in memory.
     """
 
     def __init__(self, module: nn.Module) -> None:
@@ -37,7 +39,11 @@ class Vector:
 
     def _ravel(self, into: Tensor | None = None) -> None:
         trainable = {name: p for name, p in self.module.named_parameters() if p.requires_grad}
-        if not trainable:
+        if any(map(is_lazy, trainable.values())):
+            raise ValueError(
+                f"module = {type(self.module).__name__}: lazy, of no shape yet; call it once on a batch before"
+            )
+        if not any(map(Tensor.numel, trainable.values())):
             raise ValueError(f"module = {type(self.module).__name__}: has no trainable parameter to optimise")
         kinds = {(p.dtype, p.device) for p in trainable.values()}
         if len(kinds) > 1:
@@ -49,6 +55,12 @@ class Vector:
             raise ValueError(
                 f"module = {type(self.module).__name__}: parameters of {dtype}, and a player is a vector of real "
                 "numbers; use real parameters, (..., 2), or the classes of rlgan.optim.torch_optim"
+            )
+        starts = [p.data_ptr() for p in trainable.values() if p.numel()]
+        if len(set(starts)) < len(starts) and any(starts):
+            raise ValueError(
+                f"module = {type(self.module).__name__}: has two parameters that are one in memory; tie them as one "
+                "nn.Parameter, a.weight = b.weight"
             )
         self.names = tuple(trainable)
         self.shapes = tuple(p.shape for p in trainable.values())
@@ -67,7 +79,23 @@ class Vector:
                     made[p].grad = gradients[p]
                 owner._parameters[name] = made[p]
         self.parameters = tuple(made[p] for p in trainable.values())
+        own = set(self.parameters)
+        self._held = [(owner, name, p, p.data_ptr()) for owner, name, p in _slots(self.module) if p in own]
         self.frozen = self.bound_to(self.theta)
+
+    def check(self) -> None:
+        """Refuse a module that is no longer this vector.
+
+        Raises:
+            ValueError: if a parameter is another one by now, lies elsewhere or takes no gradient.
+        """
+        for owner, name, p, start in self._held:
+            if owner._parameters.get(name) is not p or p.data_ptr() != start or not p.requires_grad:
+                raise ValueError(
+                    f"module = {type(self.module).__name__}: {name} of its {type(owner).__name__} is no longer what "
+                    "the player moves (replaced, frozen, .data set, .to() called, or in two players); write into it in "
+                    "place, p.copy_(), or make the player anew"
+                )
 
     def _views(self, theta: Tensor) -> list[Tensor]:
         return [piece.view(shape) for piece, shape in zip(theta.split(self.sizes), self.shapes, strict=True)]

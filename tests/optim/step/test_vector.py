@@ -2,13 +2,15 @@
 
 import copy
 import pickle
+from collections.abc import Callable
+from typing import Any
 
 import pytest
 import torch
 from torch import nn
 from torch.func import functional_call
 
-from rlgan.optim import Player, PlayerSpec, Vector, adam
+from rlgan.optim import Losses, Player, PlayerSpec, Simultaneous, Update, Vector, adam, sgd
 from tests.optim.problems import linked
 
 
@@ -119,3 +121,67 @@ def test_complex_parameters_are_refused_by_name(dtype: torch.dtype) -> None:
 def test_half_precision_is_refused_where_a_step_would_be_rounded_away(dtype: torch.dtype) -> None:
     with pytest.raises(ValueError, match=rf"^p.optimizer.dtype = {dtype}: steps .* use module.float"):
         Player("p", nn.Linear(2, 2, dtype=dtype), PlayerSpec(None, adam()))
+
+
+def test_a_module_that_is_no_vector_is_refused_at_the_start() -> None:
+    first, second = nn.Linear(2, 2), nn.Linear(2, 2)
+    tied = nn.Sequential(first, second)
+    second.weight = nn.Parameter(first.weight.data)
+    with pytest.raises(ValueError, match=r"^module = Sequential: has two parameters that are one in memory"):
+        Vector(tied)
+    second.weight = first.weight
+    assert Vector(tied).theta.shape == (8,)
+    with pytest.raises(ValueError, match=r"^module = LazyLinear: lazy"):
+        Vector(nn.LazyLinear(2))
+    empty = nn.Linear(2, 2, bias=False)
+    empty.weight = nn.Parameter(torch.ones(0))
+    with pytest.raises(ValueError, match=r"^module = Linear: has no trainable parameter"):
+        Vector(empty)
+
+
+def replaced(module: nn.Linear) -> None:
+    module.weight = nn.Parameter(torch.ones(1, 2))
+
+
+def swapped(module: nn.Linear) -> None:
+    module.weight.data = torch.ones(1, 2)
+
+
+def loaded(module: nn.Linear) -> None:
+    module.load_state_dict(nn.Linear(2, 1).state_dict(), assign=True)
+
+
+def taken(module: nn.Linear) -> None:
+    Player("other", module, PlayerSpec(None, sgd()))
+
+
+@pytest.mark.parametrize(
+    "change",
+    [replaced, swapped, loaded, taken, lambda m: m.double(), lambda m: m.requires_grad_(False)],
+    ids=["replaced", "data", "assigned", "taken", "double", "frozen"],
+)
+def test_a_module_that_is_no_longer_the_vector_is_refused(change: Callable[[nn.Linear], Any]) -> None:
+    """The vector went on without it, in silence, and what was evaluated was the other."""
+    module = nn.Linear(2, 1)
+    player = Player("p", module, PlayerSpec(None, sgd()))
+    update = Update([player], Losses({"p": lambda nets, x: (nets.p(x).mean(), {})}), Simultaneous())
+    update([torch.ones(3, 2)])
+    with torch.no_grad():
+        module.weight.copy_(torch.ones(1, 2))
+    module.load_state_dict(nn.Linear(2, 1).state_dict())
+    update([torch.ones(3, 2)])
+    change(module)
+    before = player.vector.theta.clone()
+    for compiled in (False, True):
+        update.compiled = compiled
+        with pytest.raises(ValueError, match=r"^module = Linear: weight of its Linear is no longer what the player"):
+            update([torch.ones(3, 2)], watch=compiled)
+    with pytest.raises(ValueError, match=r"is no longer what the player moves"):
+        update.state_dict()
+    assert torch.equal(player.vector.theta, before)
+
+
+def test_players_have_names_of_their_own() -> None:
+    players = [Player("p", nn.Linear(2, 1), PlayerSpec(None, sgd())) for _ in range(2)]
+    with pytest.raises(ValueError, match=r"^players = p, p: one name for two"):
+        Update(players, Losses({"p": lambda nets, x: (nets.p(x).mean(), {})}), Simultaneous())
