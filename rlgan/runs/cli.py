@@ -49,10 +49,13 @@ def main(argv: Sequence[str] | None = None) -> None:
             code = complain(error, str(error))
         except InputError as error:
             code = complain(error, str(error), 1)
-        except (OSError, MemoryError) as error:
+        except Exception as error:
             from rlgan.runs.ends import explained
 
-            code = complain(error, str(explained(error)))
+            reason = explained(error)
+            if reason is None:
+                raise
+            code = complain(error, reason)
     sys.exit(code)
 
 

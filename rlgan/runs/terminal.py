@@ -87,6 +87,9 @@ the group rlgan.conf."""
 SWEEP = "RLGAN_SWEEP"
 QUIET = "RLGAN_QUIET"
 
+#: Characters of a message; a value of a configuration may have half a million.
+_LONGEST = 4000
+
 
 def help_text(page: str) -> str:
     """Fill in a page of help: the version, the settings and every group's options."""
@@ -113,8 +116,14 @@ def complain(error: BaseException, message: str, code: int = 2) -> int:
     """Print one line on standard error, with the traceback where HYDRA_FULL_ERROR=1 asks for it; the exit code."""
     if os.environ.get("HYDRA_FULL_ERROR") == "1" and QUIET not in os.environ:
         traceback.print_exception(error)
-    print(f"rlgan: {' '.join(message.split())}", file=sys.stderr)
+    line = printable(" ".join(message.split()))
+    print(f"rlgan: {line if len(line) <= _LONGEST else f'{line[:_LONGEST]}...'}", file=sys.stderr)
     return code
+
+
+def printable(line: str) -> str:
+    """Write control characters as escapes: what a stranger's files hold is not to steer the terminal."""
+    return "".join(sign if sign >= " " and not "\x7f" <= sign <= "\x9f" else repr(sign)[1:-1] for sign in line)
 
 
 class Standing:

@@ -63,6 +63,8 @@ class Settings:
     name: str | None = None
 
     def __post_init__(self) -> None:
+        if self.threads > 1024:  # OpenMP would end the process
+            raise ValueError(f"threads = {self.threads}: must be between 1 and 1024, for example threads=2")
         for field in ("steps", "threads", "keep_last"):
             value = getattr(self, field)
             if value < 1:

@@ -127,3 +127,22 @@ def test_a_resume_that_does_not_fit_is_refused_and_leaves_the_run_as_it_was(
         assert {file: file.read_bytes() for file in run.rglob("*") if file.is_file()} == before
     assert rlgan("resume=run", "steps=75").code == 0
     assert status(run)["step"] == 75
+
+
+def test_what_a_run_directory_says_may_be_too_large_and_does_not_steer_the_terminal(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    run = train(*TASKS["wgan"], "steps=2", "run_dir=run")
+    config = (run / "config.yaml").read_text()
+    for old, new, says in (
+        ("components: 8", f"components: {10**15}", "out of memory ("),
+        ("threads: 1", "threads: 1000000", "threads = 1000000: must be between 1 and 1024"),
+        ("device: cpu", 'device: "\\e]0;pwn\\a"', "device = \\x1b]0;pwn\\x07: "),
+        ("device: cpu", f"device: {'x' * 10**5}", "device = xxx"),
+    ):
+        (run / "config.yaml").write_text(config.replace(old, new))
+        for words in (("evaluate", "run"), ("resume=run", "steps=4")):
+            ended = rlgan(*words)
+            assert ended.code == 2 and ended.err.startswith(f"rlgan: {says}"), ended.err
+            assert len(ended.err.splitlines()) == 1 and len(ended.err) < 5000
