@@ -17,6 +17,7 @@ from torch import Tensor, nn
 from rlgan.gan.data import Data, FiniteData, Mixture, Pair
 from rlgan.gan.data.base import draw
 from rlgan.gan.metrics.images import NEIGHBOURS, Manifolds, frechet_distance, manifolds
+from rlgan.gan.metrics.meanings import EXPLAINED
 from rlgan.gan.metrics.memorisation import Copying, Memorisation, membership_auc
 from rlgan.gan.metrics.modes import COVERAGE_SAMPLES, mode_coverage
 from rlgan.gan.metrics.slope import critic_lipschitz, dual_scalars, probe_points
@@ -24,7 +25,7 @@ from rlgan.gan.metrics.transport import PRIMAL_LIMIT, wasserstein_primal, wasser
 from rlgan.gan.pictures import image_grid, mode_bars, neighbour_grid, plane, trajectory
 from rlgan.nets.bounds import FREQUENCIES, lipschitz_bound
 from rlgan.nets.layers import estimate_statistics, in_evaluation_mode
-from rlgan.task.errors import Diverged
+from rlgan.task.errors import Diverged, InputError
 from rlgan.task.seeding import Generators
 from rlgan.task.task import Examination, Picture
 
@@ -168,6 +169,29 @@ def _named(found: Mapping[str, float], name: str, subject: Subject) -> dict[str,
     return {tag if first else f"{tag}/{name}": value for tag, value in found.items()}
 
 
+def own_measures(data: Data, samples: Tensor) -> dict[str, float]:
+    """What the data say of generated samples ``(n, *shape)``, which they may overwrite.
+
+    Raises:
+        InputError: no numbers under tags, or under one of ours.
+    """
+    found, name = data.measure(samples.clone()), f"data = {type(data).__name__}"
+    if not isinstance(found, Mapping):
+        raise InputError(f"{name}: its measure gave {found!r:.60}, where a dict of numbers is due", intact=True)
+    measures: dict[str, float] = {}
+    for tag, value in found.items():
+        ours = tag in EXPLAINED and str(tag).startswith(("wasserstein/", "critic/"))
+        if ours or not isinstance(tag, str) or not tag.isprintable():
+            why = "is measured already; choose another name" if ours else "is no tag; give words, as mine/distance"
+            raise InputError(f"{name}: its measure gave a number under {tag!r}, which {why}", intact=True)
+        try:
+            measures[tag] = float(value)
+        except (TypeError, ValueError) as error:
+            said = f"{name}: its measure gave {tag} = {value!r:.60}, where one number is due"
+            raise InputError(" ".join(said.split()), intact=True) from error
+    return measures
+
+
 def quick(subject: Subject) -> dict[str, float]:
     """What is logged while a run trains: a fraction of a second for each average.
 
@@ -180,7 +204,7 @@ def quick(subject: Subject) -> dict[str, float]:
         x_real = subject.real(PRIMAL_SAMPLES, draws)
         samples = subject.generate(COVERAGE_SAMPLES, draws, name)
         x_fake = samples[:PRIMAL_SAMPLES]
-        own = {"wasserstein/primal": wasserstein_primal(x_real, x_fake), **subject.data.measure(samples)}
+        own = {"wasserstein/primal": wasserstein_primal(x_real, x_fake), **own_measures(subject.data, samples)}
         if isinstance(subject.data, FiniteData):
             known = reference(subject.data, _QUICK_REFERENCE)
             features = subject.data.extractor(samples[:_QUICK_IMAGES])
@@ -223,7 +247,10 @@ def scale(subject: Subject) -> dict[str, float]:
     """
     stream = Generators(subject.seed).torch("real", subject.device)
     x_real, other = (subject.data.sample(n, stream) for n in (COVERAGE_SAMPLES, PRIMAL_SAMPLES))
-    figures = {"wasserstein/primal": wasserstein_primal(other, x_real[:PRIMAL_SAMPLES]), **subject.data.measure(x_real)}
+    figures = {
+        "wasserstein/primal": wasserstein_primal(other, x_real[:PRIMAL_SAMPLES]),
+        **own_measures(subject.data, x_real),
+    }
     if isinstance(subject.data, FiniteData):
         known = reference(subject.data, _QUICK_REFERENCE)
         if len(known.unseen) > NEIGHBOURS:
@@ -304,7 +331,7 @@ def full(subject: Subject, n: int = FULL_SAMPLES) -> Examination:
         metrics |= {f"{tag}_real": distance for tag, distance in own.items()}
     for name in subject.generators:
         samples = subject.generate(n, _full_draws(subject), name)
-        own = data.measure(samples)
+        own = own_measures(data, samples)
         if n > PRIMAL_LIMIT:
             own["wasserstein/sliced"] = wasserstein_sliced(x_real, samples, subject.seed)
         if known is not None:

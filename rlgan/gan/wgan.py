@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 from rlgan.gan import evaluation
 from rlgan.gan.data import Data
-from rlgan.gan.data.base import fill
+from rlgan.gan.data.base import fill, tried
 from rlgan.gan.evaluation import PlayersPath, Subject
 from rlgan.gan.game import Batch, WassersteinGame
 from rlgan.gan.lipschitz import Lipschitz
@@ -75,6 +75,7 @@ class WGAN(Stackable):
                 f"temperature = {temperature}: falls to 0; scores are divided by it, so give it an end above"
             )
         data.check_batch(batch_size)
+        self._odd = tried(data, settings.torch_device)
         critic = _projected(critic, lipschitz)
         self.settings, self.data, self.lipschitz = settings, data, lipschitz
         self._temperature = None if isinstance(temperature or Constant(), Constant) else temperature
@@ -251,7 +252,12 @@ class WGAN(Stackable):
 
     def notes(self) -> list[str]:
         scale = ", ".join(f"{tag} = {value:.4g}" for tag, value in self.references().items())
-        return [*self.learner.notes(), *self.data.notes(), f"real samples in the generator's place: {scale}"]
+        return [
+            *self.learner.notes(),
+            *self.data.notes(),
+            *self._odd,
+            f"real samples in the generator's place: {scale}",
+        ]
 
     def inputs(self) -> dict[str, str]:
         return self.data.inputs()

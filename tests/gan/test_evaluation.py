@@ -15,7 +15,7 @@ from rlgan.gan.data import Cones, Data, Digits, Pair, Ring, SwissRoll
 from rlgan.gan.evaluation import PlayersPath, Subject, full, pictures, quick, scale
 from rlgan.gan.metrics import wasserstein_primal
 from rlgan.nets import MLPSpec
-from rlgan.task.errors import Diverged
+from rlgan.task.errors import Diverged, InputError
 from rlgan.task.seeding import Generators
 
 
@@ -226,3 +226,26 @@ def test_the_path_of_small_players_is_kept_and_of_large_ones_not() -> None:
     large = PlayersPath(torch.zeros(3), psi)
     large.record(torch.zeros(3), psi)
     assert large.points.shape == (0, 2) and large.pictures() == {}
+
+
+@pytest.mark.parametrize(
+    ("found", "said"),
+    [
+        (None, "gave None, where a dict of numbers is due"),
+        ({"mine/x": "good"}, "gave mine/x = 'good', where one number is due"),
+        ({"mine/x": torch.ones(3)}, "gave mine/x = tensor([1., 1., 1.]), where one number is due"),
+        ({"wasserstein/primal": -7.0}, "under 'wasserstein/primal', which is measured already"),
+        ({3: 1.0}, "under 3, which is no tag"),
+    ],
+)
+def test_measures_of_ones_own_are_numbers_under_tags_of_ones_own(found: Any, said: str) -> None:
+    class Own(Ring):  # type: ignore[misc]
+        def measure(self, samples: Tensor) -> Any:
+            samples.zero_()
+            return found
+
+    with pytest.raises(InputError) as raised:
+        evaluation.own_measures(Own(), torch.ones(4, 2))
+    assert str(raised.value).startswith("data = Own: its measure gave ") and said in str(raised.value)
+    found, samples = {"mine/x": torch.tensor(1.5, requires_grad=True), "mine/y": np.float32(2)}, torch.ones(4, 2)
+    assert evaluation.own_measures(Own(), samples) == {"mine/x": 1.5, "mine/y": 2.0} and bool((samples == 1).all())

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import math
+import numbers
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable
 from functools import cached_property
@@ -66,6 +67,11 @@ class Data(ABC):
         return {}
 
     @property
+    def besides(self) -> str:
+        """What is no part of it and might be meant to be, in words that go on after a number of samples; or nothing."""
+        return ""
+
+    @property
     def decodes(self) -> bool:
         """Whether samples are read from outside as they are drawn, so that a draw may raise `InputError`."""
         return False
@@ -86,8 +92,43 @@ class Data(ABC):
         """
         if self.size is not None and batch_size > self.size:
             raise ValueError(
-                f"batch_size = {batch_size}: larger than the data set ({self.size:,} samples); use at most {self.size}"
+                f"batch_size = {batch_size}: larger than the data set ({self.size:,} samples{self.besides}); use at "
+                f"most {self.size}"
             )
+
+
+TRIED = 64
+
+
+def tried(data: Data, device: torch.device | str = "cpu") -> list[str]:
+    """Draw a few samples of data that anybody may have written, and look at them; notes on what is odd.
+
+    Raises:
+        ValueError: they are none; naming what was given and what is due.
+    """
+    name = f"data = {type(data).__name__}"
+    shape = data.shape
+    if not isinstance(shape, tuple | list) or not shape or not all(isinstance(n, numbers.Integral) for n in shape):
+        raise ValueError(f"{name}: its shape is {shape!r}, where lengths are due, for example (2,)")
+    if data.decodes:  # of files, which are looked at by themselves
+        return []
+    one, two = (data.sample(TRIED, torch.Generator(device).manual_seed(0)) for _ in range(2))
+    due = (TRIED, *shape)
+    if not isinstance(one, Tensor) or tuple(one.shape) != due or not one.is_floating_point():
+        given = f"{one.dtype} {tuple(one.shape)}" if isinstance(one, Tensor) else f"a {type(one).__name__}"
+        raise ValueError(f"{name}: its sample({TRIED}, generator) gave {given}, where a tensor of floats {due} is due")
+    if not one.isfinite().all():
+        raise ValueError(f"{name}: its samples hold nan or inf; leave these out")
+    notes = []
+    if not torch.equal(one, two) and two is not one:
+        notes.append(
+            f"{name}: two draws by equal generators differ: its randomness is not that of `generator`, so this run "
+            "cannot be gone on with exactly, nor perhaps repeated"
+        )
+    if data.images and float(one.abs().max()) > 1.01:
+        low, high = float(one.min()), float(one.max())
+        notes.append(f"{name}: images have values from {low:.4g} to {high:.4g}; generators make images in [-1, 1]")
+    return notes
 
 
 def draw(kind: Callable[..., Tensor], stream: torch.Generator, *shape: int) -> Tensor:

@@ -227,6 +227,12 @@ class Images(FiniteData):
         return {f"data.{self.which[0]}": self.source.fingerprint()} if self.named else {}
 
     @property
+    def besides(self) -> str:
+        held = self.total - self.size
+        others = f"; passed over: {self.source.others}" if self.source.others else ""
+        return f" to train on, {held:,} held out{others}"
+
+    @property
     def decodes(self) -> bool:
         return self.named and self._in_memory is None
 

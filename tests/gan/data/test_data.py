@@ -1,13 +1,16 @@
 """Data: shapes, moments, randomness, and the yaml files that build them."""
 
 import math
+import re
 from collections.abc import Callable
+from typing import Any
 
 import pytest
 import torch
 from sklearn.datasets import load_digits, make_moons, make_swiss_roll
 
 from rlgan.gan.data import Atoms, Cones, Data, Digits, Dirac, Gaussians, Grid, Ring, SwissRoll, TwoMoons
+from rlgan.gan.data.base import tried
 from rlgan.gan.metrics import wasserstein_primal
 
 ALL: list[Data] = [Ring(), Grid(), SwissRoll(), TwoMoons(), Cones(), Cones(1, 128), Gaussians(), Atoms(8, 5), Digits()]
@@ -176,3 +179,42 @@ def test_dirac_is_one_point() -> None:
 def test_impossible_values_name_themselves(make: Callable[[], Data], message: str) -> None:
     with pytest.raises(ValueError, match=message):
         make()
+
+
+class Odd(Data):
+    """Samples and measures of kinds that people may write."""
+
+    def __init__(self, sample: Callable[[int, torch.Generator], Any], shape: Any = (2,)) -> None:
+        self._sample, self._shape = sample, shape
+
+    @property
+    def shape(self) -> Any:
+        return self._shape
+
+    def sample(self, n: int, generator: torch.Generator) -> Any:
+        return self._sample(n, generator)
+
+
+@pytest.mark.parametrize(
+    ("sample", "given"),
+    [
+        (lambda n, g: torch.rand(n, 2, generator=g).numpy(), "gave a ndarray, where a tensor of floats (64, 2) is due"),
+        (lambda n, g: torch.rand(1, 2, generator=g), "gave torch.float32 (1, 2), where a tensor of floats (64, 2)"),
+        (lambda n, g: torch.randint(9, (n, 2), generator=g), "gave torch.int64 (64, 2), where"),
+        (lambda n, g: torch.full((n, 2), math.nan), "its samples hold nan or inf"),
+        (lambda n, g: None, "gave a NoneType, where"),
+    ],
+)
+def test_samples_of_ones_own_are_looked_at(sample: Any, given: str) -> None:
+    with pytest.raises(ValueError, match=rf"^data = Odd: .*{re.escape(given)}"):
+        tried(Odd(sample))
+    with pytest.raises(ValueError, match=r"^data = Odd: its shape is 2, where lengths are due"):
+        tried(Odd(sample, 2))
+
+
+def test_samples_that_no_generator_governs_and_images_of_another_range_are_said() -> None:
+    (note,) = tried(Odd(lambda n, g: torch.rand(n, 2)))
+    assert "two draws by equal generators differ" in note
+    (note,) = tried(Odd(lambda n, g: 255 * torch.rand(n, 1, 2, 2, generator=g), (1, 2, 2)))
+    assert "images have values from " in note and "in [-1, 1]" in note
+    assert tried(Odd(lambda n, g: torch.rand(n, 2, generator=g).double())) == []

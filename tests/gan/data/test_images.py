@@ -436,6 +436,10 @@ def test_a_run_that_goes_on_or_is_measured_with_other_pictures_says_so(
         (("data=folder", "data.path=one"), r"data.path = \S+one: holds one image, "),
         (("data=array", "data.path=a.npy"), r"data.path = \S+a.npy: an array of shape \(8, 9, 3\) may be 8 grey"),
         (("data=digits", "batch_size=1"), r"batch_size = 1: the generator has batch norm"),
+        (
+            ("data=folder", "data.path=five", "batch_size=64"),
+            r"batch_size = 64: larger than the data set \(4 samples to train on, 1 held out; passed over: 2 broken",
+        ),
     ],
 )
 def test_what_is_refused_is_refused_at_the_start_in_one_line(
@@ -443,6 +447,9 @@ def test_what_is_refused_is_refused_at_the_start_in_one_line(
 ) -> None:
     monkeypatch.chdir(tmp_path)
     write(tmp_path / "one", pixels(1))
+    write(tmp_path / "five", pixels(5))
+    for name in ("x.png", "y.png"):
+        (tmp_path / "five" / name).symlink_to(tmp_path / "nowhere" / name)
     np.save(tmp_path / "a.npy", np.zeros((8, 9, 3), np.uint8))
     own = NETWORKS if words[0] != "data=digits" else ()
     quick = [word for word in QUICK if word.partition("=")[0] not in {w.partition("=")[0] for w in words}]
