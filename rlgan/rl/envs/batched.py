@@ -240,7 +240,7 @@ class BatchedEnv(VectorEnv[np.ndarray, np.ndarray, np.ndarray]):
         """(n, obs_dim), a new array."""
         seen = np.empty((self.num_envs, *self.one_observation.shape), dtype=self.one_observation.dtype)
         if self.num_envs > self.few:
-            for k, column in enumerate(self.observe(tuple(self.state.T), Arrays)):
+            for k, column in enumerate(self.observe(tuple(self.state.T.copy()), Arrays)):
                 seen[:, k] = column
         else:
             for i, row in enumerate(self.state.tolist()):

@@ -479,3 +479,24 @@ def test_a_module_that_cannot_be_imported_is_named(tmp_path: Path, monkeypatch: 
         (tmp_path / f"{name}.py").write_text(text)
         with pytest.raises(ValueError, match=rf"^id = {name}:X-v0: importing {name} raised {said}.*, "):
             Environment(f"{name}:X-v0")
+
+
+class InPlace(Cart):
+    """Which writes into what it is given, as a state of floats allows."""
+
+    def advance(self, state: Any, action: Any, maths: Any) -> Any:
+        place, speed = state
+        place += 0.1 * maths.double(action[0])
+        return (place, speed), -place * place, abs(place) > 9.0
+
+    def observe(self, state: Any, maths: Any) -> Any:
+        place, speed = state
+        place *= 2.0
+        return place, speed
+
+
+def test_batched_physics_that_writes_into_its_state_gives_the_numbers_of_single_environments() -> None:
+    if "BorderInPlace-v0" not in gymnasium.registry:
+        batched.register("BorderInPlace-v0", InPlace, max_episode_steps=10)
+    whole, single = (Environment("BorderInPlace-v0", num_envs=3, vectorization=v) for v in ("batched", "sync"))
+    assert same(rows(whole.make(0)), rows(single.make(0)))
