@@ -347,7 +347,8 @@ def training(start: Start, stop: Stop, progress: Progress) -> Play[dict[str, flo
             np.random.seed(settings.seed % 2**32)
         current = Run(start, progress)
         done = run.summary
-        if task.steps_done >= settings.steps and done is not None and done.get("step") == task.steps_done:
+        whole = done is not None and all(type(value) in (int, float) for value in done.values())
+        if task.steps_done >= settings.steps and done is not None and whole and done.get("step") == task.steps_done:
             tell(run, "finished", task.steps_done)
             return done
         yield from current.loop(stop)

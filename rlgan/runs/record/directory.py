@@ -247,6 +247,8 @@ def _starts(path: Path) -> list[dict[str, Any]]:
     except OSError as error:
         raise RunError(f"{file}: cannot be read ({error.strerror}); make it a readable file") from error
     good = [item for item in starts if all(isinstance(item.get(key), dict) for key in ("changes", "choices"))]
+    good = [item for item in good if all(isinstance(option, str) for option in item["choices"].values())]
+    good = [item for item in good if max((key.count(".") for key in item["changes"]), default=0) < 64]
     if not starts and (path / "status.json").exists():
         _say_once(f"{file}: is gone or empty; what later starts changed is not known any more")
     if len(good) < len(starts):
