@@ -85,6 +85,8 @@ class Settings:
         self._check_device()
 
     def _check_seeds(self) -> None:
+        if (self.seeds if isinstance(self.seeds, int) else len(self.seeds or ())) > 10_000:
+            raise ValueError(f"seeds = {str(self.seeds)[:30]}: are more than 10,000; name fewer")
         many = self.every_seed
         if (isinstance(self.seeds, int) and self.seeds < 1) or not many:
             raise ValueError(f"seeds = {self.seeds}: must be at least 1, for example seeds=10, or a list: seeds=[0,3]")

@@ -291,6 +291,7 @@ def test_a_run_of_several_seeds_takes_on_more_of_them(group: Path, tmp_path: Pat
         ("0", "seeds = 0: must be at least 1"),
         ("[]", "seeds = []: must be at least 1"),
         ("[1,1]", "1 is there twice"),
+        ("1000000000", "seeds = 1000000000: are more than 10,000"),
         ("[-1]", "-1 is not between"),
         ("many", "seeds = many"),
         ("1.5", "seeds = 1.5"),

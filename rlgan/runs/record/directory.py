@@ -60,8 +60,7 @@ def run_name(overrides: Sequence[str], seeds: str, name: str | None = None, now:
     `seeds` is a word such as `seed=1`. A cut name carries a hash of what it lost, and the seeds always stay.
     """
     stamp = (now or datetime.now()).strftime("%Y-%m-%d_%H-%M-%S")
-    said = [item.lstrip("+~") for item in overrides]
-    said = [item for item in said if item.split("=")[0] not in _IN_NAME_ALREADY]
+    said = [item for item in (word.lstrip("+~") for word in overrides) if item.split("=")[0] not in _IN_NAME_ALREADY]
     words = "_".join(([name] if name else []) + said)
     safe = _cut(re.sub(r"[^A-Za-z0-9._=+@-]+", "-", words).strip("-_."), words)
     return "_".join(part for part in (stamp, safe, _cut(seeds, seeds)) if part)
@@ -247,12 +246,12 @@ def _starts(path: Path) -> list[dict[str, Any]]:
     except OSError as error:
         raise RunError(f"{file}: cannot be read ({error.strerror}); make it a readable file") from error
     good = [item for item in starts if all(isinstance(item.get(key), dict) for key in ("changes", "choices"))]
-    good = [item for item in good if all(isinstance(option, str) for option in item["choices"].values())]
-    good = [item for item in good if max((key.count(".") for key in item["changes"]), default=0) < 64]
+    good = [item for item in good if all(key.count(".") < 64 for key in item["changes"])]
+    good = [item for item in good if all(isinstance(word, str) for word in item["choices"].values())]
     if not starts and (path / "status.json").exists():
         _say_once(f"{file}: is gone or empty; what later starts changed is not known any more")
-    if len(good) < len(starts):
-        _say_once(f"{file}: {len(starts) - len(good)} of its lines do not describe a start; passed over")
+    if odd := len(starts) - len(good):
+        _say_once(f"{file}: {odd} of its lines do not describe a start; passed over")
     return good
 
 
