@@ -64,7 +64,8 @@ def prepare(run: RunDirectory, spec: RunSpec, task: Task | None = None, stacked:
         if task is not None and task.compiled != spec.settings.compile:
             task.close()
             task = None
-    with of_config(run.path, spec.command.changes):
+    # A seed of a group is configured by the group.
+    with of_config(run.path if spec.settings.seeds is None else run.path.parent, spec.command.changes):
         task = task or spec.task()
     if checkpoint is not None:
         try:
