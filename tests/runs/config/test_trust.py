@@ -201,6 +201,10 @@ def test_nor_by_a_command_that_is_given_again(here: Path, runs: dict[str, Path])
     plant(runs["wgan"], "run", {"data": touch()})
     line = refused(rlgan(*TASKS["wgan"], "steps=2", "compile=false", "run_dir=run"))
     assert "holds a run with other settings (data." in line
+    # And once more by each job of a sweep.
+    ended = rlgan("-m", *TASKS["wgan"], "steps=2", "compile=false", "run_dir=run", "seed=0,1")
+    assert ended.code == 2 and "0 of 2 runs finished" in ended.err and ended.err.count("(data.") >= 2
+    assert "Traceback" not in ended.err and not Path("MARKER").exists()
 
 
 def test_what_the_user_lists_is_run(here: Path, runs: dict[str, Path], monkeypatch: pytest.MonkeyPatch) -> None:
