@@ -14,6 +14,7 @@ from types import FrameType
 from typing import TYPE_CHECKING, Any
 
 from rlgan.runs.record.directory import RunDirectory, State, short_path
+from rlgan.runs.terminal import printable
 from rlgan.task.errors import ConfigError, RunError
 
 if TYPE_CHECKING:
@@ -84,7 +85,7 @@ class Stop:
 
 def say(message: str) -> None:
     """Print a line on standard error."""
-    print(message, file=sys.stderr, flush=True)
+    print(printable(message), file=sys.stderr, flush=True)
 
 
 def tell(

@@ -121,9 +121,13 @@ def complain(error: BaseException, message: str, code: int = 2) -> int:
     return code
 
 
-def printable(line: str) -> str:
+def printable(text: str) -> str:
     """Write control characters as escapes: what a stranger's files hold is not to steer the terminal."""
-    return "".join(sign if sign >= " " and not "\x7f" <= sign <= "\x9f" else repr(sign)[1:-1] for sign in line)
+
+    def harmless(sign: str) -> bool:
+        return sign == "\n" or (sign >= " " and not "\x7f" <= sign <= "\x9f")
+
+    return "".join(sign if harmless(sign) else repr(sign)[1:-1] for sign in text)
 
 
 class Standing:

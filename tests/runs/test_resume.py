@@ -143,6 +143,11 @@ def test_resume_says_when_exactness_is_lost(rlgan: Command, whole: Path) -> None
     code, _, err = rlgan("resume=whole", "steps=70", "threads=2")
     assert code == 0
     assert "note: resume is not bit-exact: threads was 1 and is 2" in err
+    # A stranger's word does not steer the terminal.
+    manifest = whole / "checkpoints/step_000000070.json"
+    manifest.write_text(manifest.read_text().replace('"threads": 2', '"threads": "\\u001b[2J"'))
+    code, _, err = rlgan("resume=whole", "steps=80")
+    assert code == 0 and "threads was \\x1b[2J and is 2" in err
 
 
 def test_a_setting_that_was_edited_since_the_checkpoint_is_said(rlgan: Command, whole: Path) -> None:

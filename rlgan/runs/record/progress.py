@@ -7,6 +7,8 @@ import time
 from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from rlgan.runs.terminal import printable
+
 if TYPE_CHECKING:
     from rlgan.task.task import Task
 
@@ -64,9 +66,9 @@ class Progress:
     def say(self, message: str) -> None:
         """Print a line above the bar."""
         if self._tqdm is not None:
-            self._tqdm.write(message, file=sys.stderr)
+            self._tqdm.write(printable(message), file=sys.stderr)
         else:
-            print(message, file=sys.stderr, flush=True)
+            print(printable(message), file=sys.stderr, flush=True)
 
     def close(self) -> None:
         """Leave the bar as it stands."""
