@@ -23,7 +23,7 @@ from rlgan.runs.loop import Start, progress_display, train, training
 from rlgan.runs.notes import Notes
 from rlgan.runs.prepare import Outcome, prepare, report_failure, report_resumed, start_record
 from rlgan.runs.record.curves import draw_seeds
-from rlgan.runs.record.directory import RunDirectory, State, short_path, stored
+from rlgan.runs.record.directory import RunDirectory, State, is_run, short_path, stored
 from rlgan.runs.record.progress import Legend, SeedProgress, seeds_table
 from rlgan.task.errors import ConfigError, RunError
 from rlgan.task.statistics import over_seeds
@@ -58,6 +58,7 @@ def run_seeds(run: RunDirectory, spec: RunSpec, stop: Stop, task: Task | None = 
         return prepare(directory, mine, task, stacked)
 
     with held:
+        _all_there(run, seeds)
         first = make(seeds[0], task=task)
         why_not = _why_not(first) if stacked > 1 else ""
         run.add_start(start_record(spec.command, first.task.steps_done))
@@ -74,6 +75,20 @@ def run_seeds(run: RunDirectory, spec: RunSpec, stop: Stop, task: Task | None = 
             tell(run, state, first.task.steps_done, str(error) or type(error).__name__)
             raise
         return _conclude(run, first, ends)
+
+
+def _all_there(run: RunDirectory, seeds: Sequence[int]) -> None:
+    """Refuse, before anything is recorded, a seed's directory that has lost what makes it a run.
+
+    Raises:
+        RunError: naming the file.
+    """
+    for place in (run.path / f"seed={seed}" for seed in seeds):
+        if not is_run(place) and (place / "overrides.jsonl").exists():
+            raise RunError(
+                f"{short_path(place)}/config.yaml: is gone; put it back, or remove the folder {place.name} to start "
+                "this seed anew"
+            )
 
 
 def _decided(first: Start | None) -> dict[str, Any]:
@@ -119,6 +134,8 @@ def _side_by_side(seeds: Sequence[int], first: Start, make: Callable[..., Start]
         for seed in seeds[1:]:
             if stop.number is not None:  # those that are there end before their first step
                 break
+            if first.checkpoint is not None and not is_run(first.run.path.with_name(f"seed={seed}")):
+                say(f"note: seed={seed} has no directory yet, and starts at step 0")
             starts.append(make(seed, first))
             # Sixteen pictures at every evaluation would take longer than the training between them.
             starts[-1].draws = False

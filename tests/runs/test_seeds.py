@@ -282,7 +282,16 @@ def test_a_run_of_several_seeds_takes_on_more_of_them(group: Path, tmp_path: Pat
     copy = Path(shutil.copytree(group, tmp_path / "run"))
     ended = rlgan(f"resume={copy}", "seeds=[2,5,9]")
     assert ended.code == 0 and "3 of 3 seeds finished" in ended.out
-    assert summary(copy / "seed=9")["step"] == 20
+    assert summary(copy / "seed=9")["step"] == 20 and ended.err.count("note: seed=9 has no directory yet") == 1
+
+
+def test_a_seed_without_its_configuration_is_named_and_nothing_recorded(group: Path, tmp_path: Path) -> None:
+    copy = Path(shutil.copytree(group, tmp_path / "run"))
+    (copy / "seed=5/config.yaml").unlink()
+    before = {file: file.read_bytes() for file in copy.rglob("*") if file.is_file() and file.name != "lock"}
+    ended = rlgan(f"resume={copy}", "steps=30")
+    assert ended.code == 2 and "seed=5/config.yaml: is gone" in ended.err and len(ended.err.splitlines()) == 1
+    assert {file: file.read_bytes() for file in before} == before
 
 
 @pytest.mark.parametrize(
