@@ -124,8 +124,6 @@ class Run:
         self._clock = start.clock
         self._began, self._log_began = time.monotonic(), self._clock()
         self._steps_at_log = self.task.steps_done
-        for note in self.logger.notes:  # of this directory, whoever else takes notes
-            self.note(note)
         self.say_notes(silent=not progress.takes_notes)
         if idle := self._idle():
             self.note(idle, silent=not progress.takes_notes)
@@ -168,8 +166,10 @@ class Run:
             self.note(f"{former} is now called {short_path(self.run.path)}; the run goes on there")
 
     def say_notes(self, silent: bool = False) -> None:
-        """Say what was found out that was not said before; `silent` only writes it down."""
-        for note in (*self.task.notes(), *self.logger.notes):
+        """Say what was found out that was not said before; of the task, `silent` only writes it down."""
+        for note in self.logger.notes:  # of this directory, whoever else takes notes
+            self.note(note)
+        for note in self.task.notes():
             self.note(note, silent)
 
     def note(self, note: str, silent: bool = False) -> None:

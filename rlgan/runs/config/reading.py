@@ -106,7 +106,7 @@ def header_missing(text: str) -> str | None:
 
 
 class _Refused(Exception):
-    pass
+    """YAML that can be parsed and is not taken; the message goes on from the file's name."""
 
 
 def _check_depth(text: str, loader: Any) -> None:
