@@ -23,8 +23,8 @@ from rlgan.gan.metrics.modes import COVERAGE_SAMPLES, mode_coverage
 from rlgan.gan.metrics.slope import critic_lipschitz, dual_scalars, probe_points
 from rlgan.gan.metrics.transport import PRIMAL_LIMIT, wasserstein_primal, wasserstein_sliced
 from rlgan.gan.pictures import image_grid, mode_bars, neighbour_grid, plane, trajectory
-from rlgan.nets.bounds import FREQUENCIES, lipschitz_bound
 from rlgan.nets.layers import estimate_statistics, in_evaluation_mode
+from rlgan.nets.lipschitz.bounds import FREQUENCIES, lipschitz_bound
 from rlgan.task.errors import Diverged, InputError
 from rlgan.task.seeding import Generators
 from rlgan.task.task import Examination, Picture
@@ -221,7 +221,7 @@ def critic_metrics(subject: Subject, frequencies: int = FREQUENCIES) -> dict[str
 
     Args:
         subject: what is measured.
-        frequencies: see `rlgan.nets.bounds.lipschitz_bound`.
+        frequencies: see `rlgan.nets.lipschitz.bounds.lipschitz_bound`.
     """
     draws = Generators(subject.seed)
     x_real = subject.real(PRIMAL_SAMPLES, draws)

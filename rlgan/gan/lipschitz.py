@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from rlgan.nets.layers import couples_samples
-from rlgan.nets.spectral import spectrally_normalised
+from rlgan.nets.lipschitz.spectral import spectrally_normalised
 from rlgan.optim.errors import positive
 from rlgan.optim.step.projection import Box, Projection
 
@@ -126,7 +126,7 @@ class Clip(Lipschitz):
 @final
 @dataclass(frozen=True)
 class SpectralNorm(Lipschitz):
-    """Every layer's weight divided by its largest singular value, in the layer itself (see rlgan.nets.spectral).
+    """Every layer's weight over its largest singular value, in the layer itself (see rlgan.nets.lipschitz.spectral).
 
     Guarantees layers of norm 1 up to the accuracy of the power iteration (a step behind: a little above 1 is possible),
     hence |grad f| <= 1 for linear layers with ReLU-like activations; a convolution's norm as a map is up to sqrt(taps)

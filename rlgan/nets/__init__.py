@@ -13,9 +13,9 @@ seed.
 from rlgan.nets.dcgan import DCGANCritic, DCGANGenerator, DCGANSpec
 from rlgan.nets.layers import DDPG_FINAL_BOUND, Activation, Init, NetworkSpec, Norm, Output, initialise
 from rlgan.nets.linear import LinearSpec, PointSpec
+from rlgan.nets.lipschitz.orthogonal import OrthogonalMLP, OrthogonalSpec
+from rlgan.nets.lipschitz.spectral import spectrally_normalised
 from rlgan.nets.mlp import MLP, Actor, LateQCritic, MLPSpec, QCritic
-from rlgan.nets.orthogonal import OrthogonalMLP, OrthogonalSpec
 from rlgan.nets.resnet import ResNetCritic, ResNetGenerator, ResNetSpec
 from rlgan.nets.single import Many, Single
-from rlgan.nets.spectral import spectrally_normalised
 from rlgan.nets.twin import PairedCritic, TwinQCritic, twin

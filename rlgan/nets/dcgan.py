@@ -7,8 +7,8 @@ from typing import ClassVar, final
 import torch
 from torch import Tensor, nn
 
-from rlgan.nets.bounds import bound_in_sequence
 from rlgan.nets.layers import ACTIVATIONS, Activation, Init, NetworkSpec, Norm, Output, initialise, squashed
+from rlgan.nets.lipschitz.bounds import bound_in_sequence
 
 
 def image_norm(norm: Norm, channels: int) -> list[nn.Module]:

@@ -10,7 +10,6 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from rlgan.nets.bounds import lipschitz_bound
 from rlgan.nets.layers import (
     ACTIVATIONS,
     Activation,
@@ -23,6 +22,7 @@ from rlgan.nets.layers import (
     squashed,
     thin,
 )
+from rlgan.nets.lipschitz.bounds import lipschitz_bound
 
 M = TypeVar("M", bound=nn.Module)
 
@@ -64,7 +64,7 @@ class MLP(nn.Module):
         self._squash = squashed(spec.output, self.outputs)
 
     def layers_replaced(self) -> None:
-        """Call the layers from now on, for some were replaced by modules of another kind (see rlgan.nets.spectral)."""
+        """Call the layers from now on: some were replaced by another kind (see rlgan.nets.lipschitz.spectral)."""
         self.plain, self.linears, self.norms = False, (), ()
 
     def lipschitz_bound(self, frequencies: int = 0) -> float | None:

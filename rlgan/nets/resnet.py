@@ -8,9 +8,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from rlgan.nets.bounds import bound_in_sequence, lipschitz_bound, product
 from rlgan.nets.dcgan import ImagePairSpec, halvings, image_norm
 from rlgan.nets.layers import Init, Norm, squashed
+from rlgan.nets.lipschitz.bounds import bound_in_sequence, lipschitz_bound, product
 
 Resample = Literal["up", "down", "none"]
 

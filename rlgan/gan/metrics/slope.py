@@ -2,7 +2,7 @@
 
 For every critic f with Lipschitz constant L, E f(x) - E f(y) <= L W1. So the dual over an UPPER bound of L is a true
 lower bound of W1, however badly the critic was trained; the dual over a slope that was only seen at some points is an
-estimate, which may err on either side. The upper bound itself is that of `rlgan.nets.bounds`.
+estimate, which may err on either side. The upper bound itself is that of `rlgan.nets.lipschitz.bounds`.
 """
 
 from collections.abc import Callable
@@ -50,7 +50,7 @@ def dual_scalars(dual: float, slope: float, bound: float | None) -> dict[str, fl
     Args:
         dual: E f(x_real) - E f(x_fake) of an evaluation.
         slope: `critic_lipschitz`.
-        bound: `rlgan.nets.bounds.lipschitz_bound`; None leaves out what follows from it.
+        bound: `rlgan.nets.lipschitz.bounds.lipschitz_bound`; None leaves out what follows from it.
     """
     scalars = {"critic/lipschitz": slope}
     if slope > 0:

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from rlgan.gan.metrics import critic_lipschitz, dual_scalars, probe_points, wasserstein_primal
 from rlgan.nets import DCGANSpec, MLPSpec, ResNetSpec
-from rlgan.nets.bounds import convolution_bound, lipschitz_bound
+from rlgan.nets.lipschitz.bounds import convolution_bound, lipschitz_bound
 
 
 def generator(seed: int = 0) -> torch.Generator:

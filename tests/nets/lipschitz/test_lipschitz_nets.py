@@ -10,8 +10,8 @@ from torch import Tensor, nn
 from torch.func import functional_call, grad, stack_module_state, vmap
 
 from rlgan.nets import DCGANSpec, LinearSpec, MLPSpec, NetworkSpec, OrthogonalSpec, PointSpec, ResNetSpec
-from rlgan.nets.orthogonal import OrthonormalLinear, bjorck, cayley, group_sort
-from rlgan.nets.spectral import SpectralConv2d, SpectralLinear, spectrally_normalised
+from rlgan.nets.lipschitz.orthogonal import OrthonormalLinear, bjorck, cayley, group_sort
+from rlgan.nets.lipschitz.spectral import SpectralConv2d, SpectralLinear, spectrally_normalised
 
 SHAPES = [(5, 5), (7, 3), (3, 7), (1, 6), (6, 1), (1, 1)]
 
