@@ -22,6 +22,7 @@ ALLOWED = {
     "task": {"optim"},
     **dict.fromkeys(WINGS, GROUND),
     "runs": GROUND,
+    "lectures": GROUND | WINGS | {"runs"},
     "__main__": {"runs"},
     "__init__": set[str](),
 }

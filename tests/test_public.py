@@ -38,14 +38,22 @@ PUBLIC: dict[str, str] = {
         OrnsteinUhlenbeckActionNoise ParameterNoise PrioritisedReplay ReplaySpec Rollout TD3 Trainer Transition
         UniformReplay deterministic_policy_loss smoothed sparse td_loss td_target
     """,
+    "rlgan.erm": """
+        Auto CrossEntropy Digits ERM Hinge Labelled Logistic Loss Problem Quadratic Sample Squared Surface TwoMoons
+    """,
     "rlgan.nets": """
-        Activation Actor DCGANCritic DCGANGenerator DCGANSpec DDPG_FINAL_BOUND Init LateQCritic LinearSpec MLP
-        MLPSpec Many NetworkSpec Norm OrthogonalMLP OrthogonalSpec Output PairedCritic PointSpec QCritic ResNetCritic
+        Activation Actor ConvNet ConvSpec DCGANCritic DCGANGenerator DCGANSpec DDPG_FINAL_BOUND Init LateQCritic
+        LinearSpec MLP MLPSpec Many NetworkSpec Norm OrthogonalMLP OrthogonalSpec Output PairedCritic PointSpec QCritic ResNetCritic
         ResNetGenerator ResNetSpec Single TwinQCritic initialise spectrally_normalised twin
     """,
     "rlgan.task": """
         CheckpointError ConfigError Diverged Examination InputError Picture Play Request RunError Settings Stackable
         Task Together Video drive
+    """,
+    "rlgan.runs.compare": """
+        Drawn Ran
+    """,
+    "rlgan.lectures": """
     """,
 }
 

@@ -71,6 +71,7 @@ def launch(config: Mapping[str, Any], command: Command) -> Outcome:
     Raises:
         ConfigError, RunError: it cannot start.
     """
+    config = {key: value for key, value in config.items() if key != "compare"}
     spec = RunSpec.of(config, command, EVERYONE)
     settings = spec.settings
     chosen = None if settings.run_dir is None else Path(settings.run_dir)

@@ -28,7 +28,17 @@ from rlgan.task.suggest import nearest
 from rlgan.task.task import Task
 
 _SETTINGS = {item.name for item in fields(Settings)}
+# Of the root as well, and not of one run: see rlgan.runs.compare.
+_OF_SEVERAL = ("compare",)
 _FIELD = re.compile(r"^[A-Za-z_][\w.\[\]]* = ")
+
+
+def _if_run_has(key: str, there: str, otherwise: str, *, _root_: Any) -> str:
+    """`${if_run_has:key,there,otherwise}`: one word for what is another class in tasks that have another section."""
+    return there if key in _root_ else otherwise
+
+
+OmegaConf.register_new_resolver("if_run_has", _if_run_has, replace=True)
 
 
 def plain(config: DictConfig) -> dict[str, Any]:
@@ -185,7 +195,7 @@ def build_task(config: Mapping[str, Any], settings: Settings, trust: Trust = EVE
     target = trust.locate(node["_target_"], "task")
     if not (inspect.isclass(target) and issubclass(target, Task)):
         raise ConfigError(f"task._target_ = {node['_target_']}: must be a subclass of rlgan.task.task.Task")
-    sections = {key: value for key, value in config.items() if key not in _SETTINGS and key != "task"}
+    sections = {key: value for key, value in config.items() if key not in (*_SETTINGS, *_OF_SEVERAL, "task")}
     if twice := sorted(set(own) & set(sections)):
         raise ConfigError(f"task.{twice[0]} = {own[twice[0]]}: stands at the root as well; remove one of them")
     known = set(parameters(target)) - {"settings"}

@@ -1,0 +1,5 @@
+"""The figures of four lectures, drawn from runs: conf/experiment/lecture/*.yaml name these functions.
+
+Each takes the finished variants of a comparison by name, and settings of its own, and returns the picture with the
+numbers that the rules of the experiment are about (rlgan.runs.compare).
+"""

@@ -1,0 +1,1 @@
+"""Two players: the figures of lectures on games and on generative adversarial networks."""
