@@ -11,19 +11,31 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-Activation = Literal["relu", "leaky_relu", "tanh", "elu", "silu"]
+Activation = Literal["relu", "leaky_relu", "tanh", "elu", "silu", "sigmoid", "identity", "polynomial"]
 Norm = Literal["none", "batch", "layer"]
 Output = Literal["auto", "identity", "tanh"]
-Init = Literal["torch", "fan_in", "ddpg", "orthogonal", "xavier", "he", "normal", "sparse"]
+Init = Literal["torch", "fan_in", "ddpg", "orthogonal", "xavier", "he", "normal", "sparse", "constant", "zeros"]
 Weighted = nn.Linear | nn.Conv2d | nn.ConvTranspose2d
 
 DDPG_FINAL_BOUND = 3e-3
 """The last layer's bound in Lillicrap et al. 2016 (section 7): first outputs near zero, tanh not saturated."""
 
 
+class Polynomial(nn.Module):
+    """x + x^2 / 2, whatever the shape: networks of it are polynomials of a degree that only their depth sets.
+
+    So no width makes them approximate every continuous function (Leshno et al. 1993, theorem 1). The linear term is
+    there so that a unit at 0 has a slope: of x^2 alone a network with small weights is at a saddle.
+    """
+
+    def forward(self, x: Tensor) -> Tensor:
+        return torch.addcmul(x, x, x, value=0.5)
+
+
 class Act(NamedTuple):
-    """An activation: as a module, on a tensor and on a numpy array that may be overwritten, and the gain that keeps a
-    forward pass's variance (torch.nn.init.calculate_gain; ELU, SiLU as ReLU)."""
+    """An activation: as a module, on a tensor and on a numpy array, both of which may be overwritten, and the gain that
+    keeps a forward pass's variance (torch.nn.init.calculate_gain; ELU, SiLU as ReLU; of the polynomial p it is
+    1 / sqrt(E p(z)^2), z ~ N(0, 1))."""
 
     module: Callable[[], nn.Module]
     in_place: Callable[[Tensor], Tensor]
@@ -48,6 +60,10 @@ ACTIVATIONS: dict[Activation, Act] = {
     ),
     # Its derivative needs its input, so torch's is not in place; x sigmoid(x) by a tanh, which does not overflow.
     "silu": Act(nn.SiLU, F.silu, lambda x: 0.5 * x * (1.0 + np.tanh(0.5 * x)), math.sqrt(2.0)),
+    "sigmoid": Act(nn.Sigmoid, torch.sigmoid_, lambda x: 0.5 * (1.0 + np.tanh(0.5 * x)), 1.0),
+    "identity": Act(nn.Identity, lambda x: x, lambda x: x, 1.0),
+    # E (z + z^2 / 2)^2 = 1 + 3/4.
+    "polynomial": Act(Polynomial, Polynomial().forward, lambda x: x + 0.5 * x * x, math.sqrt(4.0 / 7.0)),
 }
 
 
@@ -101,6 +117,11 @@ _INITS: dict[Init, Callable[[Weighted, float], object]] = {
     # N(0, 0.02^2) (Radford et al. 2016, section 4).
     "normal": lambda layer, gain: nn.init.normal_(layer.weight, 0.0, 0.02),
     "sparse": lambda layer, gain: _sparse(layer),
+    # Every weight of a layer 1/m, m = fan-in: a unit is the mean of its inputs. Units that begin alike get the same
+    # gradient, so that they stay alike: why a start must break symmetry (Goodfellow et al. 2016, section 8.4).
+    "constant": lambda layer, gain: nn.init.constant_(layer.weight, 1.0 / _fans(layer)[0]),
+    # All outputs 0: of relu or tanh nothing but the last layer's bias has a gradient.
+    "zeros": lambda layer, gain: nn.init.zeros_(layer.weight),
 }
 """How a layer's weight is drawn; of all but ``torch`` and ``ddpg`` its biases are 0."""
 

@@ -11,7 +11,7 @@ from scipy import stats
 from torch import Tensor, nn
 from torch.func import functional_call, grad, stack_module_state, vmap
 
-from rlgan.nets import DCGANSpec, Init, MLPSpec, NetworkSpec, Norm
+from rlgan.nets import ConvSpec, DCGANSpec, Init, MLPSpec, NetworkSpec, Norm
 from rlgan.nets.layers import ACTIVATIONS, Activation, linear, thin
 
 NORMS = get_args(Norm)
@@ -203,8 +203,11 @@ def test_orthogonal_init_has_the_gain_of_the_activation(activation: Activation) 
         "relu": nn.init.calculate_gain("relu"),
         "leaky_relu": nn.init.calculate_gain("leaky_relu", 0.2),
         "tanh": nn.init.calculate_gain("tanh"),
+        "sigmoid": nn.init.calculate_gain("sigmoid"),
+        "identity": nn.init.calculate_gain("linear"),
+        "polynomial": 1 / math.sqrt(stats.norm.expect(lambda z: (z + z**2 / 2) ** 2)),
     }.get(activation, math.sqrt(2))
-    assert ACTIVATIONS[activation].gain == pytest.approx(gain, rel=1e-15)
+    assert ACTIVATIONS[activation].gain == pytest.approx(gain, rel=1e-8 if activation == "polynomial" else 1e-15)
     first, last = weighted(MLPSpec(hidden=(32,), init="orthogonal", activation=activation).build((8,), (4,)))
     torch.testing.assert_close(first.weight.T @ first.weight, gain**2 * torch.eye(8), atol=1e-5, rtol=0)
     torch.testing.assert_close(last.weight @ last.weight.T, torch.eye(4), atol=1e-5, rtol=0)
@@ -242,7 +245,9 @@ def test_every_init_is_reproducible(init: Init) -> None:
         assert all(torch.equal(a, b) for a, b in zip(first, second, strict=True))
         assert all(p.isfinite().all() for p in first)
         torch.manual_seed(4)
-        assert any(not torch.equal(a, b) for a, b in zip(first, spec.build(inputs, ()).parameters(), strict=True))
+        others = spec.build(inputs, ()).parameters()
+        alike = all(torch.equal(a, b) for a, b in zip(first, others, strict=True))
+        assert alike == (init in ("constant", "zeros"))
 
 
 @pytest.mark.parametrize(
@@ -252,6 +257,8 @@ def test_every_init_is_reproducible(init: Init) -> None:
         (lambda: MLPSpec(final_bound=-1.0), r"^final_bound = -1.0: "),
         (lambda: DCGANSpec(width=0), r"^width = 0: "),
         (lambda: DCGANSpec(smallest=0), r"^smallest = 0: "),
+        (lambda: ConvSpec(channels=()), r"^channels = \[\]: "),
+        (lambda: ConvSpec(channels=(8, 0)), r"^channels = \[8, 0\]: "),
     ],
 )
 def test_impossible_values_name_themselves(make: Callable[[], NetworkSpec], message: str) -> None:
@@ -266,6 +273,7 @@ SPECS: list[tuple[str, NetworkSpec, tuple[int, ...], tuple[int, ...]]] = [
         ("mlp", lambda n: MLPSpec(hidden=(8,), activation="tanh", norm=n), (3,), ()),
         ("generator", lambda n: DCGANSpec(width=2, norm=n), (3,), (1, 8, 8)),
         ("critic", lambda n: DCGANSpec(width=2, norm=n), (1, 8, 8), ()),
+        ("conv", lambda n: ConvSpec(channels=(2, 3), activation="tanh", norm=n), (1, 8, 8), ()),
     )
 ]
 
@@ -431,3 +439,52 @@ def test_a_wide_critic_has_the_same_action_gradient_either_way() -> None:
     action.requires_grad_(True)
     (got,) = torch.autograd.grad(critic(obs, action).sum(), action)
     torch.testing.assert_close(got, wanted[:, 3:], rtol=1e-12, atol=1e-12)
+
+
+@pytest.mark.parametrize("activation", get_args(Activation))
+def test_an_activation_is_one_function_in_all_its_forms(activation: Activation) -> None:
+    act, x = ACTIVATIONS[activation], torch.linspace(-6, 6, 101, dtype=torch.float64)
+    wanted = act.module()(x)
+    torch.testing.assert_close(act.in_place(x.clone()), wanted, rtol=1e-14, atol=1e-15)
+    torch.testing.assert_close(torch.from_numpy(act.array(x.numpy().copy())), wanted, rtol=1e-13, atol=1e-15)
+    if activation == "polynomial":
+        torch.testing.assert_close(wanted, x + x**2 / 2, rtol=1e-14, atol=1e-15)
+    if activation == "identity":
+        assert torch.equal(wanted, x)
+
+
+@pytest.mark.parametrize("depth", [1, 2])
+def test_a_network_of_polynomials_is_a_polynomial_and_one_of_identities_linear(depth: int) -> None:
+    """Along a line the (degree + 1)-th difference is zero: 2^depth is the degree, 1 without an activation."""
+    for activation, degree in (("polynomial", 2**depth), ("identity", 1)):
+        spec = MLPSpec(hidden=(6,) * depth, activation=activation, init="xavier")  # type: ignore[arg-type]
+        y = spec.build((1,), ()).double()(torch.linspace(-2, 2, 9, dtype=torch.float64)[:, None]).detach()
+        scale = float(y.abs().max())
+        assert float(y.diff(n=degree + 1).abs().max()) < 1e-12 * scale < float(y.diff(n=degree).abs().max())
+
+
+def test_units_that_begin_alike_stay_alike() -> None:
+    """The gradient of a constant start is the same for every unit of a layer: symmetry is not broken."""
+    x, y = torch.randn(32, 5), torch.randn(32)
+    for init, distinct in (("constant", 1), ("xavier", 8)):
+        module = MLPSpec(hidden=(8, 8), activation="tanh", init=init).build((5,), ())  # type: ignore[arg-type]
+        for _ in range(5):
+            for p, g in zip(
+                module.parameters(),
+                torch.autograd.grad((module(x) - y).square().mean(), list(module.parameters())),
+                strict=True,
+            ):
+                p.data.sub_(0.1 * g)
+        first = weighted(module)[0].weight.detach()
+        assert len(torch.unique((first * 1e5).round(), dim=0)) == distinct
+    zero = MLPSpec(hidden=(8,), init="zeros").build((5,), ())
+    gradients = torch.autograd.grad((zero(x) - y).square().mean(), list(zero.parameters()))
+    assert [bool(g.any()) for g in gradients] == [False, False, False, True]
+
+
+def test_a_constant_layer_takes_the_mean_of_its_inputs() -> None:
+    (layer,) = weighted(MLPSpec(hidden=(), init="constant").build((5,), (3,)))
+    x = torch.randn(4, 5)
+    torch.testing.assert_close(layer(x), x.mean(1, keepdim=True).expand(4, 3))
+    kernel = weighted(ConvSpec(channels=(4,), init="constant").build((3, 8, 8), ()))[0].weight
+    assert kernel.shape == (4, 3, 3, 3) and bool((kernel == 1 / 27).all())

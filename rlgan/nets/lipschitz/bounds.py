@@ -35,7 +35,8 @@ def lipschitz_bound(module: nn.Module, frequencies: int = 0) -> float | None:
 
     Of a linear layer the spectral norm, of a convolution `convolution_bound`, of batch norm the largest scale, of layer
     norm its slope at a constant input (1/sqrt(eps) = 316, so that nothing is left of a bound that it enters), of
-    ReLU, leaky ReLU and tanh 1; of a sequence the product, which is far above the true constant of a deep network.
+    ReLU, leaky ReLU and tanh 1, of a sigmoid 1/4; of a sequence the product, which is far above the true constant of a
+    deep network.
 
     Args:
         module: f. One that offers `lipschitz_bound(frequencies)` is asked.
@@ -125,6 +126,7 @@ def _layer_norm(layer: nn.LayerNorm | nn.GroupNorm, frequencies: int) -> float:
 _LAYERS: dict[type[nn.Module], Callable[[Any, int], float | None]] = {
     **dict.fromkeys((nn.Identity, nn.Flatten, nn.Unflatten, nn.ReLU, nn.Tanh), lambda layer, n: 1.0),
     nn.SiLU: lambda layer, n: 1.0999,  # the largest derivative of x sigmoid(x) is 1.09984, at x = 2.3994
+    nn.Sigmoid: lambda layer, n: 0.25,
     nn.LeakyReLU: lambda layer, n: max(1.0, abs(layer.negative_slope)),
     nn.ELU: lambda layer, n: max(1.0, layer.alpha),
     nn.Linear: lambda layer, n: float(_norms(_double(layer.weight))),
