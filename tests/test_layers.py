@@ -13,13 +13,14 @@ import rlgan
 
 PACKAGE = Path(rlgan.__file__).parent
 WINGS = {"gan", "rl", "erm"}
-GROUND = {"task", "nets", "optim"}
+GROUND = {"task", "nets", "optim", "reading"}
 
 # What a part of the package may import of the package, besides itself.
 ALLOWED = {
     "optim": set[str](),
     "nets": set[str](),
     "task": {"optim"},
+    "reading": {"task"},
     **dict.fromkeys(WINGS, GROUND),
     "runs": GROUND,
     "lectures": GROUND | WINGS | {"runs"},

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import math
 import numbers
 from abc import ABC, abstractmethod
@@ -14,6 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from rlgan.optim.errors import positive
+from rlgan.reading.split import split
 
 if TYPE_CHECKING:
     from rlgan.gan.metrics.features import Extractor
@@ -161,20 +161,6 @@ def check_count(data: Data, name: str, least: int = 1) -> None:
     """Refuse an argument of a dataclass that is less than `least`."""
     if (value := getattr(data, name)) < least:
         raise ValueError(f"{name} = {value}: must be at least {least}, for example {getattr(type(data), name)}")
-
-
-def split(keys: Iterable[bytes], held_out: float) -> tuple[Tensor, Tensor]:
-    """Indices ``(n - h,)`` to train on and ``(h,)`` to hold out, ascending, by a hash of each sample's key alone.
-
-    So samples that are added or taken away move no other. It makes h about held_out n, with a deviation of
-    sqrt(held_out (1 - held_out) n). Only of few samples are the next ones in the order of the hash taken too, or left:
-    two are held out where their share would be as many, and two are left to train on.
-    """
-    hashes = [int.from_bytes(hashlib.sha256(b"held out " + key).digest()[:8], "big") for key in keys]
-    n, below = len(hashes), sum(h < held_out * 2**64 for h in hashes)
-    order = torch.tensor(sorted(range(n), key=hashes.__getitem__), dtype=torch.int64)
-    h = min(max(below, min(2, round(held_out * n))), max(n - 2, 0))
-    return order[h:].sort().values, order[:h].sort().values
 
 
 def split_by_count(n: int, held_out: float) -> tuple[Tensor, Tensor]:

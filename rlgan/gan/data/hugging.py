@@ -6,8 +6,8 @@ from typing import Any, final
 
 from PIL import Image
 
-from rlgan.gan.data.shown import Levels, colour, header, levels, opened, said, times
-from rlgan.gan.data.sources import Source
+from rlgan.reading.shown import Levels, colour, header, levels, opened, said, times
+from rlgan.reading.sources import Source
 from rlgan.task.errors import InputError
 
 

@@ -17,13 +17,13 @@ import torch
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
-from rlgan.gan.data.arrays import ArraySource, Layout
 from rlgan.gan.data.base import FiniteData, OnDevice
-from rlgan.gan.data.files import FolderSource, Listing
 from rlgan.gan.data.hugging import HuggingFaceSource
-from rlgan.gan.data.shown import colour, said
-from rlgan.gan.data.sources import Source, shared
 from rlgan.gan.metrics.features import Extractor, Inception, Pixels
+from rlgan.reading.arrays import ArraySource, Layout
+from rlgan.reading.files import FolderSource, Listing
+from rlgan.reading.shown import colour, said
+from rlgan.reading.sources import Source, shared
 from rlgan.task.errors import InputError
 
 Features = Literal["pixels", "inception"]

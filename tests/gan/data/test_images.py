@@ -16,9 +16,9 @@ from PIL import Image
 from torch import Tensor
 
 from rlgan.gan.data import ArrayFile, Digits, Folder, HuggingFace, Images
-from rlgan.gan.data.base import split
 from rlgan.gan.wgan import WGAN
 from rlgan.nets import MLPSpec
+from rlgan.reading.split import split
 from rlgan.runs.cli import main
 from rlgan.task.errors import InputError
 from tests.gan.small import assert_same, make, train, vectors

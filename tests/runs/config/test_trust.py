@@ -139,7 +139,7 @@ HOSTILE: dict[str, tuple[str, dict[str, Any]]] = {
     ),
     "a wrapper that is none": ("ddpg", wrappers({TARGET: "torch.hub.load", "_partial_": True, "model": "x"})),
     "a vector of environments": ("ddpg", wrappers({TARGET: "gymnasium.vector.AsyncVectorEnv", "_partial_": True})),
-    "a function of ours as a wrapper": ("ddpg", wrappers({TARGET: "rlgan.gan.data.sources.shared", "_partial_": True})),
+    "a function of ours as a wrapper": ("ddpg", wrappers({TARGET: "rlgan.reading.sources.shared", "_partial_": True})),
     **{
         f"the setting {key}": ("wgan", {key: {TARGET: "subprocess.call", "args": ["touch", "MARKER"]}})
         for key in ("compile", "horizon", "name")

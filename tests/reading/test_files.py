@@ -10,7 +10,7 @@ import torch
 from PIL import Image
 
 from rlgan.gan.data import Folder
-from rlgan.gan.data.files import Listing, suffixes
+from rlgan.reading.files import Listing, suffixes
 from rlgan.task.errors import InputError
 
 

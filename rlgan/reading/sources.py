@@ -8,7 +8,7 @@ from typing import Any, TypeVar
 
 import numpy as np
 
-from rlgan.gan.data.shown import TRAITS, Levels
+from rlgan.reading.shown import TRAITS, Levels
 from rlgan.task.errors import InputError
 
 
@@ -20,6 +20,7 @@ class Source(ABC):
         reading: how numbers became pixels.
         traits: how many have which of `shown.TRAITS`; of all when they were decoded, else as far as it is known.
         background: colour that transparent pictures are put on.
+        group: of the configuration that says which images, for notes.
         others: what was passed over, in words.
     """
 
@@ -27,6 +28,7 @@ class Source(ABC):
     reading: str = "uint8 0..255 read as [-1, 1]"
     traits: Counter[str]
     background: str = ""
+    group: str = "data"
     others: str = ""
 
     @abstractmethod
@@ -72,11 +74,11 @@ class Source(ABC):
     def remarks(self) -> list[str]:
         """What was done to pictures so that they are as they are shown, and what was passed over."""
         done = [
-            f"{n:,} of {len(self):,} images {TRAITS[trait].format(background=self.background)}"
+            f"{n:,} of {len(self):,} images {TRAITS[trait].format(background=self.background, group=self.group)}"
             for trait, n in sorted(getattr(self, "traits", {}).items())
             if n
         ]
-        return [*done, *([f"passed over below data.path: {self.others}"] if self.others else [])]
+        return [*done, *([f"passed over below {self.group}.path: {self.others}"] if self.others else [])]
 
 
 S = TypeVar("S", bound=Source)

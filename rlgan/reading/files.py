@@ -12,8 +12,8 @@ from typing import NamedTuple, final
 
 from PIL import Image
 
-from rlgan.gan.data.shown import Header, Levels, colour, formats, header, levels, opened, said, times
-from rlgan.gan.data.sources import Source
+from rlgan.reading.shown import Header, Levels, colour, formats, header, levels, opened, said, times
+from rlgan.reading.sources import Source
 from rlgan.task.errors import InputError
 
 USUAL = {".png", ".jpg", ".jpeg", ".jpe", ".jfif", ".webp", ".gif", ".bmp", ".tif", ".tiff", ".avif", ".jp2", ".ppm"}
@@ -149,18 +149,21 @@ class Listing:
 
 @final
 class FolderSource(Source):
-    """The pictures below a folder, in the order of their names; arguments as `images.Folder` has them.
+    """The pictures below a folder, in the order of their names; arguments as `rlgan.gan.Folder` has them.
+
+    Args:
+        group: of the configuration that the arguments stand in, for notes.
 
     Raises:
         ValueError: no such folder, no images in it, files of several sizes, a file that is no image.
         InputError: a file that could be read at the start can no more, or is another.
     """
 
-    def __init__(self, path: Path, side: int | None, background: str) -> None:
+    def __init__(self, path: Path, side: int | None, background: str, group: str = "data") -> None:
         if not os.path.isdir(path):  # a pathlib.Path's own raises where it may not look
             what = "is no folder" if os.path.lexists(path) else "there is no such folder"
             raise ValueError(f"path = {said(path)}: {what}; give one of pictures")
-        self._path, self.side, self.background = path, side, background
+        self._path, self.side, self.background, self.group = path, side, background, group
         self._background = colour(background)
         listing = Listing(path)
         whole = sum(file.size for file in listing.files) <= _WHOLE
@@ -194,6 +197,11 @@ class FolderSource(Source):
         self._found, self._whole = found, whole
         width, height = (side, side) if side is not None else first[1].size
         self.shape = (channels, height, width)
+
+    @property
+    def names(self) -> list[str]:
+        """The files' names from the folder on, with slashes."""
+        return [file.name for file, _ in self._found]
 
     def _at(self, file: Found) -> Path:
         return self._path / file.name

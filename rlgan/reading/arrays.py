@@ -10,8 +10,8 @@ from typing import Any, Literal, final
 import numpy as np
 from numpy.typing import NDArray
 
-from rlgan.gan.data.shown import Levels, said
-from rlgan.gan.data.sources import Source
+from rlgan.reading.shown import Levels, said
+from rlgan.reading.sources import Source
 from rlgan.task.errors import InputError
 
 Layout = Literal["nhw", "nhwc", "nchw"]
@@ -27,16 +27,21 @@ HALF = 0.5 / 255
 
 @final
 class ArraySource(Source):
-    """One array of images in a .npy or .npz file, kept to 8 bits; arguments as `images.ArrayFile` has them.
+    """One array of images in a .npy or .npz file, kept to 8 bits; arguments as `rlgan.gan.ArrayFile` has them.
+
+    Args:
+        group: of the configuration that the arguments stand in, for notes.
 
     Raises:
         ValueError: the file is missing, damaged, empty, of another shape or outside of its range; naming it.
         InputError: the file has changed while it was read from.
     """
 
-    def __init__(self, path: Path, key: str | None, layout: Layout | None, value_range: Range | None) -> None:
-        self._path, self._name = path, f"path = {said(path)}"
-        array = _load(path, key)
+    def __init__(
+        self, path: Path, key: str | None, layout: Layout | None, value_range: Range | None, group: str = "data"
+    ) -> None:
+        self._path, self._name, self.group = path, f"path = {said(path)}", group
+        array = load(path, key)
         self._status = _status(path)
         if array.dtype.kind not in "uif":
             raise ValueError(
@@ -45,7 +50,7 @@ class ArraySource(Source):
         ordered = _ordered(array, layout, self._name)
         self.shape = (ordered.shape[1], ordered.shape[2], ordered.shape[3])
         self._stored = f"{array.dtype.name} {array.shape}"
-        self._array, self.reading, self._remarks = _as_uint8(ordered, value_range, self._name)
+        self._array, self.reading, self._remarks = _as_uint8(ordered, value_range, self._name, group)
         self._mapped = isinstance(array, np.memmap) and np.may_share_memory(array, self._array)
 
     def __len__(self) -> int:
@@ -92,29 +97,41 @@ def _status(path: Path) -> tuple[int, int] | None:
     return status.st_size, status.st_mtime_ns
 
 
-def _load(path: Path, key: str | None) -> NDArray[Any]:
+def load(path: Path, key: str | None, field: str = "key", what: str = "images") -> NDArray[Any]:
+    """The array in a .npy file, or the one that `key` names in an .npz file, or the only one there.
+
+    Args:
+        path: of the file.
+        key: name of the array.
+        field: the setting that `key` is, for messages.
+        what: the array is of.
+
+    Raises:
+        ValueError: the file is missing, empty or damaged, holds Python objects, or no such array; naming it.
+    """
     if not os.path.isfile(path) or path.stat().st_size == 0:
         there = "is no file" if os.path.lexists(path) else "there is no such file"
-        what = "the file is empty" if os.path.isfile(path) else there
-        raise ValueError(f"path = {said(path)}: {what}; give a .npy or .npz of images")
+        fault = "the file is empty" if os.path.isfile(path) else there
+        raise ValueError(f"path = {said(path)}: {fault}; give a .npy or .npz of {what}")
     try:
         found = np.load(path, mmap_mode="c", allow_pickle=False)
         if isinstance(found, np.ndarray):
             if key is not None:
-                raise ValueError(f"key = {key}: {said(path.name)} holds one array without a name; leave key out")
+                raise ValueError(
+                    f"{field} = {key}: {said(path.name)} holds one array without a name; leave {field} out"
+                )
             return found
         with found:
             names = list(found)
             if key is None and len(names) != 1:
-                raise ValueError(
-                    f"key = null: {said(path.name)} holds {', '.join(names) or 'nothing'}; say which is images"
-                )
+                holds = ", ".join(names) or "nothing"
+                raise ValueError(f"{field} = null: {said(path.name)} holds {holds}; say which is {what}")
             if key is not None and key not in names:
-                raise ValueError(f"key = {key}: {said(path.name)} holds {', '.join(names)}; choose one of them")
+                raise ValueError(f"{field} = {key}: {said(path.name)} holds {', '.join(names)}; choose one of them")
             array: NDArray[Any] = found[key or names[0]]
             return array
     except Exception as error:
-        if str(error).startswith("key = "):
+        if str(error).startswith(f"{field} = "):
             raise
         reason = said(" ".join(str(error).split())) or type(error).__name__
         if "pickle" in reason or "Python objects" in reason:  # numpy's own words go on to say how to load them
@@ -167,7 +184,7 @@ def _ordered(array: NDArray[Any], layout: Layout | None, name: str) -> NDArray[A
     return first
 
 
-def _as_uint8(array: NDArray[Any], value_range: Range | None, name: str) -> tuple[Levels, str, list[str]]:
+def _as_uint8(array: NDArray[Any], value_range: Range | None, name: str, group: str) -> tuple[Levels, str, list[str]]:
     """The numbers of an array (n, C, H, W) as grey levels 0 ... 255, how it was read, and what a user has to know."""
     low, high = float(array.min()), float(array.max())
     if not (np.isfinite(low) and np.isfinite(high)):
@@ -185,12 +202,12 @@ def _as_uint8(array: NDArray[Any], value_range: Range | None, name: str) -> tupl
     if value_range is None and low < high and high < black + _DIM * width:
         remarks.append(
             f"the brightest value of the array is {high:.3g}, and white is {white:g}; if it is white, set "
-            f"data.value_range=[{black:g},{high:.9g}]"
+            f"{group}.value_range=[{black:g},{high:.9g}]"
         )
     if max(below, above) > 0:
         remarks.append(
             f"values up to {max(below, above):.3g} beyond [{black:g}, {white:g}] are clipped, less than half a grey "
-            "level; another range is said by data.value_range"
+            f"level; another range is said by {group}.value_range"
         )
     reading = f"{array.dtype} {black:g}..{white:g} read as [-1, 1]"
     if array.dtype == np.uint8 and (black, white) == (0.0, 255.0):
@@ -202,7 +219,7 @@ def _as_uint8(array: NDArray[Any], value_range: Range | None, name: str) -> tupl
     if value_range is not None and low < high and levels.max() - levels.min() < 2:
         remarks.append(
             f"values from {low:.9g} to {high:.9g} are but one or two grey levels of [{black:g}, {white:g}]; see "
-            "data.value_range"
+            f"{group}.value_range"
         )
     return levels, reading, remarks
 

@@ -24,7 +24,7 @@ _SAMPLE_FORMAT = 339
 _RAW = "rlgan raw mode"
 #: What is done to pictures, as a note counts it.
 TRAITS = {
-    "transparent": "have transparency, and are put on {background} (data.background)",
+    "transparent": "have transparency, and are put on {background} ({group}.background)",
     "profile": "have a colour profile of their own, and are turned to sRGB",
     "upright": "are turned as their EXIF orientation says",
     "animated": "have several frames, of which the first is taken",
