@@ -19,16 +19,17 @@ from rlgan.nets.layers import ComputedWeight, couples_samples
 from rlgan.optim import Game, NonFinite, PlayerSpec, TwoPlayers
 from rlgan.optim.second_order.landscape import Landscape
 from rlgan.optim.step.schedule import Constant, Schedule
+from rlgan.task.drawn import Drawing
 from rlgan.task.errors import Diverged, InputError
 from rlgan.task.seeding import Generators
 from rlgan.task.settings import Settings
-from rlgan.task.task import Asked, Examination, Picture, Play, Request, Stackable, Together, attempt
+from rlgan.task.task import Examination, Picture, Play, Request
 
 CURVATURE_SAMPLES = 1024
 """Samples of each kind on which the loss surfaces are measured."""
 
 
-class WGAN(Stackable):
+class WGAN(Drawing):
     """A critic and a generator on samples of a distribution.
 
     Args:
@@ -188,14 +189,6 @@ class WGAN(Stackable):
         self.steps_done += 1
         self._path.record(self.generator.vector.theta, self.critic.vector.theta)
 
-    def learn(self, watch: bool) -> Any:
-        """Draw the minibatches of a move, and make it; see `move`."""
-        return self.move(self.batches(), watch)
-
-    @classmethod
-    def together(cls, tasks: Sequence[Any]) -> Together[Any]:
-        return WGANs(tasks)
-
     def metrics(self) -> dict[str, float]:
         temperature = {} if self._temperature is None else {"critic/temperature": self.temperature}
         return {k: float(v) for k, v in self._last.items()} | temperature
@@ -287,45 +280,6 @@ class WGAN(Stackable):
         self._last = state["last"]
         self._primal = state["primal"]
         self._path.load(state["path"])
-
-
-class WGANs(Together[WGAN]):
-    """Several of them: each draws from its own streams into one memory, and their updates are made as one."""
-
-    order = ("learn", "evaluate")
-
-    def __init__(self, tasks: Sequence[WGAN]) -> None:
-        super().__init__(tasks)
-        first, seeds = self.tasks[0], range(len(self.tasks))
-        self._drawn = [first.memory((len(seeds),)) for _ in range(first.update.batches)]
-        self._rows = [[Batch(*(leaf[k] for leaf in batch)) for batch in self._drawn] for k in seeds]
-
-    def learn(self, asked: Asked) -> Sequence[Any]:
-        """`WGAN.learn` of many."""
-        if not self.stack.pays:
-            return self.move_drawn(asked)
-        failed = {
-            k: error
-            for k, (task, own) in enumerate(zip(self.tasks, asked, strict=True))
-            if own is not None and isinstance(error := attempt(task.batches, self._rows[k]), Exception)
-        }
-        here = [own is not None and k not in failed for k, own in enumerate(asked)]
-        if not any(here):
-            return [failed.get(k) for k in range(len(here))]
-        watch = [bool(own and own[0]) for own in asked]
-        moved = self.timed(lambda: self.stack.move(self._drawn, here, watch), self._rows[0])
-        return [failed.get(k, report) for k, report in enumerate(moved)]
-
-    def move_drawn(self, asked: Asked) -> Sequence[Any]:
-        """The same by `move`."""
-        drawn = [None if own is None else attempt(task.batches) for task, own in zip(self.tasks, asked, strict=True)]
-        moved = self.move(
-            [
-                None if own is None or isinstance(batches, Exception) else (batches, *own)
-                for own, batches in zip(asked, drawn, strict=True)
-            ]
-        )
-        return [own if isinstance(own, Exception) else report for own, report in zip(drawn, moved, strict=True)]
 
 
 def _check_normalised(networks: Mapping[str, nn.Module], batch_size: int) -> None:

@@ -100,6 +100,34 @@ def build(
     return _call(target, arguments, path)
 
 
+def function(
+    node: Any, path: str, gives: type[Any], later: Sequence[str] = (), trust: Trust = EVERYONE
+) -> Callable[..., Any]:
+    """The function that a section names, with the section's other keys as its arguments.
+
+    Args:
+        node: a mapping with `_target_`.
+        path: where the node stands in the configuration, for messages.
+        gives: the class of what it returns; a function that is known to return something else is refused.
+        later: its arguments that come when it is called.
+        trust: whose names are looked up.
+
+    Raises:
+        ConfigError: anything wrong with the node; the message begins with the path of the key at fault.
+    """
+    if not isinstance(node, Mapping) or "_target_" not in node:
+        raise ConfigError(f"{path} = {_short(node)}: must be a section with _target_, the name of a function")
+    values = {key: value for key, value in node.items() if key not in ("_target_", "_partial_")}
+    name, key = node["_target_"], _join(path, "_target_")
+    target = trust.locate(name, path)
+    if not trust.admit(target, gives, False, key, name):
+        raise ConfigError(f"{key} = {name}: {mismatch(target, gives, False)}; name a function that returns one")
+    if lacking := [word for word in later if word not in parameters(target) and not takes_any(target)]:
+        raise ConfigError(f"{key} = {name}: takes no argument {lacking[0]}, which it is called with; add it")
+    arguments = _arguments(target, values, path, dict.fromkeys(later), False, trust)
+    return functools.partial(target, **{key: value for key, value in arguments.items() if key not in later})
+
+
 @dataclass(frozen=True)
 class Command:
     """The words typed to start a run, and what they chose.

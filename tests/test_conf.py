@@ -1,4 +1,4 @@
-"""The yaml files of the networks, data and Lipschitz controls say what their classes say."""
+"""The yaml files of networks, data, problems, losses and Lipschitz controls say what their classes say."""
 
 import dataclasses
 from collections.abc import Mapping
@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 from omegaconf import OmegaConf
 
+from rlgan.erm import Loss, Problem
 from rlgan.gan.data import Cones, Data
 from rlgan.gan.lipschitz import GradientPenalty, Lipschitz
 from rlgan.gan.losses import GANLoss
@@ -15,8 +16,14 @@ from rlgan.nets import DCGANSpec, MLPSpec, NetworkSpec, ResNetSpec
 from rlgan.runs.config.build import build
 from rlgan.runs.config.trust import EVERYONE
 
-CONF = Path(__file__).parents[2] / "conf"
-GROUPS = {"network": NetworkSpec, "data": Data, "lipschitz": Lipschitz, "loss": GANLoss}
+CONF = Path(__file__).parents[1] / "conf"
+GROUPS: Mapping[str, tuple[type, ...]] = {
+    "network": (NetworkSpec,),
+    "data": (Data,),
+    "problem": (Problem,),
+    "lipschitz": (Lipschitz,),
+    "loss": (GANLoss, Loss),
+}
 OPTIONS = [(group, path) for group in GROUPS for path in sorted((CONF / group).glob("*.yaml"))]
 
 
@@ -35,7 +42,7 @@ PRESETS: Mapping[str, NetworkSpec | Lipschitz | Data] = {
 
 
 def load(path: Path) -> dict[str, Any]:
-    content = OmegaConf.to_container(OmegaConf.load(path))
+    content = OmegaConf.to_container(OmegaConf.load(path), resolve=path.stem == "hinge")  # one word for two classes
     assert isinstance(content, dict)
     return {str(key): value for key, value in content.items()}
 
@@ -68,6 +75,12 @@ def test_every_file_builds_its_class_and_lists_every_option(group: str, path: Pa
 def test_a_file_and_its_class_have_the_same_defaults(group: str, path: Path) -> None:
     node = read(path)
     assert build(node, group) == EVERYONE.locate(node["_target_"], group)()
+
+
+def test_one_word_names_the_loss_of_either_task() -> None:
+    for key, kind in (("problem", Loss), ("data", GANLoss)):
+        whole = OmegaConf.create({key: None, "loss": OmegaConf.load(CONF / "loss/hinge.yaml")})
+        assert isinstance(build(OmegaConf.to_container(whole, resolve=True)["loss"], "loss"), kind)  # type: ignore[index, call-overload]
 
 
 @pytest.mark.parametrize(("group", "path"), [(g, p) for g, p in OPTIONS if p.stem in PRESETS])

@@ -1,0 +1,7 @@
+"""Empirical risk minimisation: problems, losses, and the task of one player."""
+
+from rlgan.erm.erm import ERM
+from rlgan.erm.losses import Auto, CrossEntropy, Hinge, Logistic, Loss, Squared
+from rlgan.erm.problems.base import Labelled, Problem, Sample
+from rlgan.erm.problems.classes import Digits, TwoMoons
+from rlgan.erm.problems.surfaces import Quadratic, Surface

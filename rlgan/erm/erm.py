@@ -1,0 +1,298 @@
+"""Empirical risk minimisation as a task: a game of one player on a sample, or on a surface."""
+
+from collections.abc import Mapping, Sequence
+from functools import cached_property
+from typing import Any, ClassVar, Literal
+
+import torch
+from torch import Tensor
+
+from rlgan.erm import evaluation, pictures
+from rlgan.erm.game import Batch, Risk
+from rlgan.erm.losses import Auto, Loss
+from rlgan.erm.meanings import EXPLAINED, GROUPS
+from rlgan.erm.path import Path
+from rlgan.erm.problems.base import Problem, Sample
+from rlgan.nets.layers import NetworkSpec, couples_samples, estimate_statistics
+from rlgan.optim import (
+    Average,
+    Constant,
+    Game,
+    Method,
+    NoAverage,
+    Noise,
+    NonFinite,
+    NoNoise,
+    NoProjection,
+    PlayerSpec,
+    Projection,
+    Schedule,
+    Simultaneous,
+    TwoPlayers,
+)
+from rlgan.optim.second_order.curvature import Scalar
+from rlgan.optim.second_order.landscape import Landscape, player_loss
+from rlgan.task.drawn import Drawing
+from rlgan.task.errors import Diverged
+from rlgan.task.seeding import Generators
+from rlgan.task.settings import Settings
+from rlgan.task.task import Picture, Play, Request
+
+MOST = 10_000
+"""Training samples that gradients and curvature are measured of, at most."""
+
+
+class ERM(Drawing):
+    """A model and a sample: min over theta of R(theta) = (1/n) sum_i L(f(x_i; theta), y_i).
+
+    Args:
+        settings: of the run.
+        problem: the sample, or the surface.
+        network: f; not looked at where the problem brings a network of its own.
+        optimizer, schedule, momentum_schedule, noise_schedule, projection_schedule, projection, noise, averaging: of
+            the one player, see `rlgan.optim.PlayerSpec`.
+        loss: L; cross-entropy or squared where none is given.
+        game: the order of play of one player: how a gradient is looked for (`simultaneous` is the plain step).
+        batch_size: samples of a minibatch; null is all of them at every step.
+        sampling: `independent` draws every sample of a minibatch anew; `epochs` goes through all of them in a random
+            order, then through all of them in another (what is left over at the end of an epoch is not used).
+        sharpness: whether evaluations measure the curvature too.
+
+    Raises:
+        ValueError: an impossible size, a loss that is not for the problem's labels, a batch larger than the sample.
+    """
+
+    best: ClassVar[tuple[str, Literal["min", "max"]]] = ("risk/train", "min")
+    headline: ClassVar[tuple[str, ...]] = ("model/loss", "risk/train", "error/test")
+    explained: ClassVar[Mapping[str, str]] = EXPLAINED
+    groups: ClassVar[Mapping[str, tuple[str, ...]]] = GROUPS
+
+    def __init__(
+        self,
+        settings: Settings,
+        problem: Problem,
+        network: NetworkSpec,
+        optimizer: Method,
+        loss: Loss | None = None,
+        schedule: Schedule | None = None,
+        momentum_schedule: Schedule | None = None,
+        noise_schedule: Schedule | None = None,
+        projection_schedule: Schedule | None = None,
+        projection: Projection | None = None,
+        noise: Noise | None = None,
+        averaging: Average | None = None,
+        game: Game | None = None,
+        batch_size: int | None = 64,
+        sampling: Literal["independent", "epochs"] = "independent",
+        sharpness: bool = True,
+    ) -> None:
+        self.settings, self.problem, self.sampling, self.sharpness = settings, problem, sampling, sharpness
+        surface, self.batch_size = problem.kind == "surface", batch_size
+        self._check_batch()
+        self.risk = Risk(_loss(loss or Auto(), problem))
+        self.generators = Generators(settings.seed)
+        device, dtype = settings.torch_device, settings.dtype
+        with self.generators.init("model"):
+            own = problem.network(settings)
+            outputs = () if self.risk.loss is None else self.risk.loss.outputs(problem)
+            model = (own or network.build(problem.inputs, outputs)).to(device, dtype)
+        try:
+            spec = PlayerSpec(
+                network,
+                optimizer,
+                schedule or Constant(),
+                projection or NoProjection(),
+                noise or NoNoise(),
+                averaging or NoAverage(),
+                momentum_schedule or Constant(),
+                noise_schedule or Constant(),
+                projection_schedule or Constant(),
+            )
+            self.learner = TwoPlayers(
+                {"model": model},
+                {"model": spec},
+                self.risk.losses(),
+                game or Simultaneous(),
+                moves=settings.steps,
+                horizon=settings.planned,
+                noise=lambda name: self.generators.torch(f"noise/{name}", device),
+                compile=settings.compile,
+                precision=settings.precision,
+                seeds=len(settings.every_seed),
+            )
+        except ValueError as error:  # the one player's keys stand at the root
+            raise ValueError(str(error).replace("model.", "")) from error
+        self.model, self.update = self.learner.players["model"], self.learner.update
+        self._last: Mapping[str, Tensor | float] = {}
+        self._memory: list[Batch] = []
+        self._filled: Sequence[Batch] | None = None
+        self._looks, self._sum, self._least = 0, 0.0, float("inf")
+        self._order: tuple[int, Tensor] = (-1, torch.zeros(0))
+        self._path = Path(self.model, follows=surface)
+
+    def _check_batch(self) -> None:
+        size, problem = self.batch_size, self.problem
+        if size is None:
+            return
+        if size < 1:
+            raise ValueError(f"batch_size = {size}: must be at least 1, or null for all samples at every step")
+        n = len(problem.train.y)
+        if problem.kind != "surface" and size > n:
+            raise ValueError(
+                f"batch_size = {size}: larger than the sample ({n:,} to train on); use at most {n}, or null for all of "
+                "them at every step"
+            )
+
+    @cached_property
+    def train(self) -> Sample:
+        """The training sample, where and as the model takes it."""
+        return self.problem.train.to(self.settings.torch_device, self.settings.dtype)
+
+    @cached_property
+    def test(self) -> Sample | None:
+        """The test sample, where and as the model takes it."""
+        test = self.problem.test
+        return None if test is None else test.to(self.settings.torch_device, self.settings.dtype)
+
+    @cached_property
+    def whole(self) -> Batch:
+        """All training samples, or `MOST` of them, as one batch."""
+        return Batch(*(part[:MOST] for part in self.train))
+
+    def memory(self, rows: tuple[int, ...]) -> Batch:
+        """Memory for a minibatch, or for so many `rows` of them."""
+        n = len(self.train.y) if self.batch_size is None else self.batch_size
+        return Batch(*(torch.zeros((*rows, n, *p.shape[1:]), dtype=p.dtype, device=p.device) for p in self.train))
+
+    def batches(self, into: Sequence[Batch] | None = None) -> list[Batch]:
+        """The minibatches of the next move, in memory that the next call overwrites unless it is given some."""
+        count = self.update.batches
+        if self.batch_size is None:
+            if into is None:
+                return [Batch(*self.train)] * count
+            if self._filled is not into:  # it stays what it is
+                self._filled = into
+                for at in into:
+                    at.x.copy_(self.train.x), at.y.copy_(self.train.y)
+            return list(into)
+        if into is None:
+            self._memory = into = self._memory or [self.memory(()) for _ in range(count)]
+        for i, at in enumerate(into):
+            self._draw(at, self.batch_size, self.update.moves * count + i)
+        return list(into)
+
+    def _draw(self, at: Batch, size: int, count: int) -> None:
+        """Fill a minibatch, the `count`-th of the run."""
+        stream = self.generators.torch("batch", self.settings.torch_device)
+        noise = self.problem.noise(size, stream)
+        if noise is not None:
+            at.x.copy_(noise)
+            return
+        n = len(self.train.y)
+        if self.sampling == "independent":
+            index = torch.randint(n, (size,), generator=stream, device=stream.device)
+        else:
+            epoch, place = divmod(count, n // size)
+            if self._order[0] != epoch:
+                own = torch.Generator().manual_seed(self.generators.seed(f"epoch/{epoch}"))
+                self._order = epoch, torch.randperm(n, generator=own).to(self.settings.torch_device)
+            index = self._order[1][place * size : (place + 1) * size]
+        torch.index_select(self.train.x, 0, index, out=at.x)
+        torch.index_select(self.train.y, 0, index, out=at.y)
+
+    def play(self) -> Play[None]:
+        try:
+            watch = self.settings.looks(self.steps_done, self.steps_done + 1)
+            self._last = yield Request("learn", (watch,))
+        except NonFinite as error:
+            raise Diverged(
+                f"step {self.steps_done + 1}: {error}. Nothing of the update at fault was written. Try a lower "
+                "optimizer.lr"
+            ) from error
+        self.steps_done += 1
+        self._path.record()
+
+    @property
+    def loss(self) -> Scalar:
+        """R of `whole` as a function of theta (d,), the network in the mode that it is in; nothing is written."""
+        return player_loss(self.update.pure, "model", self.whole)
+
+    def metrics(self) -> dict[str, float]:
+        found = {k: float(v) for k, v in self._last.items()}
+        theta = self.model.vector.theta.detach()
+        gradient, risk = torch.func.grad_and_value(self.loss)(theta)
+        square = float(gradient.double().square().sum())
+        self._looks, self._sum, self._least = self._looks + 1, self._sum + square, min(self._least, square)
+        found |= {
+            "gradient/squared": square,
+            "gradient/squared_mean": self._sum / self._looks,
+            "gradient/squared_min": self._least,
+        }
+        if self.problem.kind == "surface" or not couples_samples(self.model.module):
+            found["risk/train"] = float(risk)
+        return found | evaluation.nearness(self.problem, theta, float(risk))
+
+    def evaluate(self) -> dict[str, float]:
+        found = evaluation.measures(self.model.module, self.risk, self.train, self.test)
+        found |= evaluation.nearness(self.problem, self.model.vector.theta, found["risk/train"])
+        if self.sharpness:
+            found |= evaluation.sharpness(self.loss, self.model.vector.theta.detach())
+        averages = {}
+        for name, kept in self.model.kept.items():
+            average = self.model.averages[name]
+            estimate_statistics(average, self.train.x.split(evaluation.BLOCK))
+            own = evaluation.measures(average, self.risk, self.train, self.test)
+            theta = self.model.state["average"][kept.slot]
+            averages[name or "average"] = own | evaluation.nearness(self.problem, theta, own["risk/train"])
+        return found | evaluation.of_averages(averages)
+
+    def pictures(self) -> dict[str, Picture]:
+        return pictures.of(self.problem, self.model.module, self.train, self.test, self._path, self.steps_done)
+
+    def curvature(self) -> dict[str, Landscape]:
+        return self.learner.curvature(self.whole, len(self.whole.y))
+
+    def laid_out(self, horizon: int, ahead: int = 0) -> dict[str, float]:
+        return {key.removeprefix("model."): value for key, value in self.learner.laid_out(horizon, ahead).items()}
+
+    def notes(self) -> list[str]:
+        n = len(self.train.y)
+        most = f"gradients and curvature are measured on {MOST:,} of the {n:,} training samples" if n > MOST else ""
+        return [*self.learner.notes(), *self.problem.notes(), *([most] if most else [])]
+
+    def inputs(self) -> dict[str, str]:
+        return self.problem.inputs_from_outside()
+
+    def state_dict(self) -> dict[str, Any]:
+        return {
+            "steps_done": self.steps_done,
+            "players": self.update.state_dict(),
+            "generators": self.generators.state_dict(),
+            "last": {k: float(v) for k, v in self._last.items()},
+            "gradients": [self._looks, self._sum, self._least],
+            "path": self._path.points,
+        }
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        self.steps_done = state["steps_done"]
+        self.update.load_state_dict(state["players"])
+        self.generators.load_state_dict(state["generators"])
+        self._last = state["last"]
+        self._looks, self._sum, self._least = state["gradients"]
+        self._path.load(state["path"])
+
+
+def _loss(loss: Loss, problem: Problem) -> Loss | None:
+    """The loss that is meant for a problem; None for a surface, which is one.
+
+    Raises:
+        ValueError: a surface with a loss.
+    """
+    if problem.kind == "surface":
+        if not isinstance(loss, Auto):
+            raise ValueError(
+                f"loss = {type(loss).__name__}: {type(problem).__name__} is minimised itself, and has no labels; use "
+                "loss=auto"
+            )
+        return None
+    return loss.of(problem) if isinstance(loss, Auto) else loss

@@ -1,0 +1,1 @@
+"""Problems: samples with labels, and surfaces."""

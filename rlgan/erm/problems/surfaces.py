@@ -1,0 +1,161 @@
+"""Functions of the parameters alone, of which everything is known: where to look at a method's way."""
+
+from __future__ import annotations
+
+import math
+from abc import abstractmethod
+from dataclasses import dataclass
+from functools import cached_property
+from typing import ClassVar, final
+
+import torch
+from torch import Tensor, nn
+
+from rlgan.erm.problems.base import Kind, Problem, Sample
+from rlgan.task.settings import Settings
+
+Window = tuple[float, float, float, float]
+
+
+class SurfaceNet(nn.Module):
+    """A surface as a network: noise ``(n, d) -> (n,)``, f(theta) + <noise_i, theta>, so that sample i has the gradient
+    grad f(theta) + noise_i."""
+
+    def __init__(self, surface: Surface, start: Tensor) -> None:
+        super().__init__()
+        self.surface = surface
+        self.theta = nn.Parameter(start)
+
+    def forward(self, noise: Tensor) -> Tensor:
+        value = self.surface.value(self.theta)
+        # Summed by hand: one loss for each sample, also where many thetas are evaluated at once.
+        return value + (noise * self.theta).sum(-1)
+
+
+class Surface(Problem):
+    """A function f of theta (d,) with a start, and a noise on its gradients where one is wanted.
+
+    A minibatch of b samples has the gradient grad f(theta) + N(0, sigma^2 / b I): unbiased, its variance falls as 1/b.
+    `batch_size=null` has no noise.
+
+    Attributes:
+        start: theta_0; None for the surface's own, which begins at a place that tells something.
+        gradient_noise: sigma, the standard deviation of one sample's gradient in each coordinate.
+    """
+
+    kind: ClassVar[Kind] = "surface"
+
+    start: tuple[float, ...] | None = None
+    gradient_noise: float = 0.0
+
+    @abstractmethod
+    def value(self, theta: Tensor) -> Tensor:
+        """f(theta), a scalar, of theta (d,)."""
+
+    @property
+    @abstractmethod
+    def usual_start(self) -> tuple[float, ...]:
+        """Where a run starts, if it is not said."""
+
+    @property
+    def window(self) -> Window:
+        """(left, right, low, high): what a picture of a surface of two variables shows."""
+        return -2.0, 2.0, -2.0, 2.0
+
+    @cached_property
+    def beginning(self) -> Tensor:
+        """theta_0 (d,), float64.
+
+        Raises:
+            ValueError: a start of another length.
+        """
+        usual = self.usual_start
+        given = usual if self.start is None else self.start
+        if len(given) != len(usual):
+            raise ValueError(f"start = {list(given)}: {type(self).__name__} has {len(usual)} variables; give so many")
+        return torch.tensor(given, dtype=torch.float64)
+
+    def check(self) -> None:
+        """Refuse an impossible noise or start.
+
+        Raises:
+            ValueError: naming it.
+        """
+        if not 0 <= self.gradient_noise < math.inf:
+            raise ValueError(
+                f"gradient_noise = {self.gradient_noise}: a standard deviation, at least 0; for example 1.0"
+            )
+        _ = self.beginning
+
+    @property
+    def inputs(self) -> tuple[int, ...]:
+        return (len(self.beginning),)
+
+    @property
+    def train(self) -> Sample:
+        d = len(self.beginning)
+        return Sample(torch.zeros(1, d), torch.zeros(1))
+
+    def network(self, settings: Settings) -> nn.Module:
+        return SurfaceNet(self, self.beginning.to(settings.torch_device, settings.dtype).clone())
+
+    def noise(self, n: int, generator: torch.Generator) -> Tensor:
+        x = torch.randn((n, len(self.beginning)), generator=generator, device=generator.device)
+        return x * self.gradient_noise
+
+
+@final
+@dataclass(frozen=True)
+class Quadratic(Surface):
+    """A bowl, f = sum_i lambda_i theta_i^2 / 2 with eigenvalues from 1/kappa to 1, evenly spaced in their logarithms.
+
+    The minimum is 0 at the origin. `kappa` is the condition number: 1 is round, 100 is a narrow valley.
+
+    Args:
+        kappa: the largest eigenvalue over the smallest, at least 1; the largest is `largest`.
+        dimension: d, at least 1.
+        largest: L, the largest eigenvalue.
+        start: theta_0; null is (1, ..., 1).
+        gradient_noise: see `Surface`.
+
+    Raises:
+        ValueError: an impossible number.
+    """
+
+    kappa: float = 10.0
+    dimension: int = 2
+    largest: float = 1.0
+    start: tuple[float, ...] | None = None
+    gradient_noise: float = 0.0
+
+    def __post_init__(self) -> None:
+        if not 1 <= self.kappa < math.inf:
+            raise ValueError(f"kappa = {self.kappa}: the condition number is at least 1, for example 10")
+        if self.dimension < 1:
+            raise ValueError(f"dimension = {self.dimension}: must be at least 1, for example 2")
+        if not 0 < self.largest < math.inf:
+            raise ValueError(f"largest = {self.largest}: the largest eigenvalue is positive, for example 1.0")
+        self.check()
+
+    @cached_property
+    def eigenvalues(self) -> Tensor:
+        """lambda (d,), float64, the smallest first; of one dimension the largest alone."""
+        exponents = torch.linspace(1, 0, self.dimension, dtype=torch.float64) if self.dimension > 1 else torch.zeros(1)
+        return self.largest * self.kappa ** -exponents.double()
+
+    @property
+    def usual_start(self) -> tuple[float, ...]:
+        return (1.0,) * self.dimension
+
+    @property
+    def window(self) -> Window:
+        return -1.25, 1.25, -1.25, 1.25
+
+    def value(self, theta: Tensor) -> Tensor:
+        return (self.eigenvalues.to(theta) * theta * theta).sum() / 2
+
+    def optimum(self) -> Tensor:
+        return torch.zeros(self.dimension, dtype=torch.float64)
+
+    def least(self) -> float:
+        return 0.0
