@@ -39,7 +39,8 @@ PUBLIC: dict[str, str] = {
         UniformReplay deterministic_policy_loss smoothed sparse td_loss td_target
     """,
     "rlgan.erm": """
-        Auto CrossEntropy Digits ERM Hinge Labelled Logistic Loss Problem Quadratic Sample Squared Surface TwoMoons
+        Auto Blobs CrossEntropy Digits ERM Hinge Labelled Logistic Loss Problem Quadratic Rings Sample Squared Surface
+        TwoMoons
     """,
     "rlgan.nets": """
         Activation Actor ConvNet ConvSpec DCGANCritic DCGANGenerator DCGANSpec DDPG_FINAL_BOUND Init LateQCritic
