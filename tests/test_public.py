@@ -44,8 +44,8 @@ PUBLIC: dict[str, str] = {
     """,
     "rlgan.nets": """
         Activation Actor ConvNet ConvSpec DCGANCritic DCGANGenerator DCGANSpec DDPG_FINAL_BOUND Init LateQCritic
-        LinearSpec MLP MLPSpec Many NetworkSpec Norm OrthogonalMLP OrthogonalSpec Output PairedCritic PointSpec QCritic ResNetCritic
-        ResNetGenerator ResNetSpec Single TwinQCritic initialise spectrally_normalised twin
+        LinearSpec MLP MLPSpec Many NetworkSpec Norm OrthogonalMLP OrthogonalSpec Output PairedCritic PointSpec
+        QCritic ResNetCritic ResNetGenerator ResNetSpec Single TwinQCritic initialise spectrally_normalised twin
     """,
     "rlgan.task": """
         CheckpointError ConfigError Diverged Examination InputError Picture Play Request RunError Settings Stackable
@@ -55,6 +55,7 @@ PUBLIC: dict[str, str] = {
         Drawn Ran
     """,
     "rlgan.lectures": """
+        orders_of_play
     """,
 }
 

@@ -3,3 +3,5 @@
 Each takes the finished variants of a comparison by name, and settings of its own, and returns the picture with the
 numbers that the rules of the experiment are about (rlgan.runs.compare).
 """
+
+from rlgan.lectures.games.orders import orders_of_play

@@ -11,14 +11,11 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from types import FrameType
-from typing import TYPE_CHECKING, Any
+from typing import Any, Protocol
 
 from rlgan.runs.record.directory import RunDirectory, State, short_path
 from rlgan.runs.terminal import printable
 from rlgan.task.errors import ConfigError, RunError
-
-if TYPE_CHECKING:
-    from rlgan.task.task import Task
 
 _SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGUSR2, signal.SIGHUP)
 _IMPATIENT = (signal.SIGINT, signal.SIGTERM)
@@ -38,6 +35,13 @@ class Interrupted(Exception):
         self.step = step
 
 
+class Counted(Protocol):
+    """What counts what it has done: a task its steps, a comparison its variants."""
+
+    @property
+    def steps_done(self) -> int: ...
+
+
 class Stop:
     """Signal handler: the first signal lets the loops finish their step and save, a second exits at once.
 
@@ -46,11 +50,11 @@ class Stop:
 
     Attributes:
         number: the first signal that came.
-        runs: what runs, with its task; more may be appended.
+        runs: what runs, with what counts its steps; more may be appended.
     """
 
     def __init__(self) -> None:
-        self.runs: list[tuple[RunDirectory, Task]] = []
+        self.runs: list[tuple[RunDirectory, Counted]] = []
         self.number: int | None = None
         self._impatient = 0
 

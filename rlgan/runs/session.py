@@ -4,8 +4,8 @@ import json
 import os
 import sys
 import traceback
-from collections.abc import Mapping, Sequence
-from contextlib import closing
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import closing, nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -36,21 +36,12 @@ def job(config: DictConfig) -> None:
     # Unresolved: `eval_every=${steps}` is an entry of this list as well, and means nothing there.
     typed = OmegaConf.to_container(composed.overrides.task, resolve=False)
     overrides = [str(item).lstrip("+") for item in typed] if isinstance(typed, list) else []
-    try:
+
+    def start() -> Outcome:
         settle = Settler(EVERYONE, Words.of_command(overrides), Path.cwd())
-        outcome = launch(settle(plain(config)), Command(overrides, group_choices(composed.runtime.choices)))
-    except (ConfigError, RunError) as error:
-        outcome = Outcome(complain(error, str(error)), "refused", message=str(error))
-    except InputError as error:
-        outcome = Outcome(complain(error, str(error), 1), "failed", message=str(error))
-    except Exception as error:
-        reason = explained(error)
-        if reason is None:
-            say(f"rlgan: {type(error).__name__}: {' '.join(str(error).split())}")
-            traceback.print_exc()
-            outcome = Outcome(1, "failed", message=f"{type(error).__name__}: {error}")
-        else:
-            outcome = Outcome(complain(error, reason), "refused", message=reason)
+        return launch(settle(plain(config)), Command(overrides, group_choices(composed.runtime.choices)))
+
+    outcome = ended(start)
     report = os.environ.get(SWEEP)
     if report is not None:
         with open(report, "a") as file:
@@ -61,8 +52,25 @@ def job(config: DictConfig) -> None:
         raise SystemExit(outcome.code)
 
 
+def ended(start: Callable[[], Outcome]) -> Outcome:
+    """Call `start`; whatever it raises is printed in a line, a bug with its traceback, and becomes an outcome."""
+    try:
+        return start()
+    except (ConfigError, RunError) as error:
+        return Outcome(complain(error, str(error)), "refused", message=str(error))
+    except InputError as error:
+        return Outcome(complain(error, str(error), 1), "failed", message=str(error))
+    except Exception as error:
+        reason = explained(error)
+        if reason is None:
+            say(f"rlgan: {type(error).__name__}: {' '.join(str(error).split())}")
+            traceback.print_exc()
+            return Outcome(1, "failed", message=f"{type(error).__name__}: {error}")
+        return Outcome(complain(error, reason), "refused", message=reason)
+
+
 def launch(config: Mapping[str, Any], command: Command) -> Outcome:
-    """Start a run, or continue it where `run_dir` already holds one of the same configuration.
+    """Start a run or a comparison, or continue it where `run_dir` already holds one of the same configuration.
 
     Args:
         config: the composed configuration, plain and resolved.
@@ -71,6 +79,10 @@ def launch(config: Mapping[str, Any], command: Command) -> Outcome:
     Raises:
         ConfigError, RunError: it cannot start.
     """
+    if config.get("compare") is not None:
+        from rlgan.runs.compare.run import begin
+
+        return begin(config, command)
     config = {key: value for key, value in config.items() if key != "compare"}
     spec = RunSpec.of(config, command, EVERYONE)
     settings = spec.settings
@@ -99,7 +111,7 @@ def launch(config: Mapping[str, Any], command: Command) -> Outcome:
     except BaseException:
         task.close()
         raise
-    return _run(run, spec, task)
+    return train_in(run, spec, task)
 
 
 def _continue(path: Path, spec: RunSpec) -> Outcome:
@@ -113,11 +125,11 @@ def _continue(path: Path, spec: RunSpec) -> Outcome:
             "choose another run_dir, or go on with resume="
         )
     with closing(RunDirectory.open(path)) as run:
-        return _run(run, spec)
+        return train_in(run, spec)
 
 
 def resume(path: Path, changes: Mapping[str, Any], overrides: Sequence[str], start: int | None = None) -> Outcome:
-    """Continue a run in its own directory.
+    """Continue a run, or a comparison, in its own directory.
 
     Args:
         path: the run.
@@ -128,7 +140,12 @@ def resume(path: Path, changes: Mapping[str, Any], overrides: Sequence[str], sta
     Raises:
         ConfigError, RunError: it cannot go on.
     """
-    several = stored_config(path).get("seeds") is not None
+    former = stored_config(path)
+    if former.get("compare") is not None:
+        from rlgan.runs.compare.run import go_on
+
+        return go_on(path, changes, overrides, start)
+    several = former.get("seeds") is not None
     config = stored_config(path, changes)
     spec = RunSpec.of(config, Command(overrides, first_choices(path), changes, start))
     if several != (spec.settings.seeds is not None) or (several and "seed" in changes):
@@ -136,19 +153,30 @@ def resume(path: Path, changes: Mapping[str, Any], overrides: Sequence[str], sta
         kind = "a run of several seeds" if several else "the run of a single seed"
         raise ConfigError(f"{what}: {path} is {kind} and goes on as one; start a new run")
     with closing(RunDirectory.open(path)) as run:
-        return _run(run, spec)
+        return train_in(run, spec)
 
 
-def _run(run: RunDirectory, spec: RunSpec, task: Task | None = None) -> Outcome:
-    stop = Stop()
-    with stop.installed(), closing(run), started(run):
+def train_in(run: RunDirectory, spec: RunSpec, task: Task | None = None, stop: Stop | None = None) -> Outcome:
+    """Train a run in its directory, from its newest checkpoint where there is one, and let go of the directory.
+
+    Args:
+        run: the locked directory.
+        spec: of the run.
+        task: built from the specification, if it has been built.
+        stop: the installed handler of signals; None installs one.
+
+    Raises:
+        ConfigError, RunError: it cannot go on.
+    """
+    mine = stop or Stop()
+    with mine.installed() if stop is None else nullcontext(), closing(run), started(run):
         if spec.settings.seeds is not None:
-            return run_seeds(run, spec, stop, task)
+            return run_seeds(run, spec, mine, task)
         start = prepare(run, spec, task)
         say(f"run: {short_path(run.path)}")
         report_resumed(start)
         try:
-            start.figures = train(start, stop)
+            start.figures = train(start, mine)
         except (Exception, SystemExit) as error:
             return report_failure(start, error)
         report_figures(start)
