@@ -93,8 +93,8 @@ class ERM(Drawing):
         self.generators = Generators(settings.seed)
         device, dtype = settings.torch_device, settings.dtype
         with self.generators.init("model"):
-            own = problem.network(settings)
             outputs = () if self.risk.loss is None else self.risk.loss.outputs(problem)
+            own = problem.network(settings, outputs)
             model = (own or network.build(problem.inputs, outputs)).to(device, dtype)
         try:
             spec = PlayerSpec(
@@ -230,11 +230,11 @@ class ERM(Drawing):
         }
         if self.problem.kind == "surface" or not couples_samples(self.model.module):
             found["risk/train"] = float(risk)
-        return found | evaluation.nearness(self.problem, theta, float(risk))
+        return found | evaluation.nearness(self.problem, self.risk.loss, theta, float(risk))
 
     def evaluate(self) -> dict[str, float]:
         found = evaluation.measures(self.model.module, self.risk, self.train, self.test)
-        found |= evaluation.nearness(self.problem, self.model.vector.theta, found["risk/train"])
+        found |= evaluation.nearness(self.problem, self.risk.loss, self.model.vector.theta, found["risk/train"])
         if self.sharpness:
             found |= evaluation.sharpness(self.loss, self.model.vector.theta.detach())
         averages = {}
@@ -243,7 +243,9 @@ class ERM(Drawing):
             estimate_statistics(average, self.train.x.split(evaluation.BLOCK))
             own = evaluation.measures(average, self.risk, self.train, self.test)
             theta = self.model.state["average"][kept.slot]
-            averages[name or "average"] = own | evaluation.nearness(self.problem, theta, own["risk/train"])
+            averages[name or "average"] = own | evaluation.nearness(
+                self.problem, self.risk.loss, theta, own["risk/train"]
+            )
         return found | evaluation.of_averages(averages)
 
     def pictures(self) -> dict[str, Picture]:

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from rlgan.erm.game import Risk
-from rlgan.erm.losses import correct
+from rlgan.erm.losses import Loss, correct
 from rlgan.erm.problems.base import Problem, Sample, is_class
 from rlgan.nets.layers import in_evaluation_mode
 from rlgan.optim.second_order.curvature import Scalar, extremes, keskar_sharpness
@@ -58,9 +58,11 @@ def measures(model: nn.Module, risk: Risk, train: Sample, test: Sample | None) -
     return found
 
 
-def nearness(problem: Problem, theta: Tensor, risk: float) -> dict[str, float]:
+def nearness(problem: Problem, loss: Loss | None, theta: Tensor, risk: float) -> dict[str, float]:
     """How far theta (d,) and its risk are from what is known to be the best."""
     found: dict[str, float] = {}
+    if not problem.solved(loss):
+        return found
     optimum, least = problem.optimum(), problem.least()
     if least is not None:
         found["risk/excess"] = risk - least

@@ -126,7 +126,7 @@ class Auto(Loss):
 
     def of(self, problem: Problem) -> Loss:
         """The loss for a problem."""
-        return Squared() if problem.kind == "values" else CrossEntropy()
+        return problem.usual_loss() or (Squared() if problem.kind == "values" else CrossEntropy())
 
     def __call__(self, scores: Tensor, y: Tensor) -> Tensor:
         return CrossEntropy()(scores, y) if is_class(y) else Squared()(scores, y)

@@ -8,12 +8,15 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from functools import cached_property
-from typing import ClassVar, Literal, NamedTuple
+from typing import TYPE_CHECKING, ClassVar, Literal, NamedTuple
 
 import torch
 from torch import Tensor, nn
 
 from rlgan.task.settings import Settings
+
+if TYPE_CHECKING:
+    from rlgan.erm.losses import Loss
 
 Kind = Literal["classes", "values", "surface"]
 """Of a problem's labels: which class, a number or several, or nothing, for a surface has no samples."""
@@ -71,9 +74,25 @@ class Problem(ABC):
         """What is never trained on, as the estimate of the true risk; None where there is nothing."""
         return None
 
-    def network(self, settings: Settings) -> nn.Module | None:
-        """A network that belongs to the problem, in the place of the chosen one; None where it is free."""
+    def network(self, settings: Settings, outputs: tuple[int, ...]) -> nn.Module | None:
+        """A network that belongs to the problem, in the place of the chosen one; None where it is free.
+
+        Args:
+            settings: of the run.
+            outputs: the shape of one score, as the loss has it.
+
+        Raises:
+            ValueError: there is none with these outputs.
+        """
         return None
+
+    def usual_loss(self) -> Loss | None:
+        """What `loss=auto` stands for; None: cross-entropy for classes, squared for values."""
+        return None
+
+    def solved(self, loss: Loss | None) -> bool:
+        """Whether `optimum` and `least` are those of R with this loss (None: the loss of a surface)."""
+        return True
 
     def optimum(self) -> Tensor | None:
         """The nearest thing to a minimiser that is known, theta* as the network's parameters lie in a vector (d,)."""

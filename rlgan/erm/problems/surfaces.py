@@ -96,7 +96,7 @@ class Surface(Problem):
         d = len(self.beginning)
         return Sample(torch.zeros(1, d), torch.zeros(1))
 
-    def network(self, settings: Settings) -> nn.Module:
+    def network(self, settings: Settings, outputs: tuple[int, ...]) -> nn.Module:
         return SurfaceNet(self, self.beginning.to(settings.torch_device, settings.dtype).clone())
 
     def noise(self, n: int, generator: torch.Generator) -> Tensor:
