@@ -3,6 +3,7 @@
 from rlgan.erm.erm import ERM
 from rlgan.erm.losses import Auto, CrossEntropy, Hinge, Logistic, Loss, Squared
 from rlgan.erm.problems.base import Labelled, Problem, Sample
+from rlgan.erm.problems.chain import Chain
 from rlgan.erm.problems.classes import Digits, TwoMoons
 from rlgan.erm.problems.plane import Blobs, Rings
 from rlgan.erm.problems.surfaces import Quadratic, Surface
