@@ -1,4 +1,4 @@
-"""Both tasks in a size for tests, from the command line and as objects."""
+"""The tasks in a size for tests, from the command line and as objects."""
 
 from __future__ import annotations
 
@@ -44,6 +44,9 @@ TASKS: dict[str, tuple[str, ...]] = {
         "actor.network.hidden=[16,16]",
     ),
 }
+
+ERM = ("task=erm", *QUIET, "steps=40", "batch_size=32", "network.hidden=[16]", "sharpness=false")
+"""The task of one player, whose groups stand at the root."""
 
 #: What the compiled cases of all tests share, so that their graphs are compiled once and then found in torch's cache.
 COMPILED: dict[str, tuple[str, ...]] = {"wgan": ("game=simultaneous", "lipschitz=gradient_penalty"), "ddpg": ()}
