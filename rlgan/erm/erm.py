@@ -184,7 +184,7 @@ class ERM(Drawing):
     def _draw(self, at: Batch, size: int, count: int) -> None:
         """Fill a minibatch, the `count`-th of the run."""
         stream = self.generators.torch("batch", self.settings.torch_device)
-        noise = self.problem.noise(size, stream)
+        noise = self.problem.noise(size, stream, count)
         if noise is not None:
             at.x.copy_(noise)
             return

@@ -102,8 +102,14 @@ class Problem(ABC):
         """The least value that R can have, where it is known."""
         return None
 
-    def noise(self, n: int, generator: torch.Generator) -> Tensor | None:
-        """Inputs ``(n, *inputs)`` of a minibatch that are drawn and not chosen from `train`: a surface's noise."""
+    def noise(self, n: int, generator: torch.Generator, count: int) -> Tensor | None:
+        """Inputs ``(n, *inputs)`` of a minibatch that are drawn and not chosen from `train`: a surface's noise.
+
+        Args:
+            n: samples of the minibatch.
+            generator: where chance comes from.
+            count: which minibatch of the run it is, from 0 on; for what changes from step to step.
+        """
         return None
 
     def names(self) -> list[str]:

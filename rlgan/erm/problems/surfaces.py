@@ -18,8 +18,7 @@ Window = tuple[float, float, float, float]
 
 
 class SurfaceNet(nn.Module):
-    """A surface as a network: noise ``(n, d) -> (n,)``, f(theta) + <noise_i, theta>, so that sample i has the gradient
-    grad f(theta) + noise_i."""
+    """A surface as a network: noise ``(n, d) -> (n,)``, see `Surface.of_samples`."""
 
     def __init__(self, surface: Surface, start: Tensor) -> None:
         super().__init__()
@@ -27,9 +26,7 @@ class SurfaceNet(nn.Module):
         self.theta = nn.Parameter(start)
 
     def forward(self, noise: Tensor) -> Tensor:
-        value = self.surface.value(self.theta)
-        # Summed by hand: one loss for each sample, also where many thetas are evaluated at once.
-        return value + (noise * self.theta).sum(-1)
+        return self.surface.of_samples(self.theta, noise)
 
 
 class Surface(Problem):
@@ -51,6 +48,14 @@ class Surface(Problem):
     @abstractmethod
     def value(self, theta: Tensor) -> Tensor:
         """f(theta), a scalar, of theta (d,)."""
+
+    def of_samples(self, theta: Tensor, noise: Tensor) -> Tensor:
+        """The loss of each sample ``(n,)``: f(theta) + <noise_i, theta>, which has the gradient grad f + noise_i.
+
+        Noise of zeros ``(1, d)`` is the surface itself.
+        """
+        # Summed by hand: one loss for each sample, also where many thetas are evaluated at once.
+        return self.value(theta) + (noise * theta).sum(-1)
 
     @property
     @abstractmethod
@@ -99,7 +104,7 @@ class Surface(Problem):
     def network(self, settings: Settings, outputs: tuple[int, ...]) -> nn.Module:
         return SurfaceNet(self, self.beginning.to(settings.torch_device, settings.dtype).clone())
 
-    def noise(self, n: int, generator: torch.Generator) -> Tensor:
+    def noise(self, n: int, generator: torch.Generator, count: int) -> Tensor:
         x = torch.randn((n, len(self.beginning)), generator=generator, device=generator.device)
         return x * self.gradient_noise
 
