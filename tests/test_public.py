@@ -39,8 +39,8 @@ PUBLIC: dict[str, str] = {
         UniformReplay deterministic_policy_loss smoothed sparse td_loss td_target
     """,
     "rlgan.erm": """
-        Auto Blobs Chain CrossEntropy Digits ERM Hinge Labelled Logistic Loss Problem Quadratic Rings Sample
-        Squared Surface TwoMoons
+        Auto Blobs Chain CrossEntropy Digits ERM Hinge Labelled LinearRegression Logistic Loss Problem Quadratic Rings
+        Sample SparseFeatures Squared Surface TwoMoons
     """,
     "rlgan.nets": """
         Activation Actor ConvNet ConvSpec DCGANCritic DCGANGenerator DCGANSpec DDPG_FINAL_BOUND Init LateQCritic

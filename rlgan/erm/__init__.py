@@ -6,4 +6,5 @@ from rlgan.erm.problems.base import Labelled, Problem, Sample
 from rlgan.erm.problems.chain import Chain
 from rlgan.erm.problems.classes import Digits, TwoMoons
 from rlgan.erm.problems.plane import Blobs, Rings
+from rlgan.erm.problems.regression import LinearRegression, SparseFeatures
 from rlgan.erm.problems.surfaces import Quadratic, Surface
