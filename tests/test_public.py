@@ -40,7 +40,7 @@ PUBLIC: dict[str, str] = {
     """,
     "rlgan.erm": """
         Auto Blobs Chain CrossEntropy Digits ERM Hinge Labelled LinearRegression Logistic Loss Problem Quadratic Rings
-        Sample SparseFeatures Squared Surface TwoMoons
+        Sample SparseFeatures Squared Surface TwoMoons Wide Wilson
     """,
     "rlgan.nets": """
         Activation Actor ConvNet ConvSpec DCGANCritic DCGANGenerator DCGANSpec DDPG_FINAL_BOUND Init LateQCritic

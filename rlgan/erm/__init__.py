@@ -8,3 +8,5 @@ from rlgan.erm.problems.classes import Digits, TwoMoons
 from rlgan.erm.problems.plane import Blobs, Rings
 from rlgan.erm.problems.regression import LinearRegression, SparseFeatures
 from rlgan.erm.problems.surfaces import Quadratic, Surface
+from rlgan.erm.problems.wide import Wide
+from rlgan.erm.problems.wilson import Wilson
