@@ -128,7 +128,7 @@ class ERM(Drawing):
         self._filled: Sequence[Batch] | None = None
         self._looks, self._sum, self._least = 0, 0.0, float("inf")
         self._order: tuple[int, Tensor] = (-1, torch.zeros(0))
-        self._path = Path(self.model, follows=surface)
+        self.path = Path(self.model, follows=surface)
 
     def _check_batch(self) -> None:
         size, problem = self.batch_size, self.problem
@@ -210,7 +210,7 @@ class ERM(Drawing):
                 "optimizer.lr"
             ) from error
         self.steps_done += 1
-        self._path.record()
+        self.path.record()
 
     @property
     def loss(self) -> Scalar:
@@ -249,7 +249,7 @@ class ERM(Drawing):
         return found | evaluation.of_averages(averages)
 
     def pictures(self) -> dict[str, Picture]:
-        return pictures.of(self.problem, self.model.module, self.train, self.test, self._path, self.steps_done)
+        return pictures.of(self.problem, self.model.module, self.train, self.test, self.path, self.steps_done)
 
     def curvature(self) -> dict[str, Landscape]:
         return self.learner.curvature(self.whole, len(self.whole.y))
@@ -272,7 +272,7 @@ class ERM(Drawing):
             "generators": self.generators.state_dict(),
             "last": {k: float(v) for k, v in self._last.items()},
             "gradients": [self._looks, self._sum, self._least],
-            "path": self._path.points,
+            "path": self.path.points,
         }
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
@@ -281,7 +281,7 @@ class ERM(Drawing):
         self.generators.load_state_dict(state["generators"])
         self._last = state["last"]
         self._looks, self._sum, self._least = state["gradients"]
-        self._path.load(state["path"])
+        self.path.load(state["path"])
 
 
 def _loss(loss: Loss, problem: Problem) -> Loss | None:

@@ -37,13 +37,15 @@ class Surface(Problem):
 
     Attributes:
         start: theta_0; None for the surface's own, which begins at a place that tells something.
-        gradient_noise: sigma, the standard deviation of one sample's gradient in each coordinate.
+        start_spread: r: each seed of a run starts somewhere else, uniformly in the box theta_0 +- r.
+        gradient_noise: sigma, the standard deviation of one sample's gradient: in every coordinate, or one for each.
     """
 
     kind: ClassVar[Kind] = "surface"
 
     start: tuple[float, ...] | None = None
-    gradient_noise: float = 0.0
+    start_spread: float = 0.0
+    gradient_noise: float | tuple[float, ...] = 0.0
 
     @abstractmethod
     def value(self, theta: Tensor) -> Tensor:
@@ -86,11 +88,16 @@ class Surface(Problem):
         Raises:
             ValueError: naming it.
         """
-        if not 0 <= self.gradient_noise < math.inf:
+        d = len(self.beginning)
+        given = self.gradient_noise
+        deviations = given if isinstance(given, tuple) else (given,) * d
+        if len(deviations) != d or not all(0 <= sigma < math.inf for sigma in deviations):
             raise ValueError(
-                f"gradient_noise = {self.gradient_noise}: a standard deviation, at least 0; for example 1.0"
+                f"gradient_noise = {given}: a standard deviation, at least 0, or one for each of {d} coordinates; for "
+                "example 1.0"
             )
-        _ = self.beginning
+        if not 0 <= self.start_spread < math.inf:
+            raise ValueError(f"start_spread = {self.start_spread}: half the width of a box, at least 0; e.g. 0.5")
 
     @property
     def inputs(self) -> tuple[int, ...]:
@@ -102,11 +109,14 @@ class Surface(Problem):
         return Sample(torch.zeros(1, d), torch.zeros(1))
 
     def network(self, settings: Settings, outputs: tuple[int, ...]) -> nn.Module:
-        return SurfaceNet(self, self.beginning.to(settings.torch_device, settings.dtype).clone())
+        start = self.beginning.clone()
+        if self.start_spread:  # drawn as other networks' parameters are
+            start += self.start_spread * (2 * torch.rand_like(start) - 1)
+        return SurfaceNet(self, start.to(settings.torch_device, settings.dtype))
 
     def noise(self, n: int, generator: torch.Generator, count: int) -> Tensor:
         x = torch.randn((n, len(self.beginning)), generator=generator, device=generator.device)
-        return x * self.gradient_noise
+        return x * torch.as_tensor(self.gradient_noise, dtype=x.dtype, device=x.device)
 
 
 @final
@@ -121,7 +131,7 @@ class Quadratic(Surface):
         dimension: d, at least 1.
         largest: L, the largest eigenvalue.
         start: theta_0; null is (1, ..., 1).
-        gradient_noise: see `Surface`.
+        start_spread, gradient_noise: see `Surface`.
 
     Raises:
         ValueError: an impossible number.
@@ -131,7 +141,8 @@ class Quadratic(Surface):
     dimension: int = 2
     largest: float = 1.0
     start: tuple[float, ...] | None = None
-    gradient_noise: float = 0.0
+    start_spread: float = 0.0
+    gradient_noise: float | tuple[float, ...] = 0.0
 
     def __post_init__(self) -> None:
         if not 1 <= self.kappa < math.inf:
