@@ -55,7 +55,7 @@ PUBLIC: dict[str, str] = {
         Drawn Ran
     """,
     "rlgan.lectures": """
-        orders_of_play
+        lifting orders_of_play
     """,
 }
 

@@ -5,3 +5,4 @@ numbers that the rules of the experiment are about (rlgan.runs.compare).
 """
 
 from rlgan.lectures.games.orders import orders_of_play
+from rlgan.lectures.networks.lifting import lifting

@@ -1,0 +1,1 @@
+"""Networks: the figures of lectures on what they can represent, how they begin, and how they learn and generalise."""
