@@ -30,19 +30,29 @@ def _points(x: Tensor) -> NDArray[np.float64]:
     return points
 
 
-def _window(real: NDArray[np.float64]) -> tuple[float, float, float, float]:
+def window(real: NDArray[np.float64]) -> tuple[float, float, float, float]:
     """A square about the real samples with some room to spare; fakes far away must not shrink the picture."""
     low, high = real.min(0), real.max(0)
     centre, half = (low + high) / 2, 0.65 * float((high - low).max() or 1.0)
     return centre[0] - half, centre[0] + half, centre[1] - half, centre[1] + half
 
 
-def _level_sets(axes: Axes, critic: Critic, window: tuple[float, float, float, float], like: Tensor) -> None:
-    """Fill the window with f minus its median there: only differences of f mean anything, a critic is free to shift."""
+def level_sets(
+    axes: Axes, critic: Critic, seen: tuple[float, float, float, float], like: Tensor, bar: bool = True
+) -> None:
+    """Fill a window with f minus its median there: only differences of f mean anything, a critic is free to shift.
+
+    Args:
+        axes: where to draw.
+        critic: f, ``(batch, 2) -> (batch,)``, in evaluation mode.
+        seen: the window, x from and to, y from and to.
+        like: a tensor of the critic's dtype and device.
+        bar: whether the scale is drawn beside.
+    """
     from matplotlib.colors import CenteredNorm
     from matplotlib.ticker import MaxNLocator
 
-    xs, ys = np.linspace(*window[:2], _PIXELS), np.linspace(*window[2:], _PIXELS)
+    xs, ys = np.linspace(*seen[:2], _PIXELS), np.linspace(*seen[2:], _PIXELS)
     points = torch.from_numpy(np.stack(np.meshgrid(xs, ys), -1).reshape(-1, 2)).to(like)
     with torch.no_grad():
         scores = critic(points).to("cpu", torch.float64).numpy().reshape(_PIXELS, _PIXELS)
@@ -53,7 +63,8 @@ def _level_sets(axes: Axes, critic: Critic, window: tuple[float, float, float, f
     # One colour on either side of the median, so that where reals score above fakes is seen at a glance.
     filled = axes.contourf(xs, ys, scores, levels, cmap="PuOr_r", norm=CenteredNorm(0.0), alpha=0.75, zorder=0)
     axes.contour(xs, ys, scores, levels, colors="white", linewidths=0.5, linestyles="solid", zorder=0.5)
-    colour_bar(axes.figure, axes, filled, "critic $f(x)$ − median")
+    if bar:
+        colour_bar(axes.figure, axes, filled, "critic $f(x)$ − median")
 
 
 def plane(x_real: Tensor, x_fake: Tensor, critic: Critic, step: int, w1: float | None = None) -> Figure:
@@ -68,10 +79,10 @@ def plane(x_real: Tensor, x_fake: Tensor, critic: Critic, step: int, w1: float |
     """
     assert x_real.ndim == x_fake.ndim == 2 and x_real.shape[1] == x_fake.shape[1] == 2
     real, fake = _points(x_real), _points(x_fake)
-    window = x0, x1, y0, y1 = _window(real)
+    seen = x0, x1, y0, y1 = window(real)
     drawing = figure(5.6, 4.8)
     axes = drawing.add_subplot()
-    _level_sets(axes, critic, window, x_real)
+    level_sets(axes, critic, seen, x_real)
     size = float(np.clip(4000 / len(real), 2.0, 8.0))
     for points, colour, alpha, name in ((real, REAL, 0.45, "real"), (fake, FAKE, 0.65, "generated")):
         axes.scatter(
