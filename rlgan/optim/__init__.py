@@ -16,15 +16,9 @@ from rlgan.optim.play.game import (
 )
 from rlgan.optim.play.player import Player, PlayerSpec
 from rlgan.optim.play.pure_field import PureField
-from rlgan.optim.second_order.newton import (
-    BFGS,
-    LBFGS,
-    ConjugateGradient,
-    FullBatch,
-    MinimisationTrace,
-    Newton,
-    SteepestDescent,
-)
+from rlgan.optim.second_order.full_batch import FullBatch, MinimisationTrace
+from rlgan.optim.second_order.lbfgs import LBFGS
+from rlgan.optim.second_order.newton import BFGS, ConjugateGradient, Newton, SteepestDescent
 from rlgan.optim.stack import Stack
 from rlgan.optim.step.averaging import (
     EMA,

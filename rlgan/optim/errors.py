@@ -14,8 +14,11 @@ def beyond(what: str) -> str:
     return f"{what}: finite, but its squares are beyond the largest number; use precision=float64, or scale the loss"
 
 
-class LineSearchFailed(ArithmeticError):
-    """No acceptable step exists, or none was found, along a descent direction at a point that is not stationary."""
+class LineSearchFailed(NonFinite):
+    """No acceptable step exists, or none was found, along a descent direction at a point that is not stationary.
+
+    To whoever trains it is the same as a loss that is not finite: the step is refused, nothing of it is written.
+    """
 
 
 def positive(name: str, value: float, remedy: str = "for example 1.0") -> None:

@@ -44,6 +44,7 @@ class TwoPlayers:
         precision: `bf16` multiplies matrices in bfloat16 (see `rlgan.optim.play.precision`).
         seeds: how many such learners are moved as one, for `compile`.
         shares_batch: see `Game.batches`.
+        full_batch: every move is made on the same batch, all there is (see `Update`).
 
     Raises:
         ValueError: settings of a player that do not fit each other or the game; begins with the key at fault.
@@ -69,6 +70,7 @@ class TwoPlayers:
         precision: str = "float32",
         seeds: int = 1,
         shares_batch: bool = False,
+        full_batch: bool = False,
     ) -> None:
         steps = game.steps(tuple(networks))
         self.players = {
@@ -94,6 +96,7 @@ class TwoPlayers:
             compiled=bool(self.choice.compiled),
             shares_batch=shares_batch,
             bfloat16=precision == "bf16",
+            full_batch=full_batch,
         )
         self.alone = True
 

@@ -19,6 +19,7 @@ from rlgan.optim.play.introspection import before, introspect
 from rlgan.optim.play.player import Player, PlayerState, overwrite
 from rlgan.optim.play.precision import bfloat16 as under_autocast
 from rlgan.optim.play.pure_field import PureField
+from rlgan.optim.play.whole_loss import check_whole_loss
 from rlgan.optim.step.types import Metrics, Report
 from rlgan.optim.tree import tree_leaves
 
@@ -38,6 +39,8 @@ class Update:
         check_every: moves after which it is looked whether all of them were finite, in compiled play; None is 1 on the
             CPU and 64 on CUDA, where a look waits for the device. Nothing is written by the move that was not finite,
             and by none after it; but `NonFinite` comes only with the look.
+        full_batch: every move is made on the same batch, all there is; a method that evaluates the loss several times a
+            step (Newton and its kin) is refused without.
         bfloat16: multiply matrices in bfloat16: on a CPU where that is quicker (see `rlgan.optim.play.precision`).
 
     Attributes:
@@ -55,6 +58,7 @@ class Update:
         shares_batch: bool = False,
         check_every: int | None = None,
         bfloat16: bool = False,
+        full_batch: bool = False,
     ) -> None:
         self._device = players[0].vector.theta.device
         if bfloat16 and self._device.type != "cpu":
@@ -69,6 +73,7 @@ class Update:
         self.steps = game.steps(self.pure.names)
         self.batches = game.batches(shares_batch)
         game.check(self.players)
+        check_whole_loss(self.players, game, full_batch, bfloat16)
         self._seat = object()
         for player in players:
             player.join(self._seat, game.init(player.vector.theta))
@@ -194,7 +199,7 @@ class Update:
 
     def _described(self, error: NonFinite) -> NonFinite:
         largest = ", ".join(f"{n} {p.vector.theta.abs().max().item():.3g}" for n, p in self.players.items())
-        return NonFinite(f"{error}; largest parameter: {largest}")
+        return type(error)(f"{error}; largest parameter: {largest}")
 
     def count(self, moves: int = 1) -> None:
         """Note that moves have been made."""

@@ -11,6 +11,9 @@ from torch import Tensor, nn
 from rlgan.optim.errors import NonFinite, beyond
 from rlgan.optim.play.field import GradientField, Linearised, Loss, Losses, Net, Nets
 from rlgan.optim.play.player import Player, PlayerState, Snapshot
+from rlgan.optim.play.pure_field import PureField
+from rlgan.optim.play.whole_loss import player_loss
+from rlgan.optim.step.method import Whole
 from rlgan.optim.step.types import Report, Scalars
 from rlgan.optim.step.vector import length
 
@@ -40,6 +43,10 @@ class EagerField(GradientField):
     def __init__(self, players: Sequence[Player], losses: Losses) -> None:
         super().__init__(players, losses)
         self._nets: dict[tuple[str, ...], Nets] = {}
+        # Of the players whose methods evaluate the loss themselves: that of the last gradient.
+        self._needing = tuple(p.name for p in players if p.spec.optimizer.needs_loss)
+        self._whole: dict[str, Whole] = {}
+        self._pure = PureField(players, losses)
         self._one: Tensor | None = None  # what a backward pass starts from, kept: a new one costs 1 % of an update
 
     def nets(self, training: tuple[str, ...]) -> Nets:
@@ -166,6 +173,9 @@ class EagerField(GradientField):
             start += len(mine)
             torch._foreach_copy_(vector.gradients, mine)
             grads[name] = vector.grad
+        for name in self._needing:
+            if name == label:
+                self._whole[name] = Whole(player_loss(self._pure, name, batch), value.item())
         return grads, report
 
     def step(
@@ -183,5 +193,7 @@ class EagerField(GradientField):
                     raise NonFinite(beyond(f"the gradient of {name} has norm {norm:.4g}"))
             norms[f"{name}/grad_norm"] = norm
         for name, g in grads.items():
-            self.players[name].step_in_place(g, scalars[name], draws[name])
+            self.players[name].step_in_place(g, scalars[name], draws[name], self._whole.pop(name, None))
+        for name in self._needing:
+            norms.update({f"{name}/{what}": number for what, number in self.players[name].report().items()})
         return norms

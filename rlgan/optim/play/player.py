@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 from rlgan.optim.play.saved import check_count, check_part, check_tensor
 from rlgan.optim.step.averaging import Average, Kept, NoAverage
-from rlgan.optim.step.method import Method
+from rlgan.optim.step.method import Method, Whole
 from rlgan.optim.step.noise import Noise, NoNoise
 from rlgan.optim.step.projection import NoProjection, Projection
 from rlgan.optim.step.schedule import Constant, Factor, Schedule, unscheduled
@@ -259,13 +259,19 @@ class Player:
             "game": state["game"],
         }
 
-    def step_in_place(self, g: Tensor, s: Scalars, xi: Tensor | None) -> None:
-        """`step` written into the player's own tensors; by the method's engine where it has one."""
+    def step_in_place(self, g: Tensor, s: Scalars, xi: Tensor | None, whole: Whole | None = None) -> None:
+        """`step` written into the player's own tensors; by the method's engine where it has one.
+
+        `whole`: the loss, for a method that needs it.
+        """
         if self._engine is None:
             overwrite(self.state, self.step(self.state, g, s, xi))
             return
         theta = self.state["theta"]
-        self._engine(g, s)
+        if whole is None:
+            self._engine(g, s)
+        else:
+            self._engine(g, s, whole)
         if xi is not None:
             theta.add_(xi * s["sigma"])
         if self.projection.active:
@@ -277,6 +283,10 @@ class Player:
             for name, value in self.state["buffers"].items():
                 old = seen[kept.prefix + name]
                 old.copy_(_copied(old, value, weight))
+
+    def report(self) -> dict[str, float]:
+        """What the method's engine has to say of its steps, by name."""
+        return {} if self._engine is None else self._engine.report()
 
     def replaced(self, average: Slots, change: Tensor, s: Scalars) -> Slots:
         """The averages as they were, had the last point been `change` (d,) from where it was; `s`: of the last step."""
@@ -337,7 +347,7 @@ class Player:
             self._engine.check(saved["engine"])
         elif saved["engine"]:
             raise ValueError(
-                f"{self.name}.optimizer = saved with the state of a torch.optim class, configured with "
+                f"{self.name}.optimizer = saved with the state of {saved['engine'].get('optimizer')}, configured with "
                 f"{self.spec.optimizer}: resume with the configuration of the run"
             )
 

@@ -11,6 +11,7 @@ from torch import Tensor, nn
 
 from rlgan.optim.play.player import Player
 from rlgan.optim.play.pure_field import PureField
+from rlgan.optim.play.whole_loss import player_loss as player_loss
 from rlgan.optim.second_order.curvature import (
     PointKind,
     Scalar,
@@ -115,26 +116,6 @@ def _coordinates(theta: Tensor, span: float, points: int, chunk: int) -> Tensor:
 @torch.no_grad()
 def _evaluate(loss: Callable[[Tensor], Tensor], coordinates: Tensor, chunk: int) -> Tensor:
     return torch.cat([torch.func.vmap(loss)(block) for block in coordinates.split(chunk)])
-
-
-def player_loss(field: PureField, name: str, batch: Any) -> Scalar:
-    """The loss of one player as a function of its own vector alone, everybody else and the batch held fixed.
-
-    Pure: nothing of any player is written, batch norm's averages included.
-    """
-    states = {n: player.state for n, player in field.players.items()}
-
-    def loss(theta: Tensor) -> Tensor:
-        # Under vmap this zero is one per point, and so become the buffers that batch norm overwrites.
-        zero = theta.new_zeros(())
-        own: Any = {
-            n: {**s, "buffers": {k: b + zero if b.is_floating_point() else b for k, b in s["buffers"].items()}}
-            for n, s in states.items()
-        }
-        value, _ = field.losses.of[name](field.bind(own, {name: theta}), batch)
-        return value
-
-    return loss
 
 
 def player_mapping(player: Player, gradient: Tensor) -> Tensor:

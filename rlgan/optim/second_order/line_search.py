@@ -18,6 +18,21 @@ from rlgan.optim.errors import LineSearchFailed
 from rlgan.optim.step.vector import length, wide
 
 
+class NoLower(LineSearchFailed):
+    """No step, however short, lowers the loss."""
+
+    def __init__(self) -> None:
+        super().__init__("no step, however short, lowers the loss; is the gradient that of the loss?")
+
+
+class Kink(LineSearchFailed):
+    """The loss is lowered up to a step length at which its slope jumps; `beyond` is the one on the other side."""
+
+    def __init__(self, alpha: float, beyond: float) -> None:
+        super().__init__(f"the slope jumps at step length {alpha:.3g}; is the loss smooth?")
+        self.beyond = beyond
+
+
 class Point(NamedTuple):
     """A point theta (d,), the loss and its gradient (d,) there, and what measures the loss's noise, if known."""
 
@@ -61,12 +76,13 @@ class Oracle:
 
     Args:
         loss: theta (d,) -> scalar.
+        known: a point at which it has been evaluated already, which counts as one evaluation.
     """
 
-    def __init__(self, loss: Callable[[Tensor], Tensor]) -> None:
+    def __init__(self, loss: Callable[[Tensor], Tensor], known: Point | None = None) -> None:
         self.loss = loss
-        self.evaluations = 0
-        self._last: Point | None = None
+        self.evaluations = 0 if known is None else 1
+        self._last = known
         self._noise: tuple[Tensor, float] | None = None
 
     def at(self, theta: Tensor) -> Point:
@@ -204,7 +220,8 @@ def strong_wolfe(
 
     Raises:
         ValueError: if `slope` is not negative.
-        LineSearchFailed: if phi keeps falling over all trials, or no step of the bracket satisfies both conditions.
+        LineSearchFailed: if phi keeps falling over all trials, or no step of the bracket satisfies both conditions
+            (`Kink`, or `NoLower` where none is lower).
     """
     if not slope < 0:
         raise ValueError(f"slope = {slope}: a line search needs a direction of descent, for example -g")
@@ -248,8 +265,8 @@ def strong_wolfe(
             high = low
         low = at
     if low.value >= value - rounding:
-        raise LineSearchFailed("no step, however short, lowers the loss; is the gradient that of the loss?")
-    raise LineSearchFailed(f"the slope jumps at step length {low.alpha:.3g}; is the loss smooth?")
+        raise NoLower
+    raise Kink(low.alpha, high.alpha)
 
 
 def _between(low: _Sample, high: _Sample) -> float:
@@ -267,7 +284,12 @@ def _between(low: _Sample, high: _Sample) -> float:
 
 
 def wolfe_step(oracle: Oracle, at: Point, direction: Tensor, first: float, c1: float, c2: float) -> Point | None:
-    """The point a strong Wolfe step away; None if the direction promises less than the loss's rounding."""
+    """The point a strong Wolfe step away; None if the direction promises less than the loss's rounding.
+
+    Where the slope jumps no step satisfies the second condition. Then it is the point just beyond the jump if that is
+    lower: the weak conditions hold there, and the difference of the gradients tells of the jump (Lewis & Overton 2013,
+    Nonsmooth optimization via quasi-Newton methods).
+    """
     ray = Ray(oracle, at, direction)
     if ray.slope == 0.0:  # squares of the gradient vanish
         return None
@@ -280,6 +302,8 @@ def wolfe_step(oracle: Oracle, at: Point, direction: Tensor, first: float, c1: f
             failed = error
     if -ray.slope * first <= 10.0 * at.rounding:
         return None
+    if isinstance(failed, Kink) and ray(failed.beyond)[0] < at.loss:
+        return ray.point
     raise failed
 
 
@@ -314,4 +338,4 @@ def armijo_step(oracle: Oracle, at: Point, direction: Tensor, c1: float = 1e-4, 
                 return ray.point
     if -ray.slope <= 10.0 * at.rounding:
         return None
-    raise LineSearchFailed("no step, however short, lowers the loss; is the gradient that of the loss?")
+    raise NoLower

@@ -11,7 +11,7 @@ import math
 from abc import ABC, abstractmethod
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Any, ClassVar, Literal, TypeAlias
+from typing import Any, ClassVar, Literal, NamedTuple, TypeAlias
 
 import torch
 from torch import Tensor
@@ -27,12 +27,31 @@ Project: TypeAlias = Callable[[Tensor, Slots], Tensor]
 """x (d,), the method's new state -> the nearest point of K in that state's metric."""
 
 
+class Whole(NamedTuple):
+    """A player's loss, the other players and the batch held fixed.
+
+    Args:
+        of: theta (d,) -> scalar, pure, the same function at every call.
+        value: at the point of the gradient that comes with it.
+    """
+
+    of: Callable[[Tensor], Tensor]
+    value: float
+
+
 class Engine(ABC):
     """A step that writes into the vector it was made for: a kernel or an optimizer of torch's."""
 
     @abstractmethod
-    def __call__(self, g: Tensor, s: Scalars) -> None:
-        """theta <- theta + v and the new slots, for the step with gradient `g` (d,) and the numbers `s`."""
+    def __call__(self, g: Tensor, s: Scalars, whole: Whole | None = None) -> None:
+        """theta <- theta + v and the new slots, for the step with gradient `g` (d,) and the numbers `s`.
+
+        `whole`: the loss, for a method that needs it.
+        """
+
+    def report(self) -> dict[str, float]:
+        """What is to be logged of the steps so far, by name."""
+        return {}
 
     def state_dict(self) -> dict[str, Any]:
         """What it keeps beside the player's slots, as a plain tree of copies."""
@@ -64,6 +83,8 @@ class Method(ABC):
     """Whether theta itself is projected."""
     stackable: ClassVar[bool] = True
     """Whether `step` exists: a pure function, which compiles and stacks."""
+    needs_loss: ClassVar[bool] = False
+    """Whether a step evaluates the loss of its batch itself, besides the gradient."""
     squares: Squares = "own"
     """Which squares of a gradient have to be finite."""
 
@@ -260,7 +281,7 @@ class FusedAdam(Engine):
             "maximize": False,
         }
 
-    def __call__(self, g: Tensor, s: Scalars) -> None:
+    def __call__(self, g: Tensor, s: Scalars, whole: Whole | None = None) -> None:
         self._count.fill_(s["t"])
         self._kernel(self._theta, [g], self._mean, self._square, [], [self._count], lr=s["lr"], **self._constants)
         # The kernel does not tell autograd, which would then take a gradient through a write between a forward and its

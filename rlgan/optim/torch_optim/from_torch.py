@@ -12,7 +12,7 @@ from typing import Annotated, Any
 import torch
 from torch import Tensor, nn
 
-from rlgan.optim.step.method import Engine, Method, Project
+from rlgan.optim.step.method import Engine, Method, Project, Whole
 from rlgan.optim.step.noise import Noise, NoNoise
 from rlgan.optim.step.schedule import Factor, unscheduled
 from rlgan.optim.step.types import Kind, Scalars, Slots
@@ -175,7 +175,7 @@ class TorchEngine(Engine):
         self._vector, self._options = vector, dict(options)
         self._optimizer: Any = optimizer(list(vector.parameters), **options)
 
-    def __call__(self, g: Tensor, s: Scalars) -> None:
+    def __call__(self, g: Tensor, s: Scalars, whole: Whole | None = None) -> None:
         vector = self._vector
         if g is not vector.grad:
             vector.grad.copy_(g)

@@ -12,8 +12,10 @@ from torch import Tensor
 from torch.func import grad, hessian
 
 from rlgan.optim.errors import LineSearchFailed, NonFinite
+from rlgan.optim.second_order.full_batch import FullBatch
+from rlgan.optim.second_order.lbfgs import LBFGS
 from rlgan.optim.second_order.line_search import Oracle, strong_wolfe
-from rlgan.optim.second_order.newton import BFGS, LBFGS, ConjugateGradient, FullBatch, Newton, SteepestDescent
+from rlgan.optim.second_order.newton import BFGS, ConjugateGradient, Newton, SteepestDescent
 from tests.optim.problems import PROBLEMS, Loss, Problem, quadratic, vector, with_spectrum
 
 METHODS: dict[str, FullBatch] = {
