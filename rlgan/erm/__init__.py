@@ -8,5 +8,6 @@ from rlgan.erm.problems.classes import Digits, TwoMoons
 from rlgan.erm.problems.plane import Blobs, Rings
 from rlgan.erm.problems.regression import LinearRegression, SparseFeatures
 from rlgan.erm.problems.surfaces import Quadratic, Surface
+from rlgan.erm.problems.valleys import AbsoluteDeviations, Crater, Ramp, RareLargeGradient, Rosenbrock, SteepThenFlat
 from rlgan.erm.problems.wide import Wide
 from rlgan.erm.problems.wilson import Wilson
