@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from rlgan.erm import LinearRegression, SparseFeatures, Squared
-from rlgan.erm.problems.regression import LeastSquares
+from rlgan.erm.problems.linear.regression import LeastSquares
 from rlgan.task.settings import Settings
 
 PROBLEMS: list[LeastSquares] = [

@@ -1,0 +1,1 @@
+"""Problems of a linear model, of which the optimum is known."""
