@@ -39,9 +39,9 @@ PUBLIC: dict[str, str] = {
         UniformReplay deterministic_policy_loss smoothed sparse td_loss td_target
     """,
     "rlgan.erm": """
-        AbsoluteDeviations Auto Blobs Chain Crater CrossEntropy Digits ERM Hinge Labelled LinearRegression Logistic
-        LogisticRegression Loss Problem Quadratic Ramp RareLargeGradient Rings Rosenbrock Sample SparseFeatures
-        Squared SteepThenFlat Surface TwoMoons Wide Wilson
+        AbsoluteDeviations Auto Blobs Chain Crater CrossEntropy Curve Digits ERM Hinge Labelled LinearRegression
+        Logistic LogisticRegression Loss Problem Quadratic Ramp RareLargeGradient Rings Rosenbrock Sample
+        SparseFeatures Squared SteepThenFlat Surface TwoMoons Wide Wilson
     """,
     "rlgan.nets": """
         Activation Actor ConvNet ConvSpec DCGANCritic DCGANGenerator DCGANSpec DDPG_FINAL_BOUND Init LateQCritic
