@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import re
 import shlex
+import subprocess
+import sys
 import tomllib
 from collections.abc import Callable, Iterator
 from importlib import import_module
@@ -30,7 +32,7 @@ PAGES = [
     Path("README.md"),
     Path("conf/README.md"),
     Path("scripts/README.md"),
-    *(Path(f"rlgan/{name}/README.md") for name in ("gan", "optim", "rl", "runs")),
+    *(Path(f"rlgan/{name}/README.md") for name in ("erm", "gan", "optim", "rl", "runs")),
 ]
 LANGUAGES = {"sh", "python", "yaml", "toml", "text"}
 
@@ -47,6 +49,7 @@ SHORT: dict[str, dict[str, str]] = {
         "eval_episodes": "1",
         "env.max_episode_steps": "40",
     },
+    "erm": {**QUIET, "steps": "2", "batch_size": "16", "network.hidden": "[8]"},
     "both": {**QUIET, "steps": "2", "batch_size": "16"},
     "images": {"critic.network.width": "4", "generator.network.width": "4"},
 }
@@ -162,8 +165,10 @@ def here(folders: dict[Path, Path], monkeypatch: pytest.MonkeyPatch) -> Callable
 def shortened(words: list[str]) -> list[str]:
     """The words of a run with those of `SHORT` in place of their own or beside them."""
     agent = any(word in ("task=ddpg", "agent=noisy_target") or word.startswith("experiment=rl/") for word in words)
-    kind = "both" if "task=wgan,ddpg" in words else "ddpg" if agent else "wgan"
+    kind = "both" if "task=wgan,ddpg" in words else "ddpg" if agent else "erm" if "task=erm" in words else "wgan"
     short = dict(SHORT[kind])
+    if "batch_size=null" in words or any(word.startswith("problem=quadratic") for word in words):
+        short.pop("batch_size")
     if "network@generator.network=dcgan" in words:
         short |= SHORT["images"] | ({"data.side": "16"} if "data=folder" in words else {})
     if any(word.startswith(("resume=", "evaluate")) for word in words):
@@ -195,6 +200,14 @@ def check_benchmark(words: list[str]) -> None:
         parser().parse_args(words[2:])
 
 
+def check_lectures(words: list[str]) -> None:
+    """`python scripts/lectures.py`: the options are known, and the lectures that are named are there."""
+    ended = subprocess.run(
+        [sys.executable, *words[1:], "--list"], cwd=ROOT, capture_output=True, text=True, check=False
+    )
+    assert ended.returncode == 0 and ended.stdout.count("\n") > 1, ended.stderr
+
+
 def check_options(words: list[str]) -> None:
     """`python scripts/options.py --write` has nothing to write."""
     assert words[2:] == ["--write"] and OPTIONS.read_text() == with_table(OPTIONS.read_text())
@@ -211,6 +224,7 @@ RULES: dict[str, Callable[[list[str]], None]] = {
     "pip install ": check_extras,
     "python scripts/benchmark.py ": check_benchmark,
     "python scripts/options.py ": check_options,
+    "python scripts/lectures.py": check_lectures,
     "tensorboard ": check_there,
     "pytest": check_there,
     "python3 -m venv ": check_there,
@@ -238,6 +252,8 @@ def test_every_command_runs(
     if any("RUN" in word or "latest" in word for word in words):
         run = trained(command.page)
         words = [word.replace("RUN", str(run)) for word in words]
+    if any(word.startswith("experiment=lecture/") for word in words):
+        words += ["--cfg", "job"]  # each is tested by itself
     if "--cfg" not in words:
         words = shortened(words)
     ended = rlgan(*words)
@@ -258,6 +274,8 @@ def test_every_command_in_a_sentence_or_table_can_be_given(page: Path, text: str
         assert (ROOT / words[1]).is_file()
         if "benchmark" in words[1]:
             check_benchmark(words)
+        if "lectures" in words[1]:
+            check_lectures(words)
         return None
     if words[1] == "evaluate" or words[1:] == ["--help"]:
         ended = rlgan(*(words[1:2] if words[1] == "--help" else ["evaluate", "--help"]))

@@ -25,6 +25,7 @@ CLASSES = ("#1f6f8b", "#c8102e", "#d9a441", "#6a8d3a", "#7b4f9e", "#4d4d4d", "#c
 """Colours of classes; the eleventh is the first again."""
 AVERAGES = (FAKE, "#d9a441", "#6a8d3a", "#7b4f9e")
 PIXELS = 200
+LEVELS = 20
 SHOWN = 40
 """Misclassified samples, at most, in a picture."""
 
@@ -53,17 +54,17 @@ def of(
 
 def level_sets(axes: Axes, surface: Surface, window: Window) -> None:
     """A surface of two variables as filled contours, close together where it is low."""
-    from matplotlib.colors import PowerNorm
+    from matplotlib.colors import BoundaryNorm
 
     x, y = (np.linspace(*ends, PIXELS) for ends in (window[:2], window[2:]))
     grid = torch.from_numpy(np.stack(np.meshgrid(x, y), -1).reshape(-1, 2))
     with torch.no_grad():
         z = torch.func.vmap(surface.value)(grid).reshape(PIXELS, PIXELS).numpy()
-    top = float(np.quantile(z, 0.97))
-    filled = axes.contourf(
-        x, y, np.minimum(z, top), 24, cmap="Greys", norm=PowerNorm(0.6, float(z.min()), top), alpha=0.75
-    )
-    axes.contour(x, y, np.minimum(z, top), 24, colors="white", linewidths=0.4)
+    low, top = float(z.min()), float(np.quantile(z, 0.97))
+    levels = low + max(top - low, 1e-12) * np.linspace(0, 1, LEVELS) ** 2
+    shown = np.clip(z, low, top)
+    filled = axes.contourf(x, y, shown, levels, cmap="Greys", norm=BoundaryNorm(levels, 330), alpha=0.6)
+    axes.contour(x, y, shown, levels, colors="white", linewidths=0.5)
     if (figure := axes.get_figure()) is not None:
         colour_bar(figure, axes, filled, "f(theta)")
 
@@ -97,7 +98,7 @@ def way(surface: Surface, path: Path) -> Figure:
         axes.plot(*optimum.tolist(), "*", color="white", mec=INK, ms=11, label="optimum")
     axes.set_xlim(*window[:2])
     axes.set_ylim(*window[2:])
-    axes.legend(fontsize=SMALL, loc="upper right", framealpha=0.9)
+    axes.legend(fontsize=SMALL, loc="best", framealpha=0.9)
     quiet(axes, "theta_1", "theta_2", f"{type(surface).__name__}, step {len(points) - 1}")
     return drawn
 
