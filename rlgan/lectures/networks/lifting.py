@@ -64,8 +64,8 @@ def lifting(runs: Mapping[str, Ran]) -> Drawn:
         words = {end: _percent(numbers[f"error_{name}_{end}"]) for end in ("least", "largest")}
         words |= {"best": _percent(numbers["best_line"]), "units": str(len(_layers(tasks[name])[0].bias))}
         quiet(axes, r"$x$", r"$y$", title.format(**words))
-    wrong = _percent(numbers["error_lifted_largest"])
-    _lifted(made.add_subplot(grid[1, 0], projection="3d"), tasks["lifted"], plane, wrong)
+    told = _percent(numbers["error_lifted_largest"])
+    _lifted(made.add_subplot(grid[1, 0], projection="3d"), tasks["lifted"], plane, told)
     return Drawn(made, numbers)
 
 
