@@ -56,7 +56,7 @@ PUBLIC: dict[str, str] = {
         Drawn Ran
     """,
     "rlgan.lectures": """
-        lifting orders_of_play wide_network
+        backpropagation lifting orders_of_play wide_network
     """,
 }
 

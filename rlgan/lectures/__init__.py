@@ -5,5 +5,6 @@ numbers that the rules of the experiment are about (rlgan.runs.compare).
 """
 
 from rlgan.lectures.games.orders import orders_of_play
+from rlgan.lectures.networks.backpropagation import backpropagation
 from rlgan.lectures.networks.lifting import lifting
 from rlgan.lectures.networks.wide_network import wide_network
