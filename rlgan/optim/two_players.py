@@ -21,6 +21,7 @@ from rlgan.optim.play.field import Losses
 from rlgan.optim.play.game import Game
 from rlgan.optim.play.player import Player, PlayerSpec
 from rlgan.optim.play.precision import bfloat16_note
+from rlgan.optim.play.whole_loss import check_alone
 from rlgan.optim.second_order.landscape import Landscape, survey
 from rlgan.optim.stack import Stack
 from rlgan.optim.step.types import Report
@@ -72,6 +73,7 @@ class TwoPlayers:
         shares_batch: bool = False,
         full_batch: bool = False,
     ) -> None:
+        check_alone({name: specs[name].optimizer for name in networks})
         steps = game.steps(tuple(networks))
         self.players = {
             name: Player(name, network, specs[name], (horizon or moves) * steps[name], noise(name))

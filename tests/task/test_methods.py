@@ -17,7 +17,15 @@ from rlgan.runs.config.sources import options
 from tests.small import OTHER, TASKS, build, builder, differences, summary, train
 
 GAMES = options()["game"]
-OPTIMIZERS = options()["optimizer"]
+#: What needs a loss that nobody else changes.
+FULL_BATCH = {
+    "newton": "Newton",
+    "bfgs": "BFGS",
+    "lbfgs": "LBFGS",
+    "conjugate_gradient": "ConjugateGradient",
+    "steepest_descent": "SteepestDescent",
+}
+OPTIMIZERS = [name for name in options()["optimizer"] if name not in FULL_BATCH]
 #: Slots that carry state of their own through a checkpoint.
 SLOTS = (
     "noise@critic.noise=ornstein_uhlenbeck",
@@ -95,6 +103,15 @@ def test_what_would_do_nothing_or_harm_is_refused(task: str, overrides: list[str
     wide = ["critic.network.hidden=[64,64]"]
     with pytest.raises(Exception, match=message):
         build(*TASKS[task], *wide, *overrides)
+
+
+@pytest.mark.parametrize("task", TASKS)
+@pytest.mark.parametrize("optimizer", FULL_BATCH)
+def test_a_method_of_the_whole_loss_has_none_in_a_game_of_two(task: str, optimizer: str) -> None:
+    with pytest.raises(
+        Exception, match=rf"critic\.optimizer = {FULL_BATCH[optimizer]}: .*use task=erm batch_size=null"
+    ):
+        build(*TASKS[task], f"optimizer@critic.optimizer={optimizer}")
 
 
 @pytest.mark.parametrize("optimizer", ["adam", "amsgrad", "accelegrad", "rmsprop"])

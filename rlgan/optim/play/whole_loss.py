@@ -9,6 +9,7 @@ from torch.nn.modules.dropout import _DropoutNd
 from rlgan.optim.play.game import Alternating, Game, Simultaneous
 from rlgan.optim.play.player import Player
 from rlgan.optim.play.pure_field import PureField
+from rlgan.optim.step.method import Method
 from rlgan.optim.step.schedule import Constant
 
 
@@ -32,6 +33,20 @@ def player_loss(field: PureField, name: str, batch: Any) -> Callable[[Tensor], T
     return loss
 
 
+def check_alone(methods: Mapping[str, Method]) -> None:
+    """Refuse a method that needs the whole loss among several players; it is the first thing to be said of it.
+
+    Raises:
+        ValueError: as ``player.optimizer = method: what is wrong; remedy``.
+    """
+    for name, method in methods.items():
+        if method.needs_loss and len(methods) > 1:
+            raise ValueError(
+                f"{name}.optimizer = {type(method).__name__}: needs the whole loss, and in a game that is another one "
+                "whenever the other player moves; use task=erm batch_size=null, or another method, for example adam"
+            )
+
+
 def check_whole_loss(players: Mapping[str, Player], game: Game, full_batch: bool, bfloat16: bool) -> None:
     """Refuse a player whose method needs the whole loss where there is none, and slots that do not go with it.
 
@@ -44,20 +59,16 @@ def check_whole_loss(players: Mapping[str, Player], game: Game, full_batch: bool
     Raises:
         ValueError: as ``player.optimizer = method: what is wrong; remedy``.
     """
+    check_alone({name: player.spec.optimizer for name, player in players.items()})
     for name, player in players.items():
         if player.spec.optimizer.needs_loss:
-            why = _unfit(player, len(players), game, full_batch, bfloat16)
+            why = _unfit(player, game, full_batch, bfloat16)
             if why:
                 raise ValueError(f"{name}.optimizer = {type(player.spec.optimizer).__name__}: {why}")
 
 
-def _unfit(player: Player, players: int, game: Game, full_batch: bool, bfloat16: bool) -> str | None:
+def _unfit(player: Player, game: Game, full_batch: bool, bfloat16: bool) -> str | None:
     spec = player.spec
-    if players > 1:
-        return (
-            "needs the whole loss, and in a game that is another one whenever the other player moves; use task=erm "
-            "batch_size=null, or another method, for example adam"
-        )
     if not isinstance(game, Simultaneous | Alternating):
         return (
             f"steps from theta by the loss there, and {type(game).__name__} by a gradient from elsewhere or part of "

@@ -35,8 +35,8 @@ def _descent(g: Tensor, direction: Tensor) -> bool:
 def _refuse_above(name: str, d: int, largest: int, matrix: str) -> None:
     if d > largest:
         raise ValueError(
-            f"theta = a vector of {d}: {name} keeps {matrix}, {d} x {d} numbers, and takes d <= largest = {largest}; "
-            "use LBFGS or ConjugateGradient, which keep only vectors"
+            f"largest = {largest}: {name} keeps {matrix}, {d} x {d} numbers for a vector of {d}; use LBFGS or "
+            "ConjugateGradient, which keep only vectors, or a larger one if there is memory for it"
         )
 
 

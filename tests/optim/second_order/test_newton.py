@@ -391,7 +391,7 @@ def test_too_large_a_dimension_is_refused_before_the_loss_is_called(solver: Full
         called.append(1)
         return theta.square().sum()
 
-    with pytest.raises(ValueError, match=r"theta = a vector of 4: .* 4 x 4 numbers.*use LBFGS or ConjugateGradient"):
+    with pytest.raises(ValueError, match=r"largest = 3: .* 4 x 4 numbers.*use LBFGS or ConjugateGradient"):
         solver.minimize(loss, torch.ones(4, dtype=torch.float64), 10)
     assert not called
     assert solver.minimize(loss, torch.ones(3, dtype=torch.float64), 10).converged
