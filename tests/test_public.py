@@ -40,8 +40,9 @@ PUBLIC: dict[str, str] = {
     """,
     "rlgan.erm": """
         AbsoluteDeviations Auto Blobs Chain Crater CrossEntropy Curve Digits ERM Hinge Labelled LinearRegression
-        Logistic LogisticRegression Loss Problem Quadratic Ramp RareLargeGradient Rings Rosenbrock Sample
-        SparseFeatures Squared SteepThenFlat Surface TwoMoons Wide Wilson
+        Logistic LogisticRegression Loss MinmaxSaddle MonkeySaddle Plateaus Problem Product Quadratic Ramp
+        RareLargeGradient Rings Rosenbrock Sample SparseFeatures Squared SteepThenFlat Surface TwoMoons Wide
+        Wilson
     """,
     "rlgan.nets": """
         Activation Actor ConvNet ConvSpec DCGANCritic DCGANGenerator DCGANSpec DDPG_FINAL_BOUND Init LateQCritic
@@ -56,7 +57,7 @@ PUBLIC: dict[str, str] = {
         Drawn Ran
     """,
     "rlgan.lectures": """
-        backpropagation lifting orders_of_play wide_network
+        backpropagation lifting momentum non_convergence orders_of_play random_labels wide_network
     """,
 }
 

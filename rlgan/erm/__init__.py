@@ -5,6 +5,7 @@ from rlgan.erm.losses import Auto, CrossEntropy, Hinge, Logistic, Loss, Squared
 from rlgan.erm.problems.base import Labelled, Problem, Sample
 from rlgan.erm.problems.chain import Chain
 from rlgan.erm.problems.classes import Digits, TwoMoons
+from rlgan.erm.problems.critical import MinmaxSaddle, MonkeySaddle, Plateaus, Product
 from rlgan.erm.problems.curve import Curve
 from rlgan.erm.problems.linear.logistic import LogisticRegression
 from rlgan.erm.problems.linear.regression import LinearRegression, SparseFeatures
