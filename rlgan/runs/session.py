@@ -118,8 +118,11 @@ def _continue(path: Path, spec: RunSpec) -> Outcome:
     """The same command in the same directory goes on with the run, as a requeued job has to."""
     settle = Settler(Trust.granted(), folder=Path.cwd())  # of an earlier version, whose paths were relative
     # Before the lock: what is no run of this configuration is left as it is.
-    former = differences(settle(stored_config(path)), stored(spec.config))
-    if changed := [f"{key} is {there} there and {here} here" for key, there, here in former]:
+    there = settle(stored_config(path))
+    if there.get("compare") is not None:
+        raise RunError(f"run_dir = {path}: holds a comparison; choose another run_dir, or go on with resume=")
+    former = differences(there, stored(spec.config))
+    if changed := [f"{key} is {was} there and {now} here" for key, was, now in former]:
         raise RunError(
             f"run_dir = {path}: holds a run with other settings ({'; '.join(changed)}); "
             "choose another run_dir, or go on with resume="

@@ -50,7 +50,7 @@ pre { margin: 1rem 0; padding: .7rem .9rem; background: var(--code); border-radi
 code { font: .82rem/1.5 ui-monospace, SFMono-Regular, Menlo, Consolas, monospace; }
 pre code { user-select: all; -webkit-user-select: all; }
 ul.rules { list-style: none; margin: 1.2rem 0; padding: 0; }
-ul.rules li { display: grid; grid-template-columns: 2.6rem 1fr; padding: .5rem 0; border-top: 1px solid var(--line); }
+ul.rules li { display: grid; grid-template-columns: 3.1rem 1fr; padding: .5rem 0; border-top: 1px solid var(--line); }
 ul.rules li:last-child { border-bottom: 1px solid var(--line); }
 ul.rules .mark { font-weight: 600; } .yes { color: var(--seen); } .no { color: var(--not); }
 ul.rules code { color: var(--soft); overflow-wrap: anywhere; }
@@ -225,7 +225,7 @@ def _anchor(entry: Entry) -> str:
 
 
 def _number(value: Any) -> str:
-    return escape(f"{value:.4g}" if isinstance(value, int | float) else str(value))
+    return escape(f"{value:.6g}" if isinstance(value, int | float) else str(value))
 
 
 def _time(minutes: float) -> str:

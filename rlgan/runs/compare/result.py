@@ -75,11 +75,10 @@ def report(summary: Mapping[str, Any]) -> str:
             [summary["title"], *(f"  {name} = {said(value)}" for name, value in summary["numbers"].items())]
         )
     lines = [f"{summary['title']}: {'seen' if summary['seen'] else 'not seen'}"]
-    width = max(map(len, rules))
     for sentence, rule in rules.items():
         found = ", ".join(f"{name} = {said(value)}" for name, value in rule["measured"].items())
-        found = f"{rule['why']}{f' ({found})' if found else ''}" if "why" in rule else found
-        lines.append(f"  {'yes' if rule['holds'] else 'no ':<3}  {sentence:<{width}}  {rule['rule']}: {found}")
+        found = "; ".join(filter(None, (rule.get("why", ""), found)))
+        lines += [f"  {'yes' if rule['holds'] else 'no':<3}  {sentence}", f"       {rule['rule']}    [{found}]"]
     if lacking := sum(not rule["holds"] for rule in rules.values()):
         lines.append(f"  the claim was not seen: {lacking} of {len(rules)} rules do not hold")
     return "\n".join(lines)
@@ -87,7 +86,7 @@ def report(summary: Mapping[str, Any]) -> str:
 
 def said(value: Any) -> str:
     """A number of a summary in a few digits."""
-    return f"{value:.4g}" if isinstance(value, int | float) else str(value)
+    return f"{value:.6g}" if isinstance(value, int | float) else str(value)
 
 
 def _numbers(drawn: Any) -> dict[str, float]:

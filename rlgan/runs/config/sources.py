@@ -3,8 +3,10 @@
 Nothing here imports torch: tab completion goes through this module.
 """
 
+import functools
 import os
 import re
+import sys
 from collections.abc import Iterator
 from contextlib import suppress
 from importlib import resources
@@ -59,7 +61,13 @@ def outside_directories() -> list[Path]:
 
 def outside_packages() -> list[str]:
     """List configuration packages of installed distributions: the entry points of the group `rlgan.conf`."""
-    return sorted({point.value for point in entry_points(group=GROUP)})
+    return list(_packages(tuple(sys.path)))
+
+
+@functools.lru_cache(maxsize=4)
+def _packages(path: tuple[str, ...]) -> tuple[str, ...]:
+    """Of the distributions on this `sys.path`, which a command asks for dozens of times."""
+    return tuple(sorted({point.value for point in entry_points(group=GROUP)}))
 
 
 class OutsideConfigurations(SearchPathPlugin):
