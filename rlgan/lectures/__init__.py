@@ -4,6 +4,8 @@ Each takes the finished variants of a comparison by name, and settings of its ow
 numbers that the rules of the experiment are about (rlgan.runs.compare).
 """
 
+from rlgan.lectures.adaptive.amsgrad import non_convergence
+from rlgan.lectures.descent.momentum import momentum
 from rlgan.lectures.games.orders import orders_of_play
 from rlgan.lectures.networks.backpropagation import backpropagation
 from rlgan.lectures.networks.lifting import lifting
