@@ -57,6 +57,7 @@ class ERM(Drawing):
         sampling: `independent` draws every sample of a minibatch anew; `epochs` goes through all of them in a random
             order, then through all of them in another (what is left over at the end of an epoch is not used).
         sharpness: whether evaluations measure the curvature too.
+        draw: whether evaluations draw pictures too, which takes up to a few seconds for each seed.
 
     Raises:
         ValueError: an impossible size, a loss that is not for the problem's labels, a batch larger than the sample.
@@ -85,8 +86,10 @@ class ERM(Drawing):
         batch_size: int | None = 64,
         sampling: Literal["independent", "epochs"] = "independent",
         sharpness: bool = True,
+        draw: bool = True,
     ) -> None:
         self.settings, self.problem, self.sampling, self.sharpness = settings, problem, sampling, sharpness
+        self.draw = draw
         surface, self.batch_size = problem.kind == "surface", batch_size
         self._check_batch()
         self.risk = Risk(_loss(loss or Auto(), problem))
@@ -249,6 +252,8 @@ class ERM(Drawing):
         return found | evaluation.of_averages(averages)
 
     def pictures(self) -> dict[str, Picture]:
+        if not self.draw:
+            return {}
         return pictures.of(self.problem, self.model.module, self.train, self.test, self.path, self.steps_done)
 
     def curvature(self) -> dict[str, Landscape]:

@@ -14,6 +14,8 @@ from rlgan.task.task import Task
 from tests.small import ERM as SMALL
 from tests.small import build, checkpoint, differences, metrics, rlgan, summary, train
 
+PICTURES = ERM.pictures
+
 
 @pytest.fixture(autouse=True)
 def elsewhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -69,6 +71,14 @@ def test_a_run_that_goes_on_ends_in_the_same_bits(words: tuple[str, ...]) -> Non
     assert rlgan("resume=parts", "steps=40").code == 0
     assert differences(checkpoint(whole, 40)["task"], checkpoint(Path("parts"), 40)["task"]) == []
     assert metrics(whole)[-1] == metrics(Path("parts"))[-1]
+
+
+def test_pictures_that_are_not_wanted_are_not_drawn_and_nothing_else_changes(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(ERM, "pictures", PICTURES)
+    words = (*SMALL, "problem=quadratic", "batch_size=null", "steps=4")
+    drawn, plain = train(*words, "run_dir=drawn"), train(*words, "draw=false", "run_dir=plain")
+    assert metrics(drawn) == metrics(plain)
+    assert [path.name for path in drawn.rglob("*.png")] == ["path_000000004.png"] and not list(plain.rglob("*.png"))
 
 
 NOISY = ("problem=quadratic", "problem.gradient_noise=1.0")
