@@ -118,7 +118,8 @@ class FullBatch(Method):
     def _next(self, oracle: Oracle, at: Point, memory: Memory) -> Point | None:
         """The point one step after `at`; None where the precision of the loss ends.
 
-        What the step after it needs is put into `memory`, by key: what stands there already is never written into.
+        What the step after it needs is put into `memory`, by key. Before the new point is certain nothing that stands
+        there is written into.
         """
 
     def init(self, theta: Tensor) -> Slots:

@@ -134,6 +134,21 @@ class Oracle:
             (product,) = torch.autograd.grad(torch.dot(g, v), x, materialize_grads=True)
         return product
 
+    def products(self, theta: Tensor) -> Callable[[Tensor], Tensor]:
+        """v -> H v (d,) at one `theta` (d,), as `times_hessian`; what all of them share is computed once."""
+        x, value = self._call(theta)
+        with torch.enable_grad():
+            (g,) = torch.autograd.grad(value, x, create_graph=True, materialize_grads=True)
+
+        def product(v: Tensor) -> Tensor:
+            self.evaluations += 1
+            if not g.requires_grad:  # a linear loss
+                return torch.zeros_like(v)
+            (hv,) = torch.autograd.grad(g, x, v, retain_graph=True, materialize_grads=True)
+            return hv
+
+        return product
+
     def hessian(self, theta: Tensor) -> Tensor:
         """H (d, d) at `theta`, symmetric: the Jacobian of the gradient, reverse over reverse.
 

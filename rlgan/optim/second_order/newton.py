@@ -10,12 +10,15 @@ These do not fit the one equation of `method.py`: a step evaluates the loss seve
 | ConjugateGradient | I, plus beta times the last direction | one Hessian-vector product |
 | LBFGS (in lbfgs.py) | from the last `history` steps | nothing |
 | BFGS | from all steps, dense | d^2 |
-| Newton | modified Hessian's inverse | the Hessian, d^3 |
+| Newton | modified Hessian's inverse | the Hessian, d^3; of a long vector up to 100 products with it |
 
 Nocedal & Wright, Numerical Optimization, 2nd edition 2006, chapters 5 - 7.
 """
 
+import math
+from collections.abc import Callable
 from dataclasses import dataclass
+from typing import ClassVar
 
 import torch
 from torch import Tensor
@@ -32,12 +35,9 @@ def _descent(g: Tensor, direction: Tensor) -> bool:
     return dot(g, direction) < -size
 
 
-def _refuse_above(name: str, d: int, largest: int, matrix: str) -> None:
-    if d > largest:
-        raise ValueError(
-            f"largest = {largest}: {name} keeps {matrix}, {d} x {d} numbers for a vector of {d}; use LBFGS or "
-            "ConjugateGradient, which keep only vectors, or a larger one if there is memory for it"
-        )
+def _finite(curvature: Tensor) -> None:
+    if not curvature.isfinite().all():
+        raise NonFinite("the Hessian is not finite where the loss is; use BFGS, which needs none")
 
 
 def _largest(value: int) -> None:
@@ -93,6 +93,10 @@ class Newton(FullBatch):
     (Dauphin et al. 2014). alpha = 1, 1/2, 1/4, ... by Armijo's condition f+ <= f + c1 alpha g'd with c1 = 1e-4. On a
     convex quadratic one step suffices; near a minimum with a positive definite Hessian convergence is quadratic.
 
+    Above `largest` parameters no Hessian is made: (H + damping) d = -g is solved by conjugate gradients until the
+    residual is min(1/2, sqrt |g|) |g|, and no further than to a direction p of negative curvature, along which it goes
+    by |p'Hp| in place of p'Hp (Nocedal & Wright, Algorithm 7.1).
+
     Args:
         damping: added to every eigenvalue (Levenberg 1944), at least 0; above 0 convergence is linear.
         floor: the smallest eigenvalue kept, as a share of the largest, in (0, 1).
@@ -101,6 +105,9 @@ class Newton(FullBatch):
     Raises:
         ValueError: if a setting is out of range.
     """
+
+    PRODUCTS: ClassVar[int] = 100
+    """Products with the Hessian for one direction, at most."""
 
     damping: float = 0.0
     floor: float = 1e-10
@@ -113,9 +120,6 @@ class Newton(FullBatch):
             raise ValueError(f"floor = {self.floor}: a share of the largest eigenvalue, in (0, 1), for example 1e-10")
         _largest(self.largest)
 
-    def _admit(self, d: int) -> None:
-        _refuse_above("Newton", d, self.largest, "the Hessian")
-
     def direction(self, g: Tensor, hessian: Tensor) -> Tensor:
         """The direction of descent (d,) for the gradient (d,) and the Hessian (d, d)."""
         values, basis = torch.linalg.eigh(hessian)
@@ -125,10 +129,31 @@ class Newton(FullBatch):
         # A loss without any curvature: the gradient itself.
         return -(basis @ ((basis.T @ g) / size)) if top + self.damping > 0 else -g
 
+    def solved(self, at: Point, product: Callable[[Tensor], Tensor]) -> Tensor:
+        """The direction of descent (d,) at a point, from products v -> H v."""
+        d, r, p = torch.zeros_like(at.g), at.g, -at.g
+        square, norm = dot(r, r), at.norm
+        for _ in range(self.PRODUCTS):
+            hp = product(p) + self.damping * p
+            _finite(hp)
+            curvature = dot(p, hp)
+            if curvature == 0.0 or not 0.0 < square < math.inf:
+                break
+            d = d + (square / abs(curvature)) * p
+            if curvature < 0.0:
+                break
+            r = r + (square / curvature) * hp
+            before, square = square, dot(r, r)
+            if math.sqrt(square) <= min(0.5, math.sqrt(norm)) * norm:
+                break
+            p = -r + (square / before) * p
+        return d if _descent(at.g, d) else -at.g
+
     def _next(self, oracle: Oracle, at: Point, memory: Memory) -> Point | None:
+        if len(at.g) > self.largest:
+            return armijo_step(oracle, at, self.solved(at, oracle.products(at.theta)))
         hessian = oracle.hessian(at.theta)
-        if not hessian.isfinite().all():
-            raise NonFinite("the Hessian is not finite where the loss is; use BFGS, which needs none")
+        _finite(hessian)
         return armijo_step(oracle, at, self.direction(at.g, hessian))
 
 
@@ -151,7 +176,7 @@ class BFGS(FullBatch):
 
     c1: float = 1e-4
     c2: float = 0.9
-    largest: int = 5000
+    largest: int = 10_000
 
     def __post_init__(self) -> None:
         if not 0 < self.c1 < 0.5:
@@ -163,7 +188,12 @@ class BFGS(FullBatch):
         _largest(self.largest)
 
     def _admit(self, d: int) -> None:
-        _refuse_above("BFGS", d, self.largest, "the inverse Hessian")
+        if d > self.largest:
+            raise ValueError(
+                f"largest = {self.largest}: BFGS keeps the inverse Hessian, {d:,} x {d:,} numbers for so many "
+                "parameters; use lbfgs or conjugate_gradient, which keep only vectors, or a larger one if there is "
+                "memory for it"
+            )
 
     def _next(self, oracle: Oracle, at: Point, memory: Memory) -> Point | None:
         inverse: Tensor | None = memory.get("inverse")
@@ -180,8 +210,11 @@ class BFGS(FullBatch):
             if inverse is None:
                 inverse = torch.eye(len(s), dtype=s.dtype, device=s.device) * (sy / dot(y, y))
             by = inverse @ y
-            cross = torch.outer(by, s) / sy
-            inverse = inverse - cross - cross.T + (1.0 + dot(y, by) / sy) / sy * torch.outer(s, s)
+            # In place: a matrix of 10,000 x 10,000 has 800 MB in double precision.
+            cross = torch.outer(by, s).div_(sy)
+            inverse.sub_(cross).sub_(cross.T)
+            torch.outer(s, s, out=cross).mul_((1.0 + dot(y, by) / sy) / sy)
+            inverse.add_(cross)
         if inverse is None:
             memory.clear()
         else:

@@ -48,6 +48,7 @@ METHODS: dict[str, FullBatch] = {
     "steepest": SteepestDescent(),
     "conjugate": ConjugateGradient(),
     "newton": Newton(),
+    "truncated": Newton(largest=1),
     "bfgs": BFGS(),
     "lbfgs": LBFGS(history=3),
 }
@@ -269,8 +270,8 @@ def test_a_game_of_two_is_refused_and_a_schedule_of_no_momentum_too() -> None:
         Update(players, losses, Alternating(), full_batch=True)
     with pytest.raises(ValueError, match=r"^model.momentum_schedule = .*: this player has no momentum"):
         update(network(), cross_entropy, BFGS(), momentum_schedule=Cosine(0.1))
-    with pytest.raises(ValueError, match=r"^model.optimizer.largest = 9: Newton keeps the Hessian"):
-        update(network(), cross_entropy, Newton(largest=9))
+    with pytest.raises(ValueError, match=r"^model.optimizer.largest = 9: BFGS keeps the inverse Hessian"):
+        update(network(), cross_entropy, BFGS(largest=9))
 
 
 def test_it_runs_eagerly_and_says_so() -> None:
