@@ -39,9 +39,9 @@ PUBLIC: dict[str, str] = {
         UniformReplay deterministic_policy_loss smoothed sparse td_loss td_target
     """,
     "rlgan.erm": """
-        AbsoluteDeviations Auto Blobs Chain Crater CrossEntropy Curve Digits ERM Hinge Labelled LinearRegression
-        Logistic LogisticRegression Loss MinmaxSaddle MonkeySaddle Plateaus Problem Product Quadratic Ramp
-        RareLargeGradient Rings Rosenbrock Sample SparseFeatures Squared SteepThenFlat Surface TwoMoons Wide
+        AbsoluteDeviations ArrayFile Auto Blobs Chain Crater CrossEntropy Curve Digits ERM Folder Hinge Labelled
+        LinearRegression Logistic LogisticRegression Loss MinmaxSaddle MonkeySaddle Plateaus Problem Product Quadratic
+        Ramp RareLargeGradient Rings Rosenbrock Sample SparseFeatures Squared SteepThenFlat Surface TwoMoons Wide
         Wilson
     """,
     "rlgan.nets": """

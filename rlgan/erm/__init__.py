@@ -9,6 +9,8 @@ from rlgan.erm.problems.critical import MinmaxSaddle, MonkeySaddle, Plateaus, Pr
 from rlgan.erm.problems.curve import Curve
 from rlgan.erm.problems.linear.logistic import LogisticRegression
 from rlgan.erm.problems.linear.regression import LinearRegression, SparseFeatures
+from rlgan.erm.problems.own.arrays import ArrayFile
+from rlgan.erm.problems.own.folders import Folder
 from rlgan.erm.problems.plane import Blobs, Rings
 from rlgan.erm.problems.surfaces import Quadratic, Surface
 from rlgan.erm.problems.valleys import AbsoluteDeviations, Crater, Ramp, RareLargeGradient, Rosenbrock, SteepThenFlat
