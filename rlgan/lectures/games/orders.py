@@ -19,8 +19,9 @@ _COLOURS = (FAKE, BLUE, REAL, "#8a6d1f")
 def orders_of_play(runs: Mapping[str, Ran], window: int = 100) -> Drawn:
     """The way of (theta, psi) under every order, and its distance from the equilibrium (0, 0) against steps.
 
-    The game is min_theta max_psi psi theta (Mescheder et al. 2018), both players by gradient steps of one length h. The
-    equilibrium is a centre of its flow, so that what an order of play does beyond the flow decides.
+    The game is max_theta min_psi psi theta (Mescheder et al. 2018, with their critic's sign turned), both players by
+    gradient steps of one length h. The equilibrium is a centre of its flow, so that an order of play decides by what it
+    does beyond the flow.
 
     Args:
         runs: of `data=dirac`. One called `free` is without a bound on psi, and is not drawn: of it the growth of
