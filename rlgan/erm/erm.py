@@ -57,6 +57,8 @@ class ERM(Drawing):
         sampling: `independent` draws every sample of a minibatch anew; `epochs` goes through all of them in a random
             order, then through all of them in another (what is left over at the end of an epoch is not used).
         sharpness: whether evaluations measure the curvature too.
+        usual_lr: the learning rate of plain gradient descent that suits the problem: `optimizer=gradient_descent` takes
+            it from here by interpolation, so that the problem need not set the key of a method that is not chosen.
         draw: whether evaluations draw pictures too, which takes up to a few seconds for each seed.
 
     Raises:
@@ -87,6 +89,7 @@ class ERM(Drawing):
         sampling: Literal["independent", "epochs"] = "independent",
         sharpness: bool = True,
         draw: bool = True,
+        usual_lr: float = 1e-2,
     ) -> None:
         self.settings, self.problem, self.sampling, self.sharpness = settings, problem, sampling, sharpness
         self.draw = draw
@@ -122,6 +125,7 @@ class ERM(Drawing):
                 compile=settings.compile,
                 precision=settings.precision,
                 seeds=len(settings.every_seed),
+                full_batch=batch_size is None,
             )
         except ValueError as error:  # the one player's keys stand at the root
             raise ValueError(str(error).replace("model.", "")) from error
