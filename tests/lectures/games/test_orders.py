@@ -13,7 +13,7 @@ H, STEPS = 0.2, 12
 
 
 def radii(order: str, bound: float) -> list[float]:
-    """|(theta, psi)| after every step of max_theta min_psi psi theta from (1, 1), psi clipped; the critic moves first."""
+    """|(theta, psi)| after every step of max_theta min_psi psi theta from (1, 1); critic first, and clipped."""
     theta, psi, found = 1.0, 1.0, [math.sqrt(2)]
     for _ in range(STEPS):
         new = max(-bound, min(bound, psi - H * theta))
