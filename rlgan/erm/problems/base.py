@@ -126,7 +126,7 @@ class Problem(ABC):
 
 
 class Labelled(Problem):
-    """A finite sample with classes; a subclass says `_samples`, made once.
+    """A finite sample with classes; a subclass says `make`, made once.
 
     Labels may be replaced at random (Zhang et al. 2017, arXiv:1611.03530): a share `random_labels` of the training
     labels is drawn anew, uniformly over all classes. The test labels stay.
@@ -136,12 +136,12 @@ class Labelled(Problem):
     """The share, in [0, 1]; a field of those subclasses that offer it."""
 
     @abstractmethod
-    def _samples(self) -> tuple[Sample, Sample | None]:
+    def make(self) -> tuple[Sample, Sample | None]:
         """Training and test samples, made anew."""
 
     @cached_property
     def _both(self) -> tuple[Sample, Sample | None]:
-        train, test = self._samples()
+        train, test = self.make()
         return Sample(train.x, relabelled(train.y, self.classes, self.random_labels)), test
 
     @property

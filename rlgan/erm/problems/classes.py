@@ -58,7 +58,7 @@ class Digits(Labelled):
     def __post_init__(self) -> None:
         _ = self.train
 
-    def _samples(self) -> tuple[Sample, Sample | None]:
+    def make(self) -> tuple[Sample, Sample | None]:
         pixels, labels = load_digits(return_X_y=True)
         x = torch.from_numpy(pixels).float().reshape(-1, 1, 8, 8) / 8 - 1
         return parts(x, torch.from_numpy(labels).long(), self.held_out, self.train_samples)
@@ -91,7 +91,7 @@ class TwoMoons(Labelled):
             raise ValueError(f"sigma = {self.sigma}: the noise's standard deviation is at least 0, for example 0.1")
         _ = self.train
 
-    def _samples(self) -> tuple[Sample, Sample | None]:
+    def make(self) -> tuple[Sample, Sample | None]:
         def moons(seed: int) -> Sample:
             x, y = make_moons(self.samples, noise=self.sigma, random_state=seed)
             return Sample(torch.from_numpy(x).float(), torch.from_numpy(y).long())

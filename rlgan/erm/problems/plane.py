@@ -75,7 +75,7 @@ class Blobs(Labelled):
         """Between the clouds of neighbours, at least; negative where they may meet."""
         return self.distance - 2 * CUT * self.sigma
 
-    def _samples(self) -> tuple[Sample, Sample]:
+    def make(self) -> tuple[Sample, Sample]:
         def drawn(seed: int) -> Sample:
             generator = torch.Generator().manual_seed(seed)
             y = balanced(self.samples, self.classes)
@@ -129,7 +129,7 @@ class Rings(Labelled):
                 raise ValueError(f"{name} = {value}: must not be negative, for example {getattr(Rings, name)}")
         _ = self.train
 
-    def _samples(self) -> tuple[Sample, Sample]:
+    def make(self) -> tuple[Sample, Sample]:
         def drawn(seed: int) -> Sample:
             generator = torch.Generator().manual_seed(seed)
             y = balanced(self.samples, 2)

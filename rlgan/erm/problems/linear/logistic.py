@@ -91,7 +91,7 @@ class LogisticRegression(Labelled):
         check_numbers(self, {"samples": 2, "dimension": 1, "steepness": 0, "kappa": 1})
         _ = self.train
 
-    def _samples(self) -> tuple[Sample, Sample]:
+    def make(self) -> tuple[Sample, Sample]:
         w = F.normalize(normal(seeded(TRUTH), self.dimension), dim=0)
         deviations = spread(self.kappa, self.dimension).sqrt()
 

@@ -13,6 +13,7 @@ from typing import Any, final
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from torch import Tensor
 
 from rlgan.erm.problems.base import Sample
 from rlgan.erm.problems.own.labels import Own, Raw, Read, check_labels
@@ -41,7 +42,8 @@ class ArrayFile(Own):
         test_y: the same beside `test_path`, where that is an .npy.
         columns: names of the columns of a table that are inputs; null: all but the labels.
         labels: `classes`, `values`, or `auto`: words and whole numbers are classes, other numbers values.
-        standardise: give every feature the mean 0 and the variance 1 on the training samples; images are left.
+        standardise: give every feature, and every value to be told, the mean 0 and the variance 1 on the training
+            samples (images are left); so the risk of values is the share of their variance that is not explained.
         layout: order of an image's axes, `nhw`, `nhwc` or `nchw`; null finds it where that leaves no doubt.
         value_range: an image's values of black and white; null finds them where that leaves no doubt.
     """
@@ -78,13 +80,23 @@ class ArrayFile(Own):
         return _read(path, self.x, y, columns, self.layout, values, _stamp(path), _stamp(other))
 
     def prepared(self, train: Sample, test: Sample | None) -> tuple[Sample, Sample | None]:
-        if len(train.x.shape) != 2 or not self.standardise:
+        if not self.standardise:
             return train, test
-        mean, deviation = train.x.mean(0), train.x.std(0, correction=0)
-        # What is the same on every training sample is centred and left.
-        deviation = torch.where(deviation > 1e-12 * mean.abs(), deviation, torch.ones_like(deviation))
-        scaled = [part and Sample((part.x - mean) / deviation, part.y) for part in (train, test)]
-        return scaled[0] or train, scaled[1]
+        of_x = _moments(train.x) if train.x.ndim == 2 else None
+        of_y = _moments(train.y) if train.y.is_floating_point() else None
+        return _scaled(train, of_x, of_y), None if test is None else _scaled(test, of_x, of_y)
+
+
+def _moments(values: Tensor) -> tuple[Tensor, Tensor]:
+    """Mean and standard deviation of every feature."""
+    mean, deviation = values.mean(0), values.std(0, correction=0)
+    # What is the same on every training sample is centred and left.
+    return mean, torch.where(deviation > 1e-12 * mean.abs(), deviation, torch.ones_like(deviation))
+
+
+def _scaled(sample: Sample, of_x: tuple[Tensor, Tensor] | None, of_y: tuple[Tensor, Tensor] | None) -> Sample:
+    x, y = (v if own is None else (v - own[0]) / own[1] for v, own in zip(sample, (of_x, of_y), strict=True))
+    return Sample(x, y)
 
 
 def _stamp(path: Path | str | None) -> Stamp | None:

@@ -170,7 +170,7 @@ class Own(Labelled):
     def names(self) -> list[str]:
         return [said(name) for name in self._meaning.names]
 
-    def _samples(self) -> tuple[Sample, Sample | None]:
+    def make(self) -> tuple[Sample, Sample | None]:
         raw, known = self._files["path"], self._meaning
         whole = Sample(raw.x, numbered(raw.labels, known, f"path = {said(self.path)}"))
         if self.test_path is None:

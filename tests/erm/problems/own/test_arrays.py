@@ -68,6 +68,10 @@ def test_numbers_are_standardised_by_the_training_samples_unless_told(tmp_path: 
     torch.testing.assert_close(problem.train.x.mean(0), torch.zeros(3).double(), rtol=0, atol=1e-12)
     torch.testing.assert_close(problem.train.x.var(0, correction=0), torch.tensor([1.0, 1, 0]).double())
     assert float(problem.test.x.mean(0).abs().max()) > 1e-3
+    values = ArrayFile(path=saved(tmp_path, x=x, y=7 + 30 * numbers(50, 2)))
+    torch.testing.assert_close(values.train.y.mean(0), torch.zeros(2).double(), rtol=0, atol=1e-12)
+    torch.testing.assert_close(values.train.y.var(0, correction=0), torch.ones(2).double())
+    path = saved(tmp_path, x=x, y=np.arange(50) % 2)
     plain = ArrayFile(path=path, standardise=False)
     np.testing.assert_array_equal(whole(plain)[0], x[np.argsort(x[:, 0])])
 
@@ -138,7 +142,7 @@ def test_columns_may_be_chosen(tmp_path: Path) -> None:
     path = written(tmp_path, "id,a,b,kind\n1,0.5,2,x\n2,0.25,3,y\n3,1,5,x\n")
     problem = ArrayFile(path=path, columns=("b", "a"), standardise=False, held_out=0.0)
     assert problem.train.x.tolist() == [[0.5, 2], [0.25, 3], [1, 5]] and problem.test is None
-    other = ArrayFile(path=path, y="a", columns=("id", "b"), labels="values", held_out=0.0)
+    other = ArrayFile(path=path, y="a", columns=("id", "b"), labels="values", held_out=0.0, standardise=False)
     assert other.train.y.tolist() == [0.5, 0.25, 1]
 
 
