@@ -137,6 +137,9 @@ class ERM(Drawing):
         self._order: tuple[int, Tensor] = (-1, torch.zeros(0))
         self.path = Path(self.model, follows=surface)
 
+    def unstackable(self) -> str:
+        return super().unstackable().replace("model.", "")
+
     def _check_batch(self) -> None:
         size, problem = self.batch_size, self.problem
         if size is None:

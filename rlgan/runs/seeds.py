@@ -101,11 +101,7 @@ def _why_not(start: Start) -> str:
     task = start.task
     if not isinstance(task, Stackable):
         return f"{type(task).__name__} makes its updates by itself"
-    try:
-        task.learner.stacked([task.learner])  # not `together`, which would move the whole task
-    except ValueError as error:
-        return str(error)
-    return ""
+    return task.unstackable()
 
 
 def _in_turn(seeds: Sequence[int], first: Start, make: Callable[..., Start], stop: Stop) -> Ends:

@@ -231,6 +231,14 @@ class Stackable(Task):
         """
         return Together(tasks)
 
+    def unstackable(self) -> str:
+        """Say why the updates of several such tasks cannot be made as one; empty if they can."""
+        try:
+            self.learner.stacked([self.learner])  # not `together`, which would move the whole task
+        except ValueError as error:
+            return str(error)
+        return ""
+
     def answer(self, request: Request) -> Any:
         """Do what was asked for, for this task alone."""
         return getattr(self, request.work)(*request.arguments)
