@@ -43,6 +43,7 @@ Usage: rlgan train [key=value ...]          the word `train` may be left out
 
   rlgan train data=digits seed=1            choose an option, set a value
   rlgan train -m seed=1,2,3                 one run for every combination of values
+  rlgan experiment=lecture/...              variants of a run, one picture of them, and rules that are decided
   rlgan train resume=RUN steps=20000        go on with a run; resume=latest takes the newest
   rlgan train resume=RUN from=1000          go back to the checkpoint of this step; from=0 starts anew
   rlgan train resume=RUN trust=[my_agent]   whose classes the run may name besides those of rlgan, torch, gymnasium
@@ -73,7 +74,7 @@ Figures are printed and kept in RUN/evaluation.json, pictures in RUN/evaluation/
 _SETTINGS = """\
 Every run has these keys (their meaning: conf/train.yaml, or --cfg job):
   steps seed seeds device precision compile threads log_every eval_every checkpoint_every keep_last
-  run_dir resume progress tensorboard name"""
+  run_dir resume progress tensorboard name compare"""
 
 _SWITCHES = """\
   --cfg job       print the composed configuration and stop
