@@ -57,7 +57,8 @@ PUBLIC: dict[str, str] = {
         Drawn Ran
     """,
     "rlgan.lectures": """
-        backpropagation lifting momentum non_convergence orders_of_play random_labels wide_network
+        backpropagation depth_and_batch_normalisation lifting momentum non_convergence orders_of_play
+        random_labels wide_network
     """,
 }
 

@@ -8,5 +8,6 @@ from rlgan.lectures.adaptive.amsgrad import non_convergence
 from rlgan.lectures.descent.momentum import momentum
 from rlgan.lectures.games.orders import orders_of_play
 from rlgan.lectures.networks.backpropagation import backpropagation
+from rlgan.lectures.networks.depth import depth_and_batch_normalisation
 from rlgan.lectures.networks.lifting import lifting
 from rlgan.lectures.networks.wide_network import wide_network
