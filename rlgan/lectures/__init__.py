@@ -7,6 +7,8 @@ numbers that the rules of the experiment are about (rlgan.runs.compare).
 from rlgan.lectures.adaptive.amsgrad import non_convergence
 from rlgan.lectures.descent.momentum import momentum
 from rlgan.lectures.games.orders import orders_of_play
+from rlgan.lectures.landscapes.loss_surface import loss_surface
+from rlgan.lectures.landscapes.saddles import saddles
 from rlgan.lectures.networks.backpropagation import backpropagation
 from rlgan.lectures.networks.depth import depth_and_batch_normalisation
 from rlgan.lectures.networks.lifting import lifting

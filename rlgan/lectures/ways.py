@@ -21,10 +21,16 @@ COLOURS = (REAL, BLUE, FAKE, GOLD, GREEN, PURPLE)
 PIXELS = 240
 
 
-def way(ran: Ran) -> NDArray[np.float64]:
-    """The points of a run on a surface of at most three variables, ``(steps + 1, 1 + averages, d)``: theta first."""
-    points: NDArray[np.float64] = ran.task().state_dict()["path"].double().numpy()
+def way(ran: Ran, seed: int | None = None) -> NDArray[np.float64]:
+    """The points of one seed on a surface of at most three variables, ``(steps + 1, 1 + averages, d)``: theta first."""
+    points: NDArray[np.float64] = ran.task(seed).state_dict()["path"].double().numpy()
     return points
+
+
+def ways(ran: Ran) -> NDArray[np.float64]:
+    """The points of theta of every seed, ``(seeds, steps + 1, d)``."""
+    points = [ran.task(seed).state_dict()["path"][:, 0].double().numpy() for seed in ran.seeds]
+    return np.stack(points)
 
 
 def surface(ran: Ran) -> Surface:
