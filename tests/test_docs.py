@@ -127,6 +127,12 @@ def folders(tmp_path_factory: pytest.TempPathFactory) -> dict[Path, Path]:
     for number, picture in enumerate(pictures):
         image.imsave(own / "pictures" / f"{number}.png", picture)
     np.savez(own / "images.npz", pictures)
+    labelled = made[Path("rlgan/erm/README.md")]
+    for number, picture in enumerate(pictures):
+        (labelled / "pictures" / f"class_{number % 2}").mkdir(parents=True, exist_ok=True)
+        image.imsave(labelled / "pictures" / f"class_{number % 2}" / f"{number}.png", picture)
+    rows = [",".join([*map(str, row), "ab"[number % 2]]) for number, row in enumerate(pictures[:, 0, 0])]
+    (labelled / "points.csv").write_text("\n".join(rows))
     return made
 
 
@@ -169,6 +175,8 @@ def shortened(words: list[str]) -> list[str]:
     short = dict(SHORT[kind])
     if "batch_size=null" in words or any(word.startswith("problem=quadratic") for word in words):
         short.pop("batch_size")
+    if kind == "erm" and {"network=conv", "network=linear"} & set(words):
+        short.pop("network.hidden")
     if "network@generator.network=dcgan" in words:
         short |= SHORT["images"] | ({"data.side": "16"} if "data=folder" in words else {})
     if any(word.startswith(("resume=", "evaluate")) for word in words):
