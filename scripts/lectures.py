@@ -273,12 +273,17 @@ def show(every: Sequence[Lecture]) -> None:
         )
 
 
+def cores() -> int:
+    """Those that this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command line; returns the exit code: 1 if a lecture failed, 2 if nothing could start."""
     made = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     made.add_argument("--list", action="store_true", help="number, title and last result of each, and stop")
     made.add_argument("--only", nargs="+", default=[], metavar="WORD", help="numbers, or parts of names")
-    made.add_argument("--jobs", type=int, default=len(os.sched_getaffinity(0)), help="at a time; default: %(default)s")
+    made.add_argument("--jobs", type=int, default=cores(), help="at a time; default: %(default)s")
     made.add_argument("--fresh", action="store_true", help="train anew what is there")
     made.add_argument("--redraw", action="store_true", help="draw the figures of finished ones anew")
     made.add_argument("words", nargs="*", metavar="key=value", help="further words for the runs")

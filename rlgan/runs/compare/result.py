@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import math
 import shlex
 from collections.abc import Mapping
@@ -11,9 +12,9 @@ from typing import Any
 from rlgan.runs.compare.ran import Drawn, Ran
 from rlgan.runs.compare.section import Comparison
 from rlgan.runs.config.trust import Trust
-from rlgan.runs.record.directory import OF_THE_START
-from rlgan.runs.record.files import read_lines, replacing
-from rlgan.task.errors import ConfigError
+from rlgan.runs.record.directory import OF_THE_START, short_path
+from rlgan.runs.record.files import read_lines, write_atomically
+from rlgan.task.errors import ConfigError, RunError
 
 DPI = 180
 
@@ -32,14 +33,16 @@ def conclude(path: Path, comparison: Comparison, trust: Trust) -> dict[str, Any]
 
     Raises:
         ConfigError: the figure function asks for a metric that is not there, or does not return what it should.
+        RunError: the picture cannot be written, or a variant's files cannot be read.
     """
     section = comparison.section
     runs = {name: Ran(name, path / name, trust) for name in section.variants}
     try:
         drawn = comparison.figure(runs=runs)
         numbers = _numbers(drawn)
-        with replacing(path / "figure.png") as stream:
-            drawn.figure.savefig(stream, format="png", dpi=DPI)
+        image = io.BytesIO()
+        drawn.figure.savefig(image, format="png", dpi=DPI)
+        _write(path / "figure.png", image.getvalue())
         seconds = sum(ran.seconds for ran in runs.values())
     finally:
         for ran in runs.values():
@@ -87,6 +90,13 @@ def report(summary: Mapping[str, Any]) -> str:
 def said(value: Any) -> str:
     """A number of a summary in a few digits."""
     return f"{value:.6g}" if isinstance(value, int | float) else str(value)
+
+
+def _write(file: Path, data: bytes) -> None:
+    try:
+        write_atomically(file, data)
+    except OSError as error:
+        raise RunError(f"{short_path(file)}: cannot be written ({error.strerror or error}); make room") from error
 
 
 def _numbers(drawn: Any) -> dict[str, float]:

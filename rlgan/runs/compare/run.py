@@ -37,6 +37,7 @@ from rlgan.runs.prepare import Outcome, start_record
 from rlgan.runs.record.directory import OF_THE_START, RunDirectory, is_run, run_name, short_path, stored, stored_config
 from rlgan.runs.record.files import read_json, write_atomically
 from rlgan.runs.session import ended, train_in
+from rlgan.runs.terminal import printable
 from rlgan.task.errors import ConfigError, RunError
 
 VARIANTS = "variants.yaml"
@@ -311,6 +312,6 @@ def _conclude(run: RunDirectory, plan: Plan) -> Outcome:
     summary = conclude(run.path, plan.comparison, plan.trust)
     with recorded(run):
         run.write_summary({**summary, "seconds": summary["seconds"] + time.monotonic() - began})
-    print(report(summary), flush=True)
+    print(printable(report(summary)), flush=True)
     print(short_path(run.path / "figure.png"), flush=True)
     return Outcome(0, "finished", str(run.path))
