@@ -18,6 +18,7 @@ from rlgan.optim import (
     Average,
     Constant,
     Game,
+    LineSearchFailed,
     Method,
     NoAverage,
     Noise,
@@ -214,6 +215,11 @@ class ERM(Drawing):
         try:
             watch = self.settings.looks(self.steps_done, self.steps_done + 1)
             self._last = yield Request("learn", (watch,))
+        except LineSearchFailed as error:
+            raise Diverged(
+                f"step {self.steps_done + 1}: {error}. Try precision=float64, or another method, for example "
+                "optimizer=bfgs"
+            ) from error
         except NonFinite as error:
             raise Diverged(
                 f"step {self.steps_done + 1}: {error}. Nothing of the update at fault was written. Try a lower "
