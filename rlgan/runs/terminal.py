@@ -13,15 +13,17 @@ import rlgan
 from rlgan.runs.config.sources import options
 
 OVERVIEW = """\
-rlgan {version}: train a Wasserstein GAN or a deterministic policy gradient agent (DDPG, TD3).
+rlgan {version}: train a Wasserstein GAN, a deterministic policy gradient agent (DDPG, TD3), or a model on a sample.
 
 Usage: rlgan [train] [key=value ...]        train; `rlgan train --help` says more
        rlgan evaluate RUN [key=value ...]   measure a trained run in full; `rlgan evaluate --help` says more
 
-Nine commands worth copying:
+Eleven commands worth copying:
   rlgan                                                        a WGAN on the ring of 8 Gaussians
   rlgan data=digits                                            real 8x8 scans of digits
   rlgan task=ddpg                                              DDPG on Pendulum-v1
+  rlgan task=erm problem=two_moons loss=hinge                  a classifier: empirical risk minimisation
+  rlgan experiment=lecture/04_momentum                         a claim of a lecture: its runs, its picture, seen or not
   rlgan lipschitz=gradient_penalty optimizer@critic.optimizer=adam_wgan
   rlgan task=ddpg game=simultaneous steps=20000 name=both
   rlgan task=ddpg seeds=10                                     ten seeds in one process, side by side as one update
