@@ -36,14 +36,15 @@ class Surface(Problem):
     `batch_size=null` has no noise.
 
     Attributes:
-        start: theta_0; None for the surface's own, which begins at a place that tells something.
+        start: theta_0, or one number for all of its coordinates; None for the surface's own start, which begins at a
+            place that tells something.
         start_spread: r: each seed of a run starts somewhere else, uniformly in the box theta_0 +- r.
         gradient_noise: sigma, the standard deviation of one sample's gradient: in every coordinate, or one for each.
     """
 
     kind: ClassVar[Kind] = "surface"
 
-    start: tuple[float, ...] | None = None
+    start: tuple[float, ...] | float | None = None
     start_spread: float = 0.0
     gradient_noise: float | tuple[float, ...] = 0.0
 
@@ -78,6 +79,7 @@ class Surface(Problem):
         """
         usual = self.usual_start
         given = usual if self.start is None else self.start
+        given = given if isinstance(given, tuple | list) else (float(given),) * len(usual)
         if len(given) != len(usual):
             raise ValueError(f"start = {list(given)}: {type(self).__name__} has {len(usual)} variables; give so many")
         return torch.tensor(given, dtype=torch.float64)
@@ -130,7 +132,7 @@ class Quadratic(Surface):
         kappa: the largest eigenvalue over the smallest, at least 1; the largest is `largest`.
         dimension: d, at least 1.
         largest: L, the largest eigenvalue.
-        start: theta_0; null is (1, ..., 1).
+        start: theta_0, or one number for all coordinates; null is (1, ..., 1).
         start_spread, gradient_noise: see `Surface`.
 
     Raises:
@@ -140,7 +142,7 @@ class Quadratic(Surface):
     kappa: float = 10.0
     dimension: int = 2
     largest: float = 1.0
-    start: tuple[float, ...] | None = None
+    start: tuple[float, ...] | float | None = None
     start_spread: float = 0.0
     gradient_noise: float | tuple[float, ...] = 0.0
 

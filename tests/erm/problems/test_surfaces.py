@@ -13,6 +13,13 @@ def start(surface: Quadratic, seed: int) -> torch.Tensor:
     return theta.detach()
 
 
+def test_one_number_is_a_start_of_all_coordinates() -> None:
+    assert Quadratic(dimension=3, start=0.5).beginning.tolist() == [0.5, 0.5, 0.5]
+    assert Quadratic(dimension=2, start=(0.5, 1.0)).beginning.tolist() == [0.5, 1.0]
+    with pytest.raises(ValueError, match=r"^start = \[0\.5\]: Quadratic has 2 variables; give so many"):
+        Quadratic(dimension=2, start=(0.5,))
+
+
 def test_a_spread_of_starts_is_a_box_and_each_seed_has_its_own() -> None:
     centre = torch.tensor([1.0, -2.0, 3.0], dtype=torch.float64)
     surface = Quadratic(dimension=3, start=(1.0, -2.0, 3.0), start_spread=0.5)
