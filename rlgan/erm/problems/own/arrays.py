@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import math
 import os
+import re
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
@@ -38,8 +39,9 @@ class ArrayFile(Own):
         path, test_path, held_out, random_labels: see `Own`.
         x: name of the inputs in an .npz; null: x, X, images, data or inputs.
         y: name of the labels in an .npz (null: y, Y, labels, targets or target), or of their column in a table (null:
-            the last one); of inputs in an .npy the path of the .npy with the labels.
-        test_y: the same beside `test_path`, where that is an .npy.
+            the last one).
+        y_path: of the .npy with the labels, where `path` is an .npy.
+        test_y_path: the same of `test_path`.
         columns: names of the columns of a table that are inputs; null: all but the labels.
         labels: `classes`, `values`, or `auto`: words and whole numbers are classes, other numbers values.
         standardise: give every feature, and every value to be told, the mean 0 and the variance 1 on the training
@@ -52,7 +54,8 @@ class ArrayFile(Own):
 
     x: str | None = None
     y: str | None = None
-    test_y: str | None = None
+    y_path: Path | None = None
+    test_y_path: Path | None = None
     columns: tuple[str, ...] | None = None
     labels: Read = "auto"
     standardise: bool = True
@@ -73,11 +76,11 @@ class ArrayFile(Own):
 
     def read(self, path: Path) -> Raw:
         here = self.path is not None and path == Path(os.path.expanduser(str(self.path)))
-        y = self.y if here or path.suffix.lower() != ".npy" else self.test_y
-        other = y if path.suffix.lower() == ".npy" else None
+        beside = self.y_path if here else self.test_y_path
+        beside = None if beside is None else Path(os.path.expanduser(str(beside)))
         values = None if self.value_range is None else (float(self.value_range[0]), float(self.value_range[1]))
         columns = None if self.columns is None else tuple(self.columns)
-        return _read(path, self.x, y, columns, self.layout, values, _stamp(path), _stamp(other))
+        return _read(path, self.x, self.y, beside, columns, self.layout, values, _stamp(path), _stamp(beside))
 
     def prepared(self, train: Sample, test: Sample | None) -> tuple[Sample, Sample | None]:
         if not self.standardise:
@@ -99,13 +102,12 @@ def _scaled(sample: Sample, of_x: tuple[Tensor, Tensor] | None, of_y: tuple[Tens
     return Sample(x, y)
 
 
-def _stamp(path: Path | str | None) -> Stamp | None:
+def _stamp(path: Path | None) -> Stamp | None:
     """What changes when a file does."""
-    try:
-        status = os.stat(os.path.expanduser(str(path)))
-    except OSError:
+    if path is None or not os.path.isfile(path):
         return None
-    return (status.st_size, status.st_mtime_ns) if path is not None else None
+    status = os.stat(path)
+    return status.st_size, status.st_mtime_ns
 
 
 # Problems of several seeds in one process read the same file: once, unless it changed meanwhile.
@@ -114,6 +116,7 @@ def _read(
     path: Path,
     x: str | None,
     y: str | None,
+    beside: Path | None,
     columns: tuple[str, ...] | None,
     layout: Layout | None,
     value_range: Range | None,
@@ -128,9 +131,9 @@ def _read(
     if suffix in SUFFIXES:
         inputs, labels = table(path, y, columns)
     elif suffix == ".npy":
-        if y is None:
-            raise ValueError(f"y = null: {said(path.name)} holds inputs alone; give the .npy of their labels, y=y.npy")
-        inputs, labels = load(path, x, "x", "inputs"), _labels(y)
+        if beside is None:
+            raise ValueError(f"y_path = null: {said(path.name)} holds inputs alone; give the .npy of their labels")
+        inputs, labels = load(path, x, "x", "inputs"), _labels(beside, y)
     elif suffix == ".npz":
         x = x or _usual(path, INPUTS, "x", "inputs")
         inputs, labels = (
@@ -150,11 +153,11 @@ def _read(
     return _numbers(inputs, labels, name)
 
 
-def _labels(y: str) -> NDArray[Any]:
+def _labels(path: Path, y: str | None) -> NDArray[Any]:
     try:
-        return load(Path(os.path.expanduser(y)), None, "y", "labels")
+        return load(path, y, "y", "labels")
     except ValueError as error:
-        raise ValueError(str(error).replace("path =", "y =", 1)) from error
+        raise ValueError(re.sub("^path =", "y_path =", str(error))) from error
 
 
 def _usual(path: Path, usual: tuple[str, ...], field: str, what: str) -> str | None:
@@ -197,7 +200,9 @@ def _numbers(inputs: NDArray[Any], labels: NDArray[Any], name: str) -> Raw:
             f"{name}: sample {wrong[0][0]} has nan or inf in feature {wrong[0][1]}; replace it, or leave the sample out"
         )
     keys = _digest(x)
-    return Raw(torch.from_numpy(x), labels, keys, _fingerprint(f"{len(x):,} samples of {x.shape[1]}", keys, labels))
+    return Raw(
+        torch.from_numpy(x), labels, keys, _fingerprint(f"{len(x):,} samples of {x.shape[1]} numbers", keys, labels)
+    )
 
 
 def _images(path: Path, x: str | None, layout: Layout | None, value_range: Range | None, labels: NDArray[Any]) -> Raw:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 from abc import abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -145,7 +146,9 @@ class Own(Labelled):
                 try:
                     found[which] = self.read(Path(os.path.expanduser(str(path))))
                 except ValueError as error:  # messages name `path`
-                    raise ValueError(str(error).replace("path =", f"{which} =", 1)) from error
+                    raise ValueError(
+                        re.sub("^(y_)?path =", rf"{which.removesuffix('path')}\1path =", str(error))
+                    ) from error
         return found
 
     @cached_property

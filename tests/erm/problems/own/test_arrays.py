@@ -46,7 +46,7 @@ def test_an_npz_two_npy_and_a_table_are_the_same_samples(tmp_path: Path) -> None
         ArrayFile(path=saved(tmp_path, x=x, y=y)),
         ArrayFile(path=saved(tmp_path, inputs=x, labels=y)),
         ArrayFile(path=saved(tmp_path, one=x, two=y), x="one", y="two"),
-        ArrayFile(path=tmp_path / "x.npy", y=str(tmp_path / "y.npy")),
+        ArrayFile(path=tmp_path / "x.npy", y_path=tmp_path / "y.npy"),
         ArrayFile(path=written(tmp_path, rows)),
         ArrayFile(path=written(tmp_path, "a;b;c;label\n" + rows.replace(",", ";")), y="label"),
         ArrayFile(path=written(tmp_path, "a\tb\tc\tlabel\n\n" + rows.replace(",", "\t"), "a.tsv")),
@@ -134,8 +134,17 @@ def test_another_file_may_be_the_test(tmp_path: Path) -> None:
         ArrayFile(path=train, test_path=tmp_path / "none.csv")
     np.save(tmp_path / "x.npy", numbers())
     np.save(tmp_path / "y.npy", np.arange(50) % 2)
-    pair = ArrayFile(path=tmp_path / "x.npy", y=str(tmp_path / "y.npy"), test_path=tmp_path / "x.npy")
-    assert pair.test is not None and len(pair.test.y) == 50
+    np.save(tmp_path / "t.npy", numbers(9))
+    np.save(tmp_path / "ty.npy", np.arange(9) % 2)
+    x, y, t = (tmp_path / f"{name}.npy" for name in "xyt")
+    pair = ArrayFile(path=x, y_path=y, test_path=t, test_y_path=tmp_path / "ty.npy")
+    assert pair.test is not None and len(pair.train.y) == 50 and len(pair.test.y) == 9
+    with pytest.raises(ValueError, match=r"^test_y_path = null: t.npy holds inputs alone"):
+        ArrayFile(path=x, y_path=y, test_path=t)
+    with pytest.raises(ValueError, match=r"^test_y_path = .*no.npy: there is no such file"):
+        ArrayFile(path=x, y_path=y, test_path=t, test_y_path=tmp_path / "no.npy")
+    with pytest.raises(ValueError, match=r"^y_path = .*no.npy: there is no such file"):
+        ArrayFile(path=x, y_path=tmp_path / "no.npy")
 
 
 def test_columns_may_be_chosen(tmp_path: Path) -> None:
@@ -185,7 +194,7 @@ X, Y = numbers(), np.arange(50) % 2
         (lambda folder: ArrayFile(path=folder / "no.npz"), r"^path = .*no.npz: there is no such file"),
         (lambda folder: ArrayFile(path=folder / "no.csv"), r"^path = .*no.csv: cannot be read \(No such file"),
         (lambda folder: ArrayFile(path=folder / "a.parquet"), r"^path = .*: is neither .npz, .npy nor a table"),
-        (lambda folder: ArrayFile(path=folder / "x.npy"), r"^y = null: x.npy holds inputs alone"),
+        (lambda folder: ArrayFile(path=folder / "x.npy"), r"^y_path = null: x.npy holds inputs alone"),
         (lambda folder: ArrayFile(labels="words"), r"^labels = words: must be auto, classes or values"),  # type: ignore[arg-type]
         (lambda folder: ArrayFile(held_out=1.0), r"^held_out = 1.0: "),
         (lambda folder: ArrayFile().train, r"^problem.path = null: has to be given, for example problem.path=points"),
