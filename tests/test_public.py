@@ -57,8 +57,8 @@ PUBLIC: dict[str, str] = {
         Drawn Ran
     """,
     "rlgan.lectures": """
-        backpropagation depth_and_batch_normalisation lifting loss_surface momentum non_convergence
-        orders_of_play random_labels saddles wide_network
+        backpropagation depth_and_batch_normalisation lifting loss_surface momentum non_convergence orders_of_play
+        random_labels saddles wide_network
     """,
 }
 

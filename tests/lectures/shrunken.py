@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from pathlib import Path
 from typing import Any
 
+from omegaconf import OmegaConf
+
 from rlgan.runs.record.files import read_json
 from tests.small import rlgan
+
+ROOT = Path(__file__).parents[2]
 
 
 def summary(name: str, run: Path, *words: str) -> dict[str, Any]:
@@ -16,3 +21,10 @@ def summary(name: str, run: Path, *words: str) -> dict[str, Any]:
     assert (run / "figure.png").stat().st_size > 10_000
     found: dict[str, Any] = read_json(run / "summary.json")
     return found
+
+
+def without(name: str, kept: Collection[str]) -> list[str]:
+    """Words that leave out the variants of lecture NAME which are not to be kept."""
+    text = (ROOT / "conf" / "experiment" / "lecture" / f"{name}.yaml").read_text()
+    variants = OmegaConf.create(text).compare.variants
+    return [f"~compare.variants.{variant}" for variant in variants if variant not in kept]
