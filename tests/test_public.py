@@ -58,7 +58,7 @@ PUBLIC: dict[str, str] = {
     """,
     "rlgan.lectures": """
         backpropagation depth_and_batch_normalisation lifting loss_surface momentum non_convergence orders_of_play
-        random_labels saddles wide_network
+        random_labels saddles sharp_and_flat wide_network
     """,
 }
 

@@ -13,4 +13,5 @@ from rlgan.lectures.networks.backpropagation import backpropagation
 from rlgan.lectures.networks.depth import depth_and_batch_normalisation
 from rlgan.lectures.networks.lifting import lifting
 from rlgan.lectures.networks.random_labels import random_labels
+from rlgan.lectures.networks.sharpness import sharp_and_flat
 from rlgan.lectures.networks.wide_network import wide_network
