@@ -57,8 +57,8 @@ PUBLIC: dict[str, str] = {
         Drawn Ran
     """,
     "rlgan.lectures": """
-        backpropagation depth_and_batch_normalisation lifting loss_surface momentum non_convergence orders_of_play
-        random_labels saddles sharp_and_flat wide_network
+        averaging backpropagation depth_and_batch_normalisation lifting loss_surface momentum non_convergence
+        orders_of_play random_labels rates saddles sharp_and_flat uniform_frame wide_network
     """,
 }
 

@@ -5,7 +5,10 @@ numbers that the rules of the experiment are about (rlgan.runs.compare).
 """
 
 from rlgan.lectures.adaptive.amsgrad import non_convergence
+from rlgan.lectures.adaptive.frame import uniform_frame
+from rlgan.lectures.descent.averaging import averaging
 from rlgan.lectures.descent.momentum import momentum
+from rlgan.lectures.descent.rates import rates
 from rlgan.lectures.games.orders import orders_of_play
 from rlgan.lectures.landscapes.loss_surface import loss_surface
 from rlgan.lectures.landscapes.saddles import saddles
