@@ -11,6 +11,7 @@ from rlgan.lectures.descent.momentum import momentum
 from rlgan.lectures.descent.rates import rates
 from rlgan.lectures.games.orders import orders_of_play
 from rlgan.lectures.landscapes.loss_surface import loss_surface
+from rlgan.lectures.landscapes.plateaus import plateaus
 from rlgan.lectures.landscapes.saddles import saddles
 from rlgan.lectures.networks.backpropagation import backpropagation
 from rlgan.lectures.networks.depth import depth_and_batch_normalisation
