@@ -16,6 +16,7 @@ import hashlib
 import json
 import os
 import re
+import shlex
 import shutil
 import signal
 import subprocess
@@ -95,12 +96,11 @@ class Lecture:
         picture = figure.read_bytes() if figure.is_file() else None
         state, reason = str(status.get("state", "")), str(status.get("reason", ""))
         section = summary or self.section
-        command = f"rlgan experiment=lecture/{self.name}"
         words = _json(_record(self)).get("words", [])
         return Entry(
             self.label,
             self.title,
-            " ".join([command, *(word for word in words if isinstance(word, str))]),
+            shlex.join(["rlgan", f"experiment=lecture/{self.name}", *map(str, words)]),
             {key: str(section.get(key, "")).strip() for key in ("claim", "deck", "slide")},
             summary if state == "finished" else {},
             picture if state == "finished" else None,
@@ -210,7 +210,7 @@ class Runner:
             entry = lecture.entry()
             if code == 0:
                 told = entry.verdict
-            elif self._number is not None and code == 128 + signal.SIGTERM:
+            elif self._number is not None and code in (128 + signal.SIGTERM, -signal.SIGTERM):
                 told = "stopped; the same command goes on with it"
             else:
                 self.failed.append(lecture)
@@ -231,7 +231,8 @@ class Runner:
             for process, _ in self._running.values():
                 process.send_signal(signal.SIGTERM)
 
-        former = {number: signal.signal(number, stop) for number in (signal.SIGINT, signal.SIGTERM)}
+        wanted = [n for n in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP) if signal.getsignal(n) != signal.SIG_IGN]
+        former = {number: signal.signal(number, stop) for number in wanted}
         try:
             yield
         finally:

@@ -93,25 +93,37 @@ def launch(config: Mapping[str, Any], command: Command) -> Outcome:
     task = spec.with_values(seed=settings.every_seed[0]).task()
     parent = Path("outputs") / (command.choices.get("task") or type(task).__name__.lower())
     try:
-        if chosen is None:
-            run = RunDirectory.create(parent, run_name(command.overrides, settings.seeds_word, settings.name))
-        else:
-            run = RunDirectory.open(chosen)
-            if (run.path / "config.yaml").exists():
-                run.close()
-                raise RunError(f"run_dir = {chosen}: another run was started there at this moment; choose another")
-        with started(run):
-            run.write_config(stored(config))
-    except OSError as error:
-        task.close()
-        raise RunError(
-            f"{error.filename or chosen or parent}: cannot be written ({error.strerror or error}); choose another "
-            "place with run_dir="
-        ) from error
+        run = new_directory(chosen, parent, run_name(command.overrides, settings.seeds_word, settings.name), config)
     except BaseException:
         task.close()
         raise
     return train_in(run, spec, task)
+
+
+def new_directory(chosen: Path | None, parent: Path, name: str, config: Mapping[str, Any]) -> RunDirectory:
+    """Make the directory of a new run, with its config.yaml.
+
+    Args:
+        chosen: by the user; None makes one below `parent`.
+        parent, name: of a directory that nobody chose.
+        config: plain and resolved.
+
+    Raises:
+        RunError: it cannot be made, or another run was quicker.
+    """
+    try:
+        run = RunDirectory.create(parent, name) if chosen is None else RunDirectory.open(chosen)
+        if (run.path / "config.yaml").exists():
+            run.close()
+            raise RunError(f"run_dir = {chosen}: another run was started there at this moment; choose another")
+        with started(run):
+            run.write_config(stored(config))
+    except OSError as error:
+        raise RunError(
+            f"{error.filename or chosen or parent}: cannot be written ({error.strerror or error}); choose another "
+            "place with run_dir="
+        ) from error
+    return run
 
 
 def _continue(path: Path, spec: RunSpec) -> Outcome:

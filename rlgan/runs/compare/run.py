@@ -36,7 +36,7 @@ from rlgan.runs.exactness import differences
 from rlgan.runs.prepare import Outcome, start_record
 from rlgan.runs.record.directory import OF_THE_START, RunDirectory, is_run, run_name, short_path, stored, stored_config
 from rlgan.runs.record.files import read_json, write_atomically
-from rlgan.runs.session import ended, train_in
+from rlgan.runs.session import ended, new_directory, train_in
 from rlgan.runs.terminal import printable
 from rlgan.task.errors import ConfigError, RunError
 
@@ -110,22 +110,8 @@ def begin(config: Mapping[str, Any], command: Command) -> Outcome:
     if chosen is not None and is_run(chosen):
         return _again(chosen, stored(config), plan)
     plan.check()
-    parent = Path("outputs") / "compare"
-    try:
-        if chosen is None:
-            run = RunDirectory.create(parent, run_name(command.overrides, settings.seeds_word, settings.name))
-        else:
-            run = RunDirectory.open(chosen)
-            if is_run(run.path):
-                run.close()
-                raise RunError(f"run_dir = {chosen}: another run was started there at this moment; choose another")
-        with started(run):
-            run.write_config(stored(config))
-    except OSError as error:
-        raise RunError(
-            f"{error.filename or chosen or parent}: cannot be written ({error.strerror or error}); choose another "
-            "place with run_dir="
-        ) from error
+    name = run_name(command.overrides, settings.seeds_word, settings.name)
+    run = new_directory(chosen, Path("outputs/compare"), name, config)
     return _work(run, plan)
 
 
