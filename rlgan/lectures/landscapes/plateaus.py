@@ -95,12 +95,12 @@ def _curve(axes: Axes, curve: Plateaus, walls: Mapping[str, NDArray[np.float64]]
     axes.plot(x, values(curve, x[:, None]), color=INK, lw=1.6, zorder=2)
     for name, place in curve.places.items():
         middle = (place.left + place.right) / 2
-        up = place.kind in ("plateau", "local maximum")
+        above = {"plateau": 7, "local maximum": 15}.get(place.kind, -15)
         axes.plot(
             (place.left, place.right), (place.value, place.value), color=INK, lw=4 if place.left < place.right else 1
         )
         axes.annotate(
-            f"({name})", (middle, place.value), (0, (15 if place.kind == "local maximum" else 7) if up else -15), textcoords="offset points", ha="center",
+            f"({name})", (middle, place.value), (0, above), textcoords="offset points", ha="center",
             fontsize=SMALL + 1, color=INK,
         )  # fmt: skip
     for (name, path), colour, lift in zip(walls.items(), (FAKE, BLUE), (0.0, 0.05), strict=False):
