@@ -96,11 +96,13 @@ class Lecture:
         picture = figure.read_bytes() if figure.is_file() else None
         state, reason = str(status.get("state", "")), str(status.get("reason", ""))
         section = summary or self.section
-        words = _json(_record(self)).get("words", [])
+        record = _json(_record(self))
+        if not state and record.get("failed"):  # it could not start, so that there is no directory
+            state, reason = "failed", str(record["failed"])
         return Entry(
             self.label,
             self.title,
-            shlex.join(["rlgan", f"experiment=lecture/{self.name}", *map(str, words)]),
+            shlex.join(["rlgan", f"experiment=lecture/{self.name}", *map(str, record.get("words", []))]),
             {key: str(section.get(key, "")).strip() for key in ("claim", "deck", "slide")},
             summary if state == "finished" else {},
             picture if state == "finished" else None,
@@ -214,7 +216,9 @@ class Runner:
                 told = "stopped; the same command goes on with it"
             else:
                 self.failed.append(lecture)
-                told = f"FAILED: {_last_words(lecture)}"
+                why = _last_words(lecture)
+                told = f"FAILED: {why} ({_log(lecture)})"
+                _record(lecture).write_text(json.dumps({**lecture.fingerprint(self._words), "failed": why}) + "\n")
             seconds = time.monotonic() - began
             print(
                 f"{self._done:>2}/{self._count}  {lecture.label:>2}  {lecture.title}: {told}, {seconds:.0f} s",
@@ -249,7 +253,7 @@ def _last_words(lecture: Lecture) -> str:
     """The last error in its log, or its last line."""
     lines = [line for line in _log(lecture).read_text(errors="replace").splitlines() if line.strip()]
     errors = [line.removeprefix("rlgan: ") for line in lines if line.startswith("rlgan: ")]
-    return f"{(errors or lines or ['no word'])[-1]} ({_log(lecture)})"
+    return (errors or lines or ["it said nothing"])[-1]
 
 
 def write_page(every: Sequence[Lecture]) -> Path:
@@ -268,7 +272,7 @@ def show(every: Sequence[Lecture]) -> None:
     for one in every:
         entry = one.entry()
         former = _json(_record(one))
-        changed = former and former != one.fingerprint(former.get("words", []))
+        changed = former and former.get("sha256") != one.fingerprint(former.get("words", []))["sha256"]
         print(
             f"{one.label:>2}  {one.title:<{width}}  {entry.verdict}{' (its YAML has changed since)' if changed else ''}"
         )
@@ -310,7 +314,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         if asked.fresh:
             shutil.rmtree(one.folder, ignore_errors=True)
             todo.append(one)
-        elif former and one.folder.exists() and former != one.fingerprint(words):
+        elif former and one.folder.exists() and former.get("sha256") != one.fingerprint(words)["sha256"]:
             what = "its words are others" if former.get("words") != words else "its YAML has changed"
             print(f"{one.label:>2}  {one.title}: {what} since it was run; --fresh trains it anew", flush=True)
             stale.append(one)

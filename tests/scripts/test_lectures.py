@@ -147,6 +147,7 @@ def test_they_run_and_one_that_fails_is_told(here: Path, capsys: pytest.CaptureF
     assert "The second: not seen, " in out
     assert "The third: FAILED: compare.variants.simultaneous: game = simultaneos" in out
     text = (here / "outputs/lectures/index.html").read_text()
+    assert "failed: compare.variants.simultaneous: game = simultaneos" in text
     assert text.count("<img") == 1 and "Something &lt;b&gt;happens" in text
     before = (here / "outputs/lectures/902_second/simultaneous/metrics.jsonl").read_bytes()
     assert main(["--only", "second", "--redraw"]) == 0
