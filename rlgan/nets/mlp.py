@@ -165,6 +165,7 @@ class MLPSpec(NetworkSpec):
         output: last activation; ``auto`` is tanh for an image shape (pixels live in [-1, 1]) and none otherwise.
         norm_input: batch norm of the input as well; wants ``norm = batch``.
         action_layer: of an action value, hidden layers that see the observation alone; see `LateQCritic`.
+        init_scale: by which all weights (not biases) of the start are multiplied.
 
     Raises:
         ValueError: an impossible width, bound or layer.
@@ -178,6 +179,7 @@ class MLPSpec(NetworkSpec):
     output: Output = "auto"
     norm_input: bool = False
     action_layer: int = 0
+    init_scale: float = 1.0
 
     def __post_init__(self) -> None:
         if any(width < 1 for width in self.hidden):
@@ -185,6 +187,10 @@ class MLPSpec(NetworkSpec):
         if self.final_bound is not None and not 0 < self.final_bound < math.inf:
             raise ValueError(
                 f"final_bound = {self.final_bound}: must be positive, for example 3e-3, or null: the init's own rule"
+            )
+        if not 0 <= self.init_scale < math.inf:
+            raise ValueError(
+                f"init_scale = {self.init_scale}: must be a number, at least 0; 1 leaves the init as it is"
             )
         if self.norm_input and self.norm != "batch":
             raise ValueError(
@@ -210,4 +216,8 @@ class MLPSpec(NetworkSpec):
 
     def _initialised(self, module: M) -> M:
         initialise(module, self.init, gain=ACTIVATIONS[self.activation].gain, final_bound=self.final_bound)
+        if self.init_scale != 1.0:
+            with torch.no_grad():
+                for layer in (m for m in module.modules() if isinstance(m, nn.Linear)):
+                    layer.weight.mul_(self.init_scale)
         return module

@@ -114,6 +114,16 @@ def test_ddpg_init_bounds() -> None:
     assert last.bias.abs().max() <= 3e-3
 
 
+def test_init_scale_multiplies_the_weights_of_the_start_and_not_the_biases() -> None:
+    made = []
+    for scale in (1.0, 2.5, 0.0):
+        torch.manual_seed(0)
+        made.append(list(MLPSpec(hidden=(8,), init_scale=scale).build((3,), (2,)).parameters()))
+    for one, other, nothing in zip(*made, strict=True):
+        factor = 2.5 if one.ndim == 2 else 1.0
+        assert torch.equal(other, factor * one) and bool((nothing == 0).all()) == (one.ndim == 2)
+
+
 def test_final_bound_holds_for_any_init() -> None:
     last = weighted(MLPSpec(init="orthogonal", final_bound=1e-2).actor(17, 6))[-1]
     assert 9e-3 < last.weight.abs().max() <= 1e-2
@@ -254,6 +264,7 @@ def test_every_init_is_reproducible(init: Init) -> None:
     ("make", "message"),
     [
         (lambda: MLPSpec(hidden=(0, 4)), r"^hidden = \[0, 4\]: "),
+        (lambda: MLPSpec(init_scale=-1.0), r"^init_scale = -1.0: "),
         (lambda: MLPSpec(final_bound=-1.0), r"^final_bound = -1.0: "),
         (lambda: DCGANSpec(width=0), r"^width = 0: "),
         (lambda: DCGANSpec(smallest=0), r"^smallest = 0: "),

@@ -359,6 +359,8 @@ def test_several_seeds_of_a_variant(here: Path) -> None:
     assert ran.seconds > 0
     task = ran.task(5)
     assert task.steps_done == 4 and differences(task.state_dict(), checkpoint(run / "seed=5", 4)["task"]) == []
+    begun, other = (ran.start(seed) for seed in ran.seeds)
+    assert begun.steps_done == 0 and differences(begun.state_dict(), other.state_dict())
     with pytest.raises(ConfigError, match="seed = 4: the variant both was not trained with it; it has 3, 5"):
         ran.task(4)
     with pytest.raises(ConfigError, match="critic/los: the variant both has no such metric; did you mean critic/loss"):

@@ -108,12 +108,23 @@ class Ran:
             ConfigError: there is no such seed, or its configuration cannot be built.
             CheckpointError: there is no checkpoint, or it is damaged.
         """
-        seed = self.seeds[0] if seed is None else seed
-        place = self._place(seed)
-        spec = RunSpec.of(stored_config(place), trust=self._trust)
+        task = self.start(seed)
+        place = self._place(self.seeds[0] if seed is None else seed)
+        Checkpoints(place / "checkpoints", best=task.best).choose("last").restore(task)
+        return task
+
+    def start(self, seed: int | None = None) -> Task:
+        """Build the task of one seed as it was before its first step; on the CPU, for looking at.
+
+        Args:
+            seed: None is the first.
+
+        Raises:
+            ConfigError: there is no such seed, or its configuration cannot be built.
+        """
+        spec = RunSpec.of(stored_config(self._place(self.seeds[0] if seed is None else seed)), trust=self._trust)
         task = spec.with_values(compile=False, device="cpu").task()
         self._tasks.append(task)
-        Checkpoints(place / "checkpoints", best=task.best).choose("last").restore(task)
         return task
 
     @property
