@@ -20,3 +20,4 @@ from rlgan.lectures.networks.lifting import lifting
 from rlgan.lectures.networks.random_labels import random_labels
 from rlgan.lectures.networks.sharpness import sharp_and_flat
 from rlgan.lectures.networks.wide_network import wide_network
+from rlgan.lectures.networks.width import width
