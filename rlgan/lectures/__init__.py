@@ -13,6 +13,7 @@ from rlgan.lectures.games.orders import orders_of_play
 from rlgan.lectures.landscapes.loss_surface import loss_surface
 from rlgan.lectures.landscapes.plateaus import plateaus
 from rlgan.lectures.landscapes.saddles import saddles
+from rlgan.lectures.networks.adaptive import adaptive_generalisation
 from rlgan.lectures.networks.approximation import universal_approximation
 from rlgan.lectures.networks.backpropagation import backpropagation
 from rlgan.lectures.networks.depth import depth_and_batch_normalisation
