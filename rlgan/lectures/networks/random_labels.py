@@ -100,9 +100,8 @@ def _bars(axes: Axes, numbers: Mapping[str, float]) -> None:
     axes.text(-0.45, 0.91, "chance", fontsize=SMALL - 1, color=INK)
     axes.set_xticks(range(len(LABELS)), ["true", "half random", "random"])
     axes.set_ylim(0, 1.0)
-    quiet(
-        axes, "labels (pale: training, full: test)", "share told wrong", "no training error, no learning", curves=True
-    )
+    title = "no training error, no learning"
+    quiet(axes, "labels (pale: training, full: test)", "share told wrong", title, curves=True)
 
 
 def _needed(axes: Axes, reached: Mapping[int, Mapping[int, bool]], numbers: Mapping[str, float], inputs: int,
@@ -113,7 +112,8 @@ def _needed(axes: Axes, reached: Mapping[int, Mapping[int, bool]], numbers: Mapp
             (n, parameters(inputs, w, outputs)) for n, ws in reached.items() for w, ok in ws.items() if ok is done
         ]
         label = "zero training error" if done else "not reached by any seed"
-        axes.plot(*zip(*points, strict=True), "o", ms=4.5, label=label, **style) if points else None  # type: ignore[arg-type]
+        x, y = [n for n, _ in points], [size for _, size in points]
+        axes.plot(x, y, "o", ms=4.5, label=label, **style)  # type: ignore[arg-type]
     n = np.array(sorted(reached), dtype=float)
     slope = numbers["per_sample"]
     axes.plot(n, slope * n, color=INK, lw=0.9, ls="--", label=f"{slope:.1f} parameters a sample")
@@ -123,6 +123,5 @@ def _needed(axes: Axes, reached: Mapping[int, Mapping[int, bool]], numbers: Mapp
     axes.set_xticks(n, [str(int(k)) for k in n])
     axes.minorticks_off()
     axes.legend(fontsize=SMALL - 1, frameon=False, labelcolor=INK)
-    quiet(
-        axes, "samples n, with random labels", "parameters", f"needed: n to the {numbers['exponent']:.2f}", curves=True
-    )
+    title = f"parameters needed: $n^{{{numbers['exponent']:.2f}}}$"
+    quiet(axes, "samples n, with random labels", "parameters", title, curves=True)

@@ -120,7 +120,10 @@ def linear_system(kernel: Tensor, eta: float, residual: Tensor, steps: NDArray[n
 def wide_network(runs: Mapping[str, Ran]) -> Drawn:
     """Squared error over steps for several widths with Du's bound; the slide's rate; how far weights move.
 
-    (Du et al. 2019, arXiv:1810.02054, theorem 4.1 and figure 1.)
+    (Du et al. 2019, arXiv:1810.02054, theorem 4.1 and figure 1; EE-556, Lecture 7: Optimization for Deep Learning, "GD
+    finds global minimizers of overparametrized networks".) The slide has the rate (1 - eta)^t of R_n, and does not say
+    how the output is scaled. Here it is divided by sqrt(m), as in the paper, and eta is the step on |u - y|^2 / 2. Were
+    it the step on R_n = |u - y|^2 / n, the slide's rate would be n / 2 times further away.
 
     Args:
         runs: of `problem=wide`; those called mN are of the width N. `theorem_step` has eta = lambda_0 / n^2; `uniform`
