@@ -4,8 +4,10 @@ Each takes the finished variants of a comparison by name, and settings of its ow
 numbers that the rules of the experiment are about (rlgan.runs.compare).
 """
 
+from rlgan.lectures.adaptive.accelegrad import accelegrad
 from rlgan.lectures.adaptive.amsgrad import non_convergence
 from rlgan.lectures.adaptive.frame import uniform_frame
+from rlgan.lectures.adaptive.scales import scales, steep_then_flat
 from rlgan.lectures.descent.averaging import averaging
 from rlgan.lectures.descent.momentum import momentum
 from rlgan.lectures.descent.rates import rates
