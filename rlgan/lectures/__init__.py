@@ -19,6 +19,7 @@ from rlgan.lectures.networks.adaptive import adaptive_generalisation
 from rlgan.lectures.networks.approximation import universal_approximation
 from rlgan.lectures.networks.backpropagation import backpropagation
 from rlgan.lectures.networks.depth import depth_and_batch_normalisation
+from rlgan.lectures.networks.initialisations import initialisations
 from rlgan.lectures.networks.lifting import lifting
 from rlgan.lectures.networks.random_labels import random_labels
 from rlgan.lectures.networks.sharpness import sharp_and_flat
