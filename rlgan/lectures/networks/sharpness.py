@@ -108,7 +108,7 @@ def sharp_and_flat(
     middle.set_xscale("log")
     middle.minorticks_off()
     ends = middle.get_xlim()
-    marks = [mark for mark in (0.1, 0.2, 0.5, 1, 2, 5, 10, 20, 50, 100) if ends[0] <= mark <= ends[1]]
+    marks = [mark for mark in (0.1, 0.2, 0.5, 0.7, 1, 1.5, 2, 3, 5, 10, 20, 50, 100) if ends[0] <= mark <= ends[1]]
     middle.set_xticks(marks, [f"{mark:g}" for mark in marks])
     middle.legend(fontsize=SMALL - 1, frameon=False, labelcolor=INK)
     quiet(middle, "largest eigenvalue of the Hessian", "test error, % (cross: mean)",
