@@ -12,9 +12,12 @@ from rlgan.lectures.descent.averaging import averaging
 from rlgan.lectures.descent.momentum import momentum
 from rlgan.lectures.descent.rates import rates
 from rlgan.lectures.games.orders import orders_of_play
+from rlgan.lectures.landscapes.cool_down import cool_down
 from rlgan.lectures.landscapes.loss_surface import loss_surface
+from rlgan.lectures.landscapes.minibatches import minibatches
 from rlgan.lectures.landscapes.plateaus import plateaus
 from rlgan.lectures.landscapes.saddles import saddles
+from rlgan.lectures.landscapes.steps import steps
 from rlgan.lectures.networks.adaptive import adaptive_generalisation
 from rlgan.lectures.networks.approximation import universal_approximation
 from rlgan.lectures.networks.backpropagation import backpropagation
