@@ -58,9 +58,9 @@ PUBLIC: dict[str, str] = {
     """,
     "rlgan.lectures": """
         accelegrad adaptive_generalisation averaging backpropagation cool_down depth_and_batch_normalisation
-        initialisations lifting loss_surface minibatches momentum non_convergence orders_of_play plateaus
-        random_labels rates saddles scales sharp_and_flat steep_then_flat steps uniform_frame
-        universal_approximation wide_network width
+        initialisations lifting lipschitz_control loss_surface memorisation minibatches mode_collapse momentum
+        non_convergence orders_of_play plateaus random_labels rates saddles scales sharp_and_flat
+        steep_then_flat steps uniform_frame universal_approximation wide_network width
     """,
 }
 

@@ -11,6 +11,9 @@ from rlgan.lectures.adaptive.scales import scales, steep_then_flat
 from rlgan.lectures.descent.averaging import averaging
 from rlgan.lectures.descent.momentum import momentum
 from rlgan.lectures.descent.rates import rates
+from rlgan.lectures.games.collapse import mode_collapse
+from rlgan.lectures.games.control import lipschitz_control
+from rlgan.lectures.games.copying import memorisation
 from rlgan.lectures.games.orders import orders_of_play
 from rlgan.lectures.landscapes.cool_down import cool_down
 from rlgan.lectures.landscapes.loss_surface import loss_surface
