@@ -8,6 +8,9 @@ from rlgan.lectures.adaptive.accelegrad import accelegrad
 from rlgan.lectures.adaptive.amsgrad import non_convergence
 from rlgan.lectures.adaptive.frame import uniform_frame
 from rlgan.lectures.adaptive.scales import scales, steep_then_flat
+from rlgan.lectures.agents.bias import critic_bias
+from rlgan.lectures.agents.exploring import exploring
+from rlgan.lectures.agents.trade_off import exploration_and_exploitation
 from rlgan.lectures.descent.averaging import averaging
 from rlgan.lectures.descent.momentum import momentum
 from rlgan.lectures.descent.rates import rates

@@ -14,7 +14,14 @@ import torch
 from rlgan.rl.envs import env_state
 from rlgan.rl.envs.batched import Floats, One
 from rlgan.rl.envs.environment import Environment
-from rlgan.rl.envs.sparse import GRAVITY, Mechanics, SparseCartPoleSwingUp, SparseDoublePendulum, SparseMountainCar
+from rlgan.rl.envs.sparse import (
+    GRAVITY,
+    Mechanics,
+    SparseCartPoleSwingUp,
+    SparseDoublePendulum,
+    SparseMountainCar,
+    SparseWalk,
+)
 from tests.rl.envs.test_env_state import go_to, run, through_file
 
 IDS = ("SparseMountainCar", "SparseCartPoleSwingUp", "SparseDoublePendulum")
@@ -195,3 +202,19 @@ def test_the_half_cheetah_is_paid_beyond_its_goal_only() -> None:
         simulator.set_state(qpos, 0 * simulator.data.qvel)
         assert env.step(action)[1] == wanted
     assert env_state.choose(lambda: made("SparseHalfCheetah")) is not None
+
+
+def test_the_walk_is_paid_near_its_place_alone_and_stays_on_its_line() -> None:
+    one, many = made("SparseWalk"), SparseWalk(3)
+    one.reset(seed=0)
+    many.reset(seed=0)
+    places, rewards = [], []
+    for action in [1.0] * 12 + [-1.0] * 18:
+        obs, reward, terminated, truncated, _ = one.step(np.array([action], np.float32))
+        seen, paid, *_ = many.step(np.full((3, 1), action, np.float32))
+        assert (seen == obs).all() and (paid == reward).all() and not terminated
+        places.append(float(obs[0]))
+        rewards.append(reward)
+    assert truncated and max(places) == 1.0 and min(places) == pytest.approx(-0.8)
+    np.testing.assert_allclose(rewards[:8], [0, 0, 0, 0, 0, 0.64, 0.96, 0.96], atol=1e-6)
+    assert rewards[9] == pytest.approx(0.0, abs=1e-9) and rewards[-1] == 0.0
