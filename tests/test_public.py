@@ -58,10 +58,10 @@ PUBLIC: dict[str, str] = {
     """,
     "rlgan.lectures": """
         accelegrad adaptive_generalisation averaging backpropagation cool_down critic_bias
-        depth_and_batch_normalisation exploration_and_exploitation exploring initialisations lifting
-        lipschitz_control loss_surface memorisation minibatches mode_collapse momentum non_convergence
-        orders_of_play plateaus random_labels rates saddles scales sharp_and_flat steep_then_flat steps
-        uniform_frame universal_approximation wide_network width
+        depth_and_batch_normalisation earth_movers_distance exploration_and_exploitation exploring
+        initialisations lifting lipschitz_control loss_surface memorisation minibatches mode_collapse momentum
+        non_convergence orders_of_play plateaus random_labels rates saddles scales sharp_and_flat
+        steep_then_flat steps uniform_frame universal_approximation wide_network width
     """,
 }
 

@@ -17,6 +17,7 @@ from rlgan.lectures.descent.rates import rates
 from rlgan.lectures.games.collapse import mode_collapse
 from rlgan.lectures.games.control import lipschitz_control
 from rlgan.lectures.games.copying import memorisation
+from rlgan.lectures.games.earth_mover import earth_movers_distance
 from rlgan.lectures.games.orders import orders_of_play
 from rlgan.lectures.landscapes.cool_down import cool_down
 from rlgan.lectures.landscapes.loss_surface import loss_surface
