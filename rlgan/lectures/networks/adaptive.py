@@ -77,7 +77,7 @@ def adaptive_generalisation(runs: Mapping[str, Ran]) -> Drawn:
     left.legend(fontsize=SMALL - 1, frameon=False, labelcolor=INK, loc="center left", markerscale=3)
     top = max(100 * float(ran.last("error/test").min()) for key, ran in runs.items() if _method(key))
     middle.set_xscale("log")
-    middle.set_ylim(0, min(top, 12.0) * 1.3)
+    middle.set_ylim(0, min(top, 12.0) * 1.5)
     middle.legend(fontsize=SMALL - 1, frameon=False, labelcolor=INK, ncols=2, loc="upper center")
     quiet(middle, "learning rate (star: chosen)", "test error, %", "digits: each at its best", curves=True)
     right.set_yscale("log")
