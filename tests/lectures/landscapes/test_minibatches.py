@@ -28,10 +28,10 @@ def test_gradients_of_samples_are_autograds_and_their_mean_is_the_whole_ones() -
 
 @pytest.mark.slow
 def test_the_comparison_of_minibatches_shrunken(tmp_path: Path) -> None:
-    words = ("seeds=1", "seed=0", "problem.train_samples=300", "network.hidden=[8]")
+    words = ("seeds=1", "seed=0", "steps=200", "problem.train_samples=300", "network.hidden=[8]")
     numbers = summary("03_minibatches", tmp_path / "run", *words)["numbers"]
     assert numbers["bias"] < 1e-4 and numbers["still"] == 0
-    assert numbers["slope"] == pytest.approx(-1, abs=0.1) and numbers["worst"] < 0.3
+    assert numbers["slope"] == pytest.approx(-1, abs=0.1) and numbers["worst"] < 0.4
 
 
 @pytest.mark.slow
