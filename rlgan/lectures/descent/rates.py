@@ -8,13 +8,16 @@ from typing import TYPE_CHECKING, NamedTuple, cast
 import numpy as np
 
 from rlgan.erm import ERM, Crater, LinearRegression
-from rlgan.lectures.ways import BLUE, FAKE, GREEN, straight, surface
+from rlgan.lectures.ways import BLUE, FAKE, GOLD, GREEN, straight, surface
 from rlgan.runs.compare import Drawn, Ran
 from rlgan.task.figure import INK, SMALL, figure, quiet
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from numpy.typing import ArrayLike, NDArray
+
+
+_FREE = (("AdaGrad", FAKE), ("Adam", GREEN), ("AMSGrad", GOLD))
 
 
 class Interval(NamedTuple):
@@ -53,19 +56,22 @@ def rates(runs: Mapping[str, Ran]) -> Drawn:
     the first bound with L times sigma^2.)
 
     Args:
-        runs: `smooth_N` of `problem=crater` with additive noise, for several N; `growth` and `pl` of the same with
-            relative noise; `interpolation` and `noisy` of `problem=linear_regression`. Several seeds.
+        runs: `smooth_N` of `problem=crater` with additive noise, for several N, and `free_adagrad`, `free_adam`,
+            `free_amsgrad` of the same; `growth` and `pl` of it with relative noise; `interpolation` and `noisy` of
+            `problem=linear_regression`. Several seeds.
 
     Returns:
-        The figure. `slope_smooth` and `slope_growth`, fitted to logarithms, with `_low` and `_high`, their intervals
-        over the seeds; `worst_smooth`, `worst_growth`: the largest ratio to the bound; `rate_pl`, `rate_interpolation`:
-        factors a step, with `bound_` and, of the first, `typical_pl`; `excess_pl`, `excess_interpolation`,
-        `excess_noisy` at the end; `step_interpolation`, lr times the largest curvature of a sample, at most 1.
+        The figure. `slope_smooth`, `slope_growth`, fitted to logarithms, and `slope_free_METHOD`, of the last nine
+        tenths of the running mean, each with `_low` and `_high`, its interval over the seeds; `worst_smooth`,
+        `worst_growth`: the largest ratio to the bound; `rate_pl`, `rate_interpolation`: factors a step, with `bound_`
+        and, of the first, `typical_pl`; `excess_pl`, `excess_interpolation`, `excess_noisy` at the end;
+        `step_interpolation`, lr times the largest curvature of a sample, at most 1.
     """
     made = figure(9.0, 3.5)
     left, middle, right = made.subplots(1, 3)
     numbers: dict[str, float] = {}
-    _smooth(left, {name: ran for name, ran in runs.items() if name.startswith("smooth")}, numbers)
+    _smooth(left, {name: ran for name, ran in runs.items() if name.startswith("smooth_")}, numbers)
+    _free(left, {name: ran for name, ran in runs.items() if name.startswith("free_")}, numbers)
     _growth(middle, runs["growth"], numbers)
     _linear(right, runs, numbers)
     return Drawn(made, numbers)
@@ -87,10 +93,23 @@ def _smooth(axes: Axes, runs: Mapping[str, Ran], numbers: dict[str, float]) -> N
     numbers["worst_smooth"] = float((means.mean(0) / bound).max())
     axes.plot(n, bound, color=INK, lw=0.9, ls=":", label="bound")
     axes.plot(np.tile(n, len(means)), means.ravel(), "o", color=BLUE, ms=3, alpha=0.5)
-    axes.plot(n, means.mean(0), color=BLUE, lw=1.3, label=f"slope {slopes.mean:.2f}")
-    _logarithmic(axes, "length of the run N", r"mean $|\nabla f|^2$", r"smooth: $1/\sqrt{N}$")
-    axes.set_yticks([0.05, 0.1, 0.2, 0.5], ["0.05", "0.1", "0.2", "0.5"])
+    axes.plot(n, means.mean(0), color=BLUE, lw=1.3, label=f"SGD, slope {slopes.mean:.2f}")
+    _logarithmic(axes, "steps N", r"mean $|\nabla f|^2$", r"smooth: $1/\sqrt{N}$")
+    axes.set_yticks([0.02, 0.05, 0.1, 0.2, 0.5, 1], ["0.02", "0.05", "0.1", "0.2", "0.5", "1"])
     axes.set_yticks([], minor=True)
+
+
+def _free(axes: Axes, runs: Mapping[str, Ran], numbers: dict[str, float]) -> None:
+    """Methods of which one run shows every N: the mean of |grad f|^2 over the steps so far."""
+    for (name, ran), (label, colour) in zip(runs.items(), _FREE, strict=True):
+        k, means = ran.curve("gradient/squared_mean")
+        late = np.unique(np.searchsorted(k, np.geomspace(k[-1] / 10, k[-1], 20)))
+        slopes = interval([straight(np.log(k[late]), np.log(own[late])).slope for own in means])
+        _put(numbers, f"slope_{name}", slopes)
+        axes.plot(k, means.mean(0), color=colour, lw=1.0, label=f"{label}, slope {slopes.mean:.2f}")
+    axes.set_xlim(left=200)
+    axes.set_ylim(top=3)
+    axes.legend(fontsize=SMALL - 1, frameon=False, labelcolor=INK)
 
 
 def _growth(axes: Axes, ran: Ran, numbers: dict[str, float]) -> None:

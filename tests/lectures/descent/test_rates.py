@@ -42,13 +42,15 @@ def test_the_comparison_shrunken(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     monkeypatch.setattr(ERM, "pictures", lambda self: {})
     few = [f"compare.variants.smooth_{n}=[schedule=inverse_sqrt_horizon,steps={n // 100}]" for n in (1000, 3000, 10000)]
     sample = "problem=linear_regression,problem.samples=40,optimizer=sgd,optimizer.lr=0.009,steps=100"
+    free = "optimizer.lr=1.0,problem.gradient_noise=0.5,steps=100"
+    few += [f"compare.variants.free_{m}=[optimizer={m},{free}]" for m in ("adagrad", "adam", "amsgrad")]
     words = [
         "seeds=null",
         "compare.variants.smooth_300=[schedule=inverse_sqrt_horizon,steps=3]",
-        "compare.variants.growth=[problem.kappa=1e6,problem.dimension=60,steps=300]",
+        "compare.variants.growth=[problem.relative_noise=0.5,problem.kappa=1e6,problem.dimension=60,steps=300]",
         f"compare.variants.interpolation=[{sample},problem.dimension=100]",
         f"compare.variants.noisy=[{sample},problem.dimension=20]",
     ]
     numbers = summary("08_rates", tmp_path / "run", *words, *few)["numbers"]
     assert numbers["rate_pl"] == pytest.approx(numbers["typical_pl"], abs=0.02)
-    assert numbers["worst_growth"] < 1 and numbers["step_interpolation"] <= 1
+    assert numbers["slope_free_adagrad"] < 0 and numbers["worst_growth"] < 1 and numbers["step_interpolation"] <= 1
