@@ -17,7 +17,7 @@ from rlgan.lectures.networks.backpropagation import (
     products,
 )
 from rlgan.nets import MLPSpec
-from tests.lectures.shrunken import summary
+from tests.lectures.shrunken import summary, without
 
 
 def network(activation: str, hidden: tuple[int, ...]) -> tuple[nn.Module, Layers]:
@@ -69,6 +69,13 @@ def test_products_are_as_many_as_is_said(layers: int) -> None:
 
 @pytest.mark.slow
 def test_the_comparison_shrunken(tmp_path: Path) -> None:
-    found = summary("25_backpropagation", tmp_path / "run", "steps=3")
+    kept = ["layers_4", "layers_8", "layers_16"]
+    found = summary(
+        "25_backpropagation",
+        tmp_path / "run",
+        "steps=3",
+        "compare.figure.widths=[8,16]",
+        *without("25_backpropagation", kept),
+    )
     assert found["seen"], found["rules"]
     assert found["numbers"]["autograd_operations_over_ours"] == 1
