@@ -16,10 +16,10 @@ _LATE = 10
 
 
 def exploration_and_exploitation(runs: Mapping[str, Ran]) -> Drawn:
-    """Where every sigma of noise went on a line with one paid place, and its return with and without the noise.
+    """Where every sigma of noise went on a line with one paid end, and its return with and without the noise.
 
     An actor acts by a = mu(s) + sigma xi while it learns, and by mu(s) when it is evaluated. With little noise it never
-    comes to where something is paid, and there is nothing to exploit. With more it finds the place; and the more noise,
+    comes to where something is paid, and there is nothing to exploit. With more it finds the end; and the more noise,
     the less of what the actor is worth is paid while it goes on exploring.
 
     Args:
@@ -28,7 +28,7 @@ def exploration_and_exploitation(runs: Mapping[str, Ran]) -> Drawn:
     Returns:
         The figure, and for every variant NAME, over its seeds, `kept_NAME`, the mean return without noise at the end,
         `paid_NAME`, that of the last episodes of training, with noise, `found_NAME`, the share of seeds that came to
-        the paid place while training; beside them `best`, the return of whoever goes there straight and stays,
+        the paid end while training; beside them `best`, the return of whoever goes there straight and stays,
         `best_paid`, the largest `paid`, and `best_sigma`, its sigma.
     """
     made = figure(9.0, 3.6)
@@ -73,18 +73,13 @@ def exploration_and_exploitation(runs: Mapping[str, Ran]) -> Drawn:
 
 
 def best_return(steps: int) -> float:
-    """The return of an episode of full steps until the next one would go past the best place, one there, then rest.
-
-    Args:
-        steps: of the episode.
-    """
-    goal, pace = SparseWalk.place, SparseWalk.pace
-    return float(sum(_paid(np.minimum(goal, pace * np.arange(1, steps + 1)))))
+    """The return of an episode of so many steps that goes to the paid end as fast as it can, and stays."""
+    return float(sum(_paid(np.minimum(1.0, SparseWalk.pace * np.arange(1, steps + 1)))))
 
 
 def _paid(x: np.ndarray) -> np.ndarray:
     """The reward of a place."""
-    return np.maximum(0.0, 1.0 - ((x - SparseWalk.place) / SparseWalk.reach) ** 2)
+    return np.maximum(0.0, 2.0 * x - 1.0)
 
 
 def _visited(ran: Ran, seed: int) -> np.ndarray:

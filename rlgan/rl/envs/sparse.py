@@ -7,11 +7,11 @@
 
 and 0 otherwise; episodes are cut at 500 steps. Beside them the smallest task of the kind, for teaching:
 
-    rlgan/SparseWalk-v0                up to 1 at every step near x = 0.75, cut at 30 steps
+    rlgan/SparseWalk-v0                2 x - 1 at every step beyond x = 1/2, cut at 30 steps
 
- The first three were rllab's, on Box2D's simulator; here bodies of the
-same masses, lengths, starts and forces follow their equations of motion, by Runge-Kutta steps of fourth order, without
-friction (there 0.0005 and less). Figures are those of rllab's models; gravity is 10, Box2D's default.
+The first three were rllab's, on Box2D's simulator; here bodies of the same masses, lengths, starts and forces follow
+their equations of motion, by Runge-Kutta steps of fourth order, without friction (there 0.0005 and less).
+Figures are those of rllab's models; gravity is 10, Box2D's default.
 
 Each is written once, for one state and for many (`rlgan.rl.envs.batched`).
 """
@@ -196,11 +196,11 @@ class SparseDoublePendulum(Mechanics):
 class SparseWalk(BatchedEnv):
     """A point on a line: x moves by a tenth of the action and stays in [-1, 1]; it starts at 0, and sees x.
 
-    The reward is max(0, 1 - ((x - place) / reach)^2), so that from the start nothing is felt of it for five steps.
+    The reward is max(0, 2 x - 1): from the start nothing is felt of it for five steps, and most is paid at the wall.
     """
 
     one_observation, one_action, width = seen(1), pushed(1.0), 1
-    place, reach, pace = 0.75, 0.25, 0.1
+    pace = 0.1
     few = 8
 
     def start(self, generator: np.random.Generator) -> Sequence[float]:
@@ -208,8 +208,7 @@ class SparseWalk(BatchedEnv):
 
     def advance(self, state: Sequence[Any], action: Sequence[Any], maths: Maths) -> tuple[Sequence[Any], Any, Any]:
         x = maths.clip(state[0] + self.pace * maths.double(action[0]), -1.0, 1.0)
-        away = (x - self.place) / self.reach
-        return (x,), maths.clip(1.0 - away * away, 0.0, 1.0), False
+        return (x,), maths.clip(2.0 * x - 1.0, 0.0, 1.0), False
 
     def observe(self, state: Sequence[Any], maths: Maths) -> Sequence[Any]:
         return state

@@ -204,7 +204,7 @@ def test_the_half_cheetah_is_paid_beyond_its_goal_only() -> None:
     assert env_state.choose(lambda: made("SparseHalfCheetah")) is not None
 
 
-def test_the_walk_is_paid_near_its_place_alone_and_stays_on_its_line() -> None:
+def test_the_walk_is_paid_at_one_end_of_its_line_and_stays_on_it() -> None:
     one, many = made("SparseWalk"), SparseWalk(3)
     one.reset(seed=0)
     many.reset(seed=0)
@@ -216,5 +216,5 @@ def test_the_walk_is_paid_near_its_place_alone_and_stays_on_its_line() -> None:
         places.append(float(obs[0]))
         rewards.append(reward)
     assert truncated and max(places) == 1.0 and min(places) == pytest.approx(-0.8)
-    np.testing.assert_allclose(rewards[:8], [0, 0, 0, 0, 0, 0.64, 0.96, 0.96], atol=1e-6)
-    assert rewards[9] == pytest.approx(0.0, abs=1e-9) and rewards[-1] == 0.0
+    np.testing.assert_allclose(rewards[:12], [0, 0, 0, 0, 0, 0.2, 0.4, 0.6, 0.8, 1, 1, 1], atol=1e-6)
+    np.testing.assert_allclose(rewards[12:18], [0.8, 0.6, 0.4, 0.2, 0, 0], atol=1e-6)
