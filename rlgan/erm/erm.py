@@ -7,7 +7,7 @@ from typing import Any, ClassVar, Literal
 import torch
 from torch import Tensor
 
-from rlgan.erm import evaluation, pictures
+from rlgan.erm import contract, evaluation, pictures
 from rlgan.erm.game import Batch, Risk
 from rlgan.erm.losses import Auto, Loss
 from rlgan.erm.meanings import EXPLAINED, GROUPS
@@ -15,6 +15,7 @@ from rlgan.erm.path import Path
 from rlgan.erm.problems.base import Problem, Sample
 from rlgan.nets.layers import NetworkSpec, couples_samples, estimate_statistics
 from rlgan.optim import (
+    BFGS,
     Average,
     Constant,
     Game,
@@ -95,6 +96,7 @@ class ERM(Drawing):
         self.settings, self.problem, self.sampling, self.sharpness = settings, problem, sampling, sharpness
         self.draw = draw
         surface, self.batch_size = problem.kind == "surface", batch_size
+        contract.check_problem(problem)
         self._check_batch()
         self.risk = Risk(_loss(loss or Auto(), problem))
         self.generators = Generators(settings.seed)
@@ -102,7 +104,13 @@ class ERM(Drawing):
         with self.generators.init("model"):
             outputs = () if self.risk.loss is None else self.risk.loss.outputs(problem)
             own = problem.network(settings, outputs)
-            model = (own or network.build(problem.inputs, outputs)).to(device, dtype)
+            made: object = own or network.build(problem.inputs, outputs)
+        if not isinstance(made, torch.nn.Module):
+            raise ValueError(
+                f"network = {type(network).__name__}: build() gives a {type(made).__name__}; give a Module"
+            )
+        model = made.to(device, dtype)
+        contract.check_model(problem, self.risk, model, self.train, outputs)
         try:
             spec = PlayerSpec(
                 network,
@@ -131,6 +139,8 @@ class ERM(Drawing):
         except ValueError as error:  # the one player's keys stand at the root
             raise ValueError(str(error).replace("model.", "")) from error
         self.model, self.update = self.learner.players["model"], self.learner.update
+        if problem.solved(self.risk.loss):
+            contract.check_known(problem, self.model.vector.theta.numel())
         self._last: Mapping[str, Tensor | float] = {}
         self._memory: list[Batch] = []
         self._filled: Sequence[Batch] | None = None
@@ -216,17 +226,25 @@ class ERM(Drawing):
             watch = self.settings.looks(self.steps_done, self.steps_done + 1)
             self._last = yield Request("learn", (watch,))
         except LineSearchFailed as error:
+            other = "adam" if isinstance(self.model.spec.optimizer, BFGS) else "bfgs"
             raise Diverged(
                 f"step {self.steps_done + 1}: {error}. Try precision=float64, or another method, for example "
-                "optimizer=bfgs"
+                f"optimizer={other}"
             ) from error
         except NonFinite as error:
             raise Diverged(
-                f"step {self.steps_done + 1}: {error}. Nothing of the update at fault was written. Try a lower "
-                "optimizer.lr"
+                f"step {self.steps_done + 1}: {error}. Nothing of the update at fault was written. {self._remedy()}"
             ) from error
         self.steps_done += 1
         self.path.record()
+
+    def _remedy(self) -> str:
+        """What to try where a loss is not finite."""
+        if self.steps_done:
+            return "Try a lower optimizer.lr"
+        if self.problem.kind == "surface":
+            return "No step was made yet: start nearer, by problem.start"
+        return "No step was made yet: scale the samples to order 1, or try another network.init"
 
     @property
     def loss(self) -> Scalar:

@@ -141,7 +141,13 @@ class Labelled(Problem):
 
     @cached_property
     def _both(self) -> tuple[Sample, Sample | None]:
-        train, test = self.make()
+        made: object = self.make()
+        if not (isinstance(made, tuple) and [isinstance(part, Sample) for part in made] in ([True] * 2, [True, False])):
+            raise ValueError(
+                f"problem = {type(self).__name__}: make() gives no two Samples; give Sample(x, y), Sample(x, y), and "
+                "None in the second place where there is nothing to test on"
+            )
+        train, test = made
         return Sample(train.x, relabelled(train.y, self.classes, self.random_labels)), test
 
     @property
