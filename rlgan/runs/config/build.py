@@ -94,6 +94,8 @@ def build(
             raise WrongType(mismatch(target, annotation, partial))
     if target is None:
         raise ConfigError(f"{_join(path, '_target_')}: is missing; say which class, for example _target_: package.Name")
+    if lacking := sorted(getattr(target, "__abstractmethods__", ())):
+        raise ConfigError(f"{_join(path, '_target_')} = {_name(target)}: does not say {', '.join(lacking)}; write it")
     arguments = _arguments(target, values, path, given, partial, trust)
     if partial:
         return functools.partial(target, **arguments)

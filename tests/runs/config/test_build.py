@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal
@@ -28,6 +29,12 @@ class Inner:
     def __post_init__(self) -> None:
         if self.lr <= 0:
             raise ValueError(f"lr = {self.lr}: must be positive, for example 1e-3")
+
+
+@dataclass(frozen=True)
+class Unsaid(Inner, ABC):
+    @abstractmethod
+    def apply(self) -> None: ...
 
 
 @dataclass(frozen=True)
@@ -121,6 +128,7 @@ def test_missing_and_mistaken_targets() -> None:
     wrong = {"_target_": f"{HERE}.Strict", "size": 1, "inner": {"_target_": f"{HERE}.Strict", "inner": {}, "size": 1}}
     assert refusal(wrong) == "critic.inner = {...}: must be a Inner, and a Strict is none"
     assert refusal({"_target_": "torch.optim.Addam"}).endswith("torch.optim has no Addam; did you mean Adam?")
+    assert refusal({"_target_": f"{HERE}.Unsaid"}) == "critic._target_ = Unsaid: does not say apply; write it"
     assert "no module nowhere" in refusal({"_target_": "nowhere.X"})
     assert "must be a dotted name" in refusal({"_target_": "X"})
     assert "cannot be called" in refusal({"_target_": "math.pi"})
