@@ -263,7 +263,8 @@ class Crater(Surface):
 
     @property
     def window(self) -> Window:
-        wide, high = (2.5 * at for at in self.usual_start[:2])
+        ends = [2.5 * at for at in self.usual_start]
+        wide, high = (ends[0], ends[1]) if len(ends) > 1 else (ends[0], 1.0)
         return -wide, wide, -high, high
 
     def value(self, theta: Tensor) -> Tensor:

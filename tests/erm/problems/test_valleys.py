@@ -69,6 +69,7 @@ def test_a_crater_has_curvature_between_minus_a_quarter_and_one_and_meets_its_in
     assert torch.func.hessian(f.value)(f.optimum()).diagonal().tolist() == pytest.approx(f.eigenvalues.tolist())
     t = torch.linspace(-4, 4, 2001).double()[:, None]
     one = Crater(kappa=1.0, dimension=1)
+    assert one.window[:2] == (-2.5, 2.5)
     second = torch.func.vmap(torch.func.hessian(one.value))(t).flatten()
     assert float(second.max()) == pytest.approx(1.0) and -0.26 < float(second.min()) < -0.24
     within = f.beginning * (2 * torch.rand(500, 6, generator=torch.Generator().manual_seed(2)).double() - 1)
