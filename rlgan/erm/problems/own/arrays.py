@@ -92,9 +92,13 @@ class ArrayFile(Own):
 
 def _moments(values: Tensor) -> tuple[Tensor, Tensor]:
     """Mean and standard deviation of every feature."""
-    mean, deviation = values.mean(0), values.std(0, correction=0)
+    # By powers of two near the largest, which round nothing: squares of huge numbers are inf, those of tiny ones 0.
+    largest = values.abs().amax(0)
+    scale = torch.where(largest > 0, largest / (2 * torch.frexp(largest).mantissa), torch.ones_like(largest))
+    mean, deviation = (values / scale).mean(0), (values / scale).std(0, correction=0)
     # What is the same on every training sample is centred and left.
-    return mean, torch.where(deviation > 1e-12 * mean.abs(), deviation, torch.ones_like(deviation))
+    varies = deviation > 1e-12 * mean.abs()
+    return mean * scale, torch.where(varies, deviation * scale, torch.ones_like(deviation))
 
 
 def _scaled(sample: Sample, of_x: tuple[Tensor, Tensor] | None, of_y: tuple[Tensor, Tensor] | None) -> Sample:

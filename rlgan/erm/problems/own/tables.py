@@ -43,21 +43,23 @@ def lines(path: Path) -> list[tuple[int, list[str]]]:
 
 
 def number(cell: str) -> float | None:
-    """The finite number in a cell; None where there is none."""
+    """The finite number in a cell; None where there is none (1_000 is one in Python, and in no table)."""
     try:
         value = float(cell)
     except ValueError:
         return None
-    return value if math.isfinite(value) else None
+    return value if math.isfinite(value) and "_" not in cell else None
 
 
 def column(cells: list[str]) -> NDArray[Any]:
-    """Labels: whole numbers, other numbers, or words."""
-    for kind in (int, float):
+    """Labels: whole numbers, other numbers, or words; whole numbers beyond 64 bits are names, and so words."""
+    kinds: tuple[tuple[type, str], ...] = ((int, "iu"), (float, "f"))
+    for kind, dtypes in kinds if not any("_" in cell for cell in cells) else ():
         try:
-            return np.asarray([kind(cell) for cell in cells])
-        except (ValueError, OverflowError):
+            found = np.asarray([kind(cell) for cell in cells])
+        except ValueError:
             continue
+        return found if found.dtype.kind in dtypes else np.asarray(cells)
     return np.asarray(cells)
 
 
@@ -90,8 +92,16 @@ def table(path: Path, y: str | None, columns: tuple[str, ...] | None) -> tuple[N
     inputs = [i for i in range(len(header)) if i != at and (columns is None or header[i] in columns)]
     rows = found[1:] if headed else found
     if not rows or not inputs:
-        lacking = "no line of numbers" if not rows else "no column besides the labels"
-        raise ValueError(f"{name}: has {lacking}; give inputs and a label in each line")
+        lacking = "no line of numbers" if not rows else f"no column besides the labels in its line {found[0][0]}"
+        raise ValueError(
+            f"{name}: has {lacking}; give inputs and a label in each line, separated by tabs, semicolons or commas"
+        )
+    own = [cells[at] for _, cells in rows if len(cells) == len(header)]
+    if not headed and len(own) > 1 and number(own[0]) is None and all(number(cell) is not None for cell in own[1:]):
+        raise ValueError(
+            f"{name}: line {found[0][0]} has the label {said(own[0])} where all others are numbers; if it is a line of "
+            f"names, say which column holds the labels, problem.y={said(own[0])}; if not, mend the label"
+        )
     x = np.empty((len(rows), len(inputs)))
     for k, (line, cells) in enumerate(rows):
         if len(cells) != len(header):

@@ -76,6 +76,28 @@ def test_numbers_are_standardised_by_the_training_samples_unless_told(tmp_path: 
     np.testing.assert_array_equal(whole(plain)[0], x[np.argsort(x[:, 0])])
 
 
+def test_huge_and_tiny_numbers_are_standardised_as_others_are(tmp_path: Path) -> None:
+    y = np.arange(50) % 2
+    for power in (500, -500):  # their squares are beyond what float64 holds; powers of two round nothing
+        x = numbers() * 2.0**power
+        problem = ArrayFile(path=saved(tmp_path, x=x, y=y), held_out=0.0)
+        torch.testing.assert_close(problem.train.x.var(0, correction=0), torch.ones(3).double())
+        again = ArrayFile(path=saved(tmp_path, x=numbers(), y=y), held_out=0.0)
+        assert torch.equal(problem.train.x, again.train.x)
+
+
+def test_whole_numbers_that_no_integer_holds_are_names(tmp_path: Path) -> None:
+    beyond = ("9223372036854775808", "9223372036854775809", "1_0")
+    rows = "".join(f"{i},{beyond[i % 3]}\n" for i in range(30))
+    assert sorted(ArrayFile(path=written(tmp_path, rows)).names()) == sorted(beyond)
+
+
+def test_a_head_of_numbers_is_known_by_the_name_of_the_labels(tmp_path: Path) -> None:
+    rows = "2019,2020,y\n" + "".join(f"{i},{i + 1},{i % 2}\n" for i in range(30))
+    problem = ArrayFile(path=written(tmp_path, rows), y="y", held_out=0.0)
+    assert (len(problem.train.y), problem.classes) == (30, 2)
+
+
 def test_words_and_whole_numbers_are_classes_and_other_numbers_values(tmp_path: Path) -> None:
     words = ArrayFile(path=written(tmp_path, IRIS))
     assert words.kind == "classes" and words.names() == ["a", "b"] and isinstance(Auto().of(words), CrossEntropy)
@@ -205,6 +227,9 @@ X, Y = numbers(), np.arange(50) % 2
         (_csv("a,b,y\n1,2,\n"), r"^path = .*: line 2 has no label in column y"),
         (_csv("a,b,y\n"), r"^path = .*: has no line of numbers"),
         (_csv("a,a,y\n1,2,u\n"), r"^path = .*: two columns have the name a"),
+        (_csv("1 2 0\n3 4 1\n"), r"^path = .*: has no column besides the labels in its line 1; .*separated by tabs"),
+        (_csv("1,1_000,0\n3,4,1\n"), r"^path = .*: line 1, column 2 holds 1_000, which is no number"),
+        (_csv("2019,2020,y\n1,2,0\n3,4,1\n"), r"line 1 has the label y where all others are numbers; .*problem.y=y"),
         (_csv("1,2,u\n3,4,v\n", y="kind"), r"^y = kind: a.csv has no line of names at its head"),
         (_csv("a,b\n1,u\n2,v\n", y="kind"), r"^y = kind: a.csv has a, b; choose of these"),
         (_csv("a,b\n1,u\n2,v\n", columns=("c",)), r"^columns = c: a.csv has a, b"),
