@@ -16,6 +16,7 @@ from tests.runs.config.test_conf import composed
 PRESETS = {
     "pendulum": ("Pendulum-v1", 3, 1, 200, None),
     "mountain_car": ("MountainCarContinuous-v0", 2, 1, 999, None),
+    "sparse_walk": ("rlgan/SparseWalk-v0", 1, 1, 30, None),
     "sparse_mountain_car": ("rlgan/SparseMountainCar-v0", 2, 1, 500, None),
     "sparse_cart_pole": ("rlgan/SparseCartPoleSwingUp-v0", 5, 1, 500, None),
     "sparse_double_pendulum": ("rlgan/SparseDoublePendulum-v0", 6, 1, 500, None),
