@@ -17,7 +17,7 @@ CURVATURES = np.array([2.0, 4.0])
 _LABELS = {
     "gradient": "gradient descent",
     "constant": "SGD, constant",
-    "perturbed": "perturbed SGD, constant",
+    "perturbed": "perturbed SGD",
     "vanishing": "SGD, 1/k",
 }
 
@@ -69,7 +69,7 @@ def steps(runs: Mapping[str, Ran]) -> Drawn:
         else:
             floor, known = float(mean[len(mean) // 2 :].mean()), constant_floor(lr, deviation)
             numbers |= {f"floor_{name}": floor, f"theory_{name}": known}
-            mark = {"marker": "o"} if kind == "constant" else {"marker": "D", "label": _LABELS[kind].split(",")[0]}
+            mark = {"marker": "o"} if kind == "constant" else {"marker": "D", "label": _LABELS[kind]}
             right.plot(lr, floor, ls="", color=colour, ms=7, **mark)
             expected.append(floor / known - 1)
             if kind == "constant":
