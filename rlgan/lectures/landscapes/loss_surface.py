@@ -62,7 +62,7 @@ def loss_surface(runs: Mapping[str, Ran]) -> Drawn:
     }
     if "half" in runs:
         numbers["ratio"] = flow[next(iter(runs))] / flow["half"]
-    made = figure(8.8, 4.5)
+    made = figure(8.8, 4.8)
     places = made.add_gridspec(1, 2, width_ratios=(1.05, 1))
     _relief(made.add_subplot(places[0], projection="3d", computed_zorder=False), product, [paths[n] for n in shown])
     _map(made.add_subplot(places[1]), product, [paths[n] for n in shown])
@@ -111,7 +111,6 @@ def _relief(axes: Any, product: Product, paths: list[NDArray[np.float64]]) -> No
         axis.pane.set_visible(False)
         axis._axinfo["grid"].update(color=PALE, linewidth=0.4)
     quiet(axes, r"$w_1$", r"$w_2$", r"the surface $(1 - w_2 w_1)^2$")
-    axes.set_zlabel("R", fontsize=SMALL, color=INK)
 
 
 def _map(axes: Axes, product: Product, paths: list[NDArray[np.float64]]) -> None:
@@ -131,6 +130,6 @@ def _map(axes: Axes, product: Product, paths: list[NDArray[np.float64]]) -> None
         axes.plot(*path[-1], "o", color=colour, ms=6, label="end" if i == 0 else None)
     axes.plot(0, 0, "X", color="white", mec=INK, ms=9, label="saddle", zorder=1.5)
     axes.plot([], [], ":", color=INK, lw=0.9, label="$w_1^2 - w_2^2$ as at the start")
-    axes.set(xlim=(-REACH, REACH), ylim=(-REACH, REACH), aspect="equal")
+    axes.set(xlim=(-REACH, REACH), ylim=(-REACH, REACH), box_aspect=1)
     quiet(axes, r"$w_1$", r"$w_2$", "where gradient descent goes")
     axes.legend(fontsize=SMALL - 1, loc="lower left", framealpha=0.9, labelcolor=INK, edgecolor=PALE)
