@@ -130,11 +130,19 @@ def named_labels(path: Path) -> dict[str, str]:
         try:
             found = lines(path)
         except ValueError as error:
-            raise ValueError(str(error).replace("path =", "labels =", 1)) from error
+            said_here = str(error).replace("path =", "labels =", 1).replace("a table of numbers", "names and classes")
+            raise ValueError(said_here) from error
         odd = next((line for line, cells in found if len(cells) != 2), None)
         if odd is not None:
             raise ValueError(f"{name}: line {odd} is not a file's name and a label; give two columns")
-        return {cells[0]: cells[1] for _, cells in found}
+        told: dict[str, str] = {}
+        for line, (key, label) in found:
+            if told.setdefault(key, label) != label:
+                raise ValueError(
+                    f"{name}: line {line} says that {said(key)} is {said(label)}, and a line above {said(told[key])}; "
+                    "remove one of them"
+                )
+        return told
     try:
         labels = json.loads(path.read_text("utf-8-sig"))
     except OSError as error:

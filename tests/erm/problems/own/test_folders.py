@@ -118,6 +118,7 @@ def _one_class(folder: Path) -> Folder:
         (_one_class, r"^path = .*: every label is dark"),
         (_labels("dark/1.png,night"), r"^labels = .*: does not tell the class of .*, nor of 2 others"),
         (_labels("dark/1.png,night,x"), r"^labels = .*: line 1 is not a file's name and a label"),
+        (_labels("a,night\nb,day\na,night\na,day"), r"^labels = .*: line 4 says that a is day, and a line above night"),
         (_labels("", "no.csv"), r"^labels = .*: the file is empty"),
         (_labels("[1, 2]", "a.json"), r"^labels = .*: is no object of names and labels"),
         (_labels("{", "a.json"), r"^labels = .*: is no JSON"),
