@@ -1,5 +1,6 @@
 """What a problem, a network and a loss promise each other, looked at once before the first step."""
 
+import copy
 from typing import get_args
 
 import torch
@@ -8,7 +9,7 @@ from torch import Tensor, nn
 from rlgan.erm.game import Risk
 from rlgan.erm.problems.base import Kind, Problem, Sample
 from rlgan.erm.problems.surfaces import Surface
-from rlgan.nets.layers import in_evaluation_mode
+from rlgan.nets.layers import couples_samples, in_evaluation_mode
 
 
 def check_problem(problem: Problem) -> None:
@@ -112,6 +113,25 @@ def check_model(problem: Problem, risk: Risk, model: nn.Module, train: Sample, o
         )
     if not losses.requires_grad:
         raise ValueError(f"{name}: cannot be differentiated; use operations of torch alone, no item() or detach()")
+
+
+def check_batch_norm(model: nn.Module, train: Sample, batch_size: int) -> None:
+    """Refuse batch norm that has one number of each feature in a minibatch, and so no variance.
+
+    Raises:
+        ValueError: naming the size.
+    """
+    if batch_size > 1 or not couples_samples(model):
+        return
+    trial = copy.deepcopy(model).train()  # in training mode a look would move its averages
+    try:
+        with torch.no_grad(), torch.random.fork_rng(devices=[]):
+            trial(train.x[:1])
+    except ValueError as error:
+        raise ValueError(
+            f"batch_size = {batch_size}: batch norm has one number of each feature, and no variance; use at least 2 "
+            "samples, or network.norm=layer"
+        ) from error
 
 
 def check_known(problem: Problem, parameters: int) -> None:

@@ -111,6 +111,7 @@ class ERM(Drawing):
             )
         model = made.to(device, dtype)
         contract.check_model(problem, self.risk, model, self.train, outputs)
+        contract.check_batch_norm(model, self.train, batch_size or len(self.train.y))
         try:
             spec = PlayerSpec(
                 network,

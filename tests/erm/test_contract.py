@@ -159,6 +159,13 @@ def test_a_loss_that_is_not_one_number_a_sample_is_told_so(of: Callable[[Tensor,
         made(Own(), loss=Given(of))
 
 
+def test_batch_norm_needs_more_than_one_sample() -> None:
+    one = Own(given=(Sample(X[:1], Y[:1]), None))
+    with pytest.raises(ValueError, match=r"^batch_size = 1: batch norm has one number of each feature"):
+        made(one, MLPSpec(hidden=(4,), norm="batch"))
+    made(one, MLPSpec(hidden=(4,), norm="layer")).advance()
+
+
 def test_the_look_changes_nothing() -> None:
     class Drops(nn.Module):
         """Draws in evaluation too, and counts in training mode."""

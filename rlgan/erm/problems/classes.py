@@ -1,5 +1,6 @@
 """Samples with classes that need no file: digits and sets in the plane."""
 
+import math
 from dataclasses import dataclass
 from typing import final
 
@@ -21,6 +22,12 @@ def parts(x: Tensor, y: Tensor, held_out: float, train_samples: int | None = Non
     if not 0 <= held_out < 1:
         raise ValueError(f"held_out = {held_out}: the share of samples to test on lies in [0, 1), for example 0.2")
     index = np.arange(len(y))
+    classes = len(y.unique())
+    if held_out and not classes <= math.ceil(held_out * len(y)) <= len(y) - classes:
+        raise ValueError(
+            f"held_out = {held_out}: leaves less than one sample for each of {classes} classes to test on, or to train "
+            f"on; use {classes / len(y):.2g} to {1 - classes / len(y):.2g}, or 0"
+        )
     if held_out:
         first, last = train_test_split(index, test_size=held_out, random_state=0, stratify=y.numpy())
     else:

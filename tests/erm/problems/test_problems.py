@@ -8,7 +8,7 @@ import torch
 from hydra.utils import instantiate
 from omegaconf import DictConfig, OmegaConf
 
-from rlgan.erm import Problem
+from rlgan.erm import Digits, Problem
 from rlgan.erm.problems.base import Labelled, Sample, is_class
 
 FOLDER = Path(__file__).parents[3] / "conf" / "problem"
@@ -66,3 +66,12 @@ def test_labels_of_every_problem_of_classes_may_be_drawn_at_random(name: str) ->
     # Of those drawn anew one in `classes` is what it was.
     assert changed == pytest.approx(0.5 * (1 - 1 / problem.classes), abs=0.08)
     assert "50% of the training labels" in noisy.notes()[-1]
+
+
+def test_a_share_that_leaves_a_class_out_is_refused() -> None:
+    for share in (0.001, 0.999):
+        with pytest.raises(
+            ValueError, match=rf"^held_out = {share}: leaves less than one sample .* use 0.0056 to 0.99"
+        ):
+            Digits(held_out=share)
+    assert Digits(held_out=0.006).test is not None
