@@ -22,7 +22,7 @@ from rlgan.task.suggest import closest
 if TYPE_CHECKING:
     from omegaconf import DictConfig
 
-_OF_EVALUATE = ("checkpoint", "curvature", "n", "episodes", "video")
+_OF_EVALUATE = ("checkpoint", "curvature", "n", "episodes", "strict_saddle", "video")
 # A run keeps everything in its own directory: Hydra's would stand empty beside it.
 _REFUSED = {
     "hydra.run.dir": "a run's directory is chosen by run_dir={value}",
@@ -274,6 +274,8 @@ def evaluate(arguments: Sequence[str]) -> int:
     which = _of_file(asked.get("checkpoint", "best"))
     how: dict[str, Any] = {key: _switch(key, asked.get(key, "false")) for key in ("curvature", "video")}
     how |= {"changes": values, "n": _count("n", asked["n"], "samples, for example n=10000") if "n" in asked else None}
+    if "strict_saddle" in asked:
+        how |= {"strict_saddle": _four(asked["strict_saddle"]), "curvature": True}
     from rlgan.runs.evaluate import Evaluation, OverSeeds, evaluate_run, evaluate_seeds
     from rlgan.runs.record.progress import columns, seeds_table, table
 
@@ -304,6 +306,18 @@ def _switch(key: str, value: str) -> bool:
     if value.lower() not in ("true", "false"):
         raise ConfigError(f"{key} = {value}: is a switch; use true or false")
     return value.lower() == "true"
+
+
+def _four(value: str) -> list[float]:
+    try:
+        numbers = [float(number) for number in value.strip("[] ").split(",")]
+        if len(numbers) == 4 and all(0 < number < float("inf") for number in numbers):
+            return numbers
+    except ValueError:
+        pass
+    raise ConfigError(
+        f"strict_saddle = {value}: are alpha, beta, eps, delta: four positive numbers, for example [0.1,0.1,0.01,0.1]"
+    )
 
 
 def _count(key: str, value: str, of: str) -> int:

@@ -1,6 +1,6 @@
 """Measure a run's checkpoint again."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 from functools import partial
@@ -10,6 +10,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from rlgan.optim.second_order.curvature import strict_saddle as strict_alternative
 from rlgan.optim.second_order.landscape import Landscape
 from rlgan.runs.config.build import RunSpec
 from rlgan.runs.ends import of_config
@@ -55,6 +56,7 @@ def evaluate_run(
     which: str = "best",
     changes: Mapping[str, Any] | None = None,
     curvature: bool = False,
+    strict_saddle: Sequence[float] | None = None,
     n: int | None = None,
     video: bool = False,
     show: Callable[[Evaluation], None] = lambda found: None,
@@ -72,6 +74,8 @@ def evaluate_run(
         which: `best`, `last` or a step.
         changes: values by dotted key that replace stored ones.
         curvature: measure the loss surface of each player as well, and draw RUN/evaluation/curvature_<player>.png.
+        strict_saddle: alpha, beta, eps, delta of `rlgan.optim.second_order.curvature.strict_saddle`: which alternative
+            of that definition holds where each player stands; with `curvature`.
         n: samples to draw; None is the task's own number.
         video: film it as well.
         show: called with what was measured, before anything is written.
@@ -106,7 +110,7 @@ def evaluate_run(
         notes += [note for surface in landscapes.values() for note in surface.notes]
         result = Evaluation(
             {"step": step, **{tag: value for tag, value in values.items() if finite(value)}},
-            {name: {"kind": surface.kind, **surface.numbers} for name, surface in landscapes.items()},
+            {name: _said_of(surface, strict_saddle) for name, surface in landscapes.items()},
             tuple(dict.fromkeys(notes)),
             Legend.of(task),
             tuple(task.remarks()),
@@ -136,6 +140,21 @@ def evaluate_run(
     finally:
         task.close()
     return replace(result, unwritten=(*undrawn, *keep.failed))
+
+
+def _said_of(surface: Landscape, strict: Sequence[float] | None) -> dict[str, float | str]:
+    """What a surface is like where a player stands, for the table and the record.
+
+    Raises:
+        ConfigError: an impossible number of `strict`.
+    """
+    found: dict[str, float | str] = {"kind": surface.kind, **surface.numbers}
+    if strict is not None and surface.where is not None:
+        try:
+            found["strict_saddle"] = strict_alternative(*surface.where, *strict).alternative
+        except ValueError as error:
+            raise ConfigError(f"strict_saddle: {error}") from error
+    return found
 
 
 def _examined(task: Task, n: int | None) -> tuple[Examination, list[str]]:

@@ -67,6 +67,7 @@ Usage: rlgan evaluate RUN [key=value ...]   RUN is the run's folder, or `latest`
   episodes=20        an agent: how many episodes to play
   video=true         an agent: also a film of the first episode (needs the extra [video])
   curvature=true     also the loss around each player: eigenvalues, sharpness, a picture
+  strict_saddle=[1,1,0.1,0.1]   also which case of the strict-saddle definition holds (alpha, beta, eps, delta)
   key=value          any value of the run to be changed for this evaluation, such as device=cpu
   trust=[my_agent]   whose classes the run may name besides those of rlgan, torch and gymnasium
 

@@ -224,3 +224,14 @@ def test_a_batch_is_what_a_stack_takes() -> None:
     task = erm()
     assert [tuple(part.shape) for part in task.memory((3,))] == [(3, 32, 1, 8, 8), (3, 32)]
     assert isinstance(task.memory(()), Batch) and task.memory(()).y.dtype == torch.int64
+
+
+def test_the_strict_saddle_check_is_a_command() -> None:
+    train(*SMALL, "problem=minmax_saddle", "problem.start=[1,0]", "steps=1500", "run_dir=ridge")
+    ended = rlgan("evaluate", "ridge", "strict_saddle=[1,1,0.1,0.1]")
+    assert ended.code == 0 and "negative_curvature" in ended.out and "strict_saddle" in ended.out
+    # With a beta beyond the curvature that is there, the point breaks the definition.
+    assert "violated" in rlgan("evaluate", "ridge", "strict_saddle=[1,3,0.1,0.1]").out
+    for wrong in ("[1,1,0.1]", "[1,1,0.1,-1]", "saddle"):
+        ended = rlgan("evaluate", "ridge", f"strict_saddle={wrong}")
+        assert ended.code == 2 and ended.err.endswith("four positive numbers, for example [0.1,0.1,0.01,0.1]\n")

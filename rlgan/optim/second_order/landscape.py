@@ -141,6 +141,7 @@ class Landscape:
             long as that (a quarter of the way: the steepest direction soon leaves what the eigenvalue says).
         plane: the slice through two random directions, the first that of `line`.
         notes: what a reader of the numbers has to know, one sentence each.
+        where: the loss and the vector (d,), for whatever else is to be asked of them.
     """
 
     numbers: Mapping[str, float]
@@ -149,6 +150,7 @@ class Landscape:
     top: Slice
     plane: Slice
     notes: tuple[str, ...] = ()
+    where: tuple[Scalar, Tensor] | None = None
 
 
 def survey(
@@ -198,4 +200,5 @@ def survey(
         slice_1d(loss, theta, steepest, span=0.25, points=line_points),
         slice_2d(loss, theta, first, second, points=plane_points),
         notes,
+        (loss, theta),
     )
