@@ -353,6 +353,7 @@ def test_several_seeds_of_a_variant(here: Path) -> None:
     assert ran.seeds == [3, 5] and steps.tolist() == [2, 4] and values.shape == (2, 2)
     logged = [metrics(run / f"seed={seed}") for seed in ran.seeds]
     assert values[1, 0] == next(row["critic/loss"] for row in logged[1] if row["step"] == 2)
+    assert ran.curve("critic/loss", seed=5)[1].tolist() == values[1:].tolist()
     assert (
         ran.mean("critic/loss") == pytest.approx(np.mean(values[:, -1])) and ran.last("critic/loss")[1] == values[1, 1]
     )

@@ -60,11 +60,13 @@ class Ran:
         """Its seeds; one for a run without `seeds=`."""
         return build_settings(self.config).every_seed
 
-    def curve(self, tag: str) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
+    def curve(self, tag: str, seed: int | None = None) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
         """Read the logged values of a metric.
 
         Args:
             tag: of metrics.jsonl.
+            seed: the one that is asked for: several environments count their steps by several, so that seeds need not
+                have steps in common; None: all seeds.
 
         Returns:
             Steps of shape (n,), at which every seed has a value, and values of shape (number of seeds, n).
@@ -74,7 +76,7 @@ class Ran:
         """
         curves = [
             {int(row["step"]): float(row[tag]) for row in self._rows(seed) if tag in row and "step" in row}
-            for seed in self.seeds
+            for seed in ([seed] if seed is not None else self.seeds)
         ]
         steps = sorted(set.intersection(*(set(curve) for curve in curves)))
         if not steps:
