@@ -6,7 +6,6 @@ from collections.abc import Mapping
 
 import numpy as np
 
-from rlgan.lectures.band import band
 from rlgan.rl import Trainer
 from rlgan.rl.episodes import UNSEEN, discounted_returns, record
 from rlgan.runs.compare import Drawn, Ran
@@ -30,9 +29,10 @@ def critic_bias(runs: Mapping[str, Ran], since: int) -> Drawn:
             at 0, whatever the returns are.
 
     Returns:
-        The figure, and for every variant NAME `start_NAME`, the mean bias at the first evaluation, `bias_NAME`, its
-        mean over seeds and the evaluations after `since`, `least_NAME` and `most_NAME`, the extremes over seeds of each
-        one's mean there, and `return_NAME`, the mean undiscounted return at the end.
+        The figure, and for every variant NAME `start_NAME`, the mean bias at the first evaluation, `bias_NAME`, the
+        mean over seeds of each one's median over the evaluations after `since` (of an episode that goes wrong every
+        critic is too hopeful), `least_NAME` and `most_NAME`, the extremes over seeds, and `return_NAME`, the mean
+        undiscounted return at the end.
     """
     made = figure(9.0, 3.6)
     left, right = made.subplots(1, 2, width_ratios=(1.5, 1.0))
@@ -40,8 +40,9 @@ def critic_bias(runs: Mapping[str, Ran], since: int) -> Drawn:
     low, high = np.inf, -np.inf
     for (name, ran), colour in zip(runs.items(), _COLOURS, strict=False):
         steps, bias = ran.curve("critic/q_bias")
-        band(left, steps, bias, colour, name.replace("_", " "))
-        late = bias[:, steps > since].mean(1)
+        left.plot(steps, bias.T, color=colour, lw=0.5, alpha=0.45)
+        left.plot(steps, np.median(bias, 0), color=colour, lw=1.8, label=name.replace("_", " "))
+        late = np.median(bias[:, steps > since], 1)
         numbers |= {
             f"start_{name}": float(bias[:, 0].mean()),
             f"bias_{name}": float(late.mean()),
@@ -55,8 +56,8 @@ def critic_bias(runs: Mapping[str, Ran], since: int) -> Drawn:
     left.axhline(0.0, color=INK, lw=0.8, ls=":")
     left.set_yscale("symlog", linthresh=10, linscale=1.5)
     left.yaxis.set_major_formatter("{x:g}")
-    quiet(left, "environment steps", "Q minus the return that followed", curves=True)
-    for height, words in ((0.97, "too hopeful"), (0.03, "too careful")):
+    quiet(left, "environment steps", "Q minus the return that followed", "every seed, and their median", curves=True)
+    for height, words in ((0.75, "too hopeful"), (0.03, "too careful")):
         left.text(0.015, height, words, transform=left.transAxes, fontsize=SMALL, color=INK, va="center")
     left.legend(fontsize=SMALL, frameon=False, labelcolor=INK)
     right.plot([low, high], [low, high], color=INK, lw=0.8, ls=":")

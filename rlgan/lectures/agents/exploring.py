@@ -7,7 +7,6 @@ from typing import Any
 
 import numpy as np
 
-from rlgan.lectures.band import band
 from rlgan.runs.compare import Drawn, Ran
 from rlgan.task.figure import BLUE, FAKE, INK, PALE, REAL, SMALL, figure, quiet
 
@@ -47,12 +46,13 @@ def exploring(
     low, high = every.min(0), every.max(0)
     room = 0.05 * (high - low)
     for i, ((name, ran), colour) in enumerate(zip(runs.items(), _COLOURS, strict=False)):
-        steps, returns = ran.curve("return/eval")
+        curves = [ran.curve("return/eval", seed) for seed in ran.seeds]  # several environments: steps of their own
+        last = np.array([returns[0, -1] for _, returns in curves])
         found = [bool((reward > goal).any()) for _, reward in visited[name]]
         numbers |= {
             f"found_{name}": float(np.mean(found)),
-            f"solved_{name}": float((returns[:, -1] >= solved).mean()),
-            f"return_{name}": float(returns[:, -1].mean()),
+            f"solved_{name}": float((last >= solved).mean()),
+            f"return_{name}": float(last.mean()),
             f"reached_{name}": float(np.mean([obs[:, axes[0]].max() for obs, _ in visited[name]])),
         }
         plane = made.add_subplot(grid[0, i])
@@ -64,9 +64,12 @@ def exploring(
         plane.set(xlim=(low[0] - room[0], high[0] + room[0]), ylim=(low[1] - room[1], high[1] + room[1]))
         title = f"{name.replace('_', ' ')}: {sum(found)} of {len(found)} find it"
         quiet(plane, names[0], names[1] if i == 0 else "", title)
-        band(below, steps, returns, colour, name.replace("_", " "))
+        for number, (steps, returns) in enumerate(curves):
+            below.plot(
+                steps, returns[0], color=colour, lw=1.2, alpha=0.8, label="" if number else name.replace("_", " ")
+            )
     below.axhline(solved, color=PALE, lw=0.8, ls=":")
-    quiet(below, "environment steps", "return without noise", curves=True)
+    quiet(below, "environment steps", "return without noise", "every seed", curves=True)
     below.legend(fontsize=SMALL, frameon=False, labelcolor=INK)
     return Drawn(made, numbers)
 

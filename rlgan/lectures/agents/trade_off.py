@@ -68,7 +68,7 @@ def exploration_and_exploitation(runs: Mapping[str, Ran]) -> Drawn:
     right.set_xticks(at, [f"{sigma:g}" for sigma in sigmas])
     quiet(right, r"$\sigma$ of the noise on the action", f"return of an episode, last {_LATE} in training", curves=True)
     right.set_ylim(0.0, None)
-    right.legend(fontsize=SMALL, frameon=False, labelcolor=INK, loc="upper left")
+    right.legend(fontsize=SMALL, frameon=False, labelcolor=INK, loc="center left")
     return Drawn(made, numbers)
 
 

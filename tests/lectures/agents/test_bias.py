@@ -40,12 +40,12 @@ def test_the_returns_are_discounted_by_hand() -> None:
 @pytest.mark.slow
 def test_the_comparison_shrunken(tmp_path: Path) -> None:
     words = (
-        "steps=400",
-        "seeds=2",
-        "eval_every=200",
+        "steps=300",
+        "seeds=1",
+        "eval_every=150",
         "learning_starts=200",
         "eval_episodes=2",
-        "compare.figure.since=200",
+        "compare.figure.since=150",
     )
     numbers = summary("29_critic_bias", tmp_path / "run", *words)["numbers"]
     # A critic begins at 0 where returns are some -300: all of them are far too hopeful at first.

@@ -16,9 +16,9 @@ def test_the_comparison_shrunken(tmp_path: Path) -> None:
         "critic.network.hidden=[16,16]",
         "generator.network.hidden=[16,16]",
     )
-    construction = "[lipschitz=none, network@critic.network=orthogonal]"
-    few = f"compare.variants={{clipping: [lipschitz=clip], construction: {construction}}}"
-    numbers = summary("20_lipschitz_control", tmp_path / "run", *words, few)["numbers"]
+    numbers = summary("20_lipschitz_control", tmp_path / "run", *words)["numbers"]
     # Orthonormal layers are 1-Lipschitz from the first step on, whatever they have learnt.
     assert 0 < numbers["flattest_construction"] <= numbers["steepest_construction"] < 1.001
-    assert numbers["gap_construction"] < 1.05 and numbers["slope_clipping"] != numbers["slope_construction"]
+    assert numbers["gap_construction"] < 1.05 and numbers["steepest_normalisation"] < 1.01
+    # Eight times, if every weight stood at its bound; after a few steps some do.
+    assert numbers["slope_clipping_wide"] > numbers["slope_clipping"] > 0
