@@ -33,7 +33,7 @@ def memorisation(runs: Mapping[str, Ran]) -> Drawn:
         well the critic's scores tell training images from held-out ones (1/2: not at all), and `images_NAME`, the
         number of training images; `worst_ratio_NAME` and `best_ratio_NAME`, the least and the largest over the seeds.
     """
-    made = figure(9.0, 3.9)
+    made = figure(9.0, 4.4)
     left, middle, right = made.subplots(1, 3, width_ratios=(1.0, 1.0, 1.15))
     numbers: dict[str, float] = {}
     for (name, ran), axes, colour in zip(runs.items(), (left, middle), _COLOURS, strict=True):
