@@ -108,6 +108,8 @@ def mismatch(found: Callable[..., Any], annotation: Any, partial: bool) -> str:
         words.append(_SCALARS[kind][1] if kind in _SCALARS else name)
     given = "partial" if partial else getattr(found, "__name__", type(found).__name__)
     what = f"a {given} is none" if partial or inspect.isclass(found) else f"{given} is not known to give one"
+    if not partial and inspect.isfunction(found) and "return" not in found.__annotations__:
+        what += f"; annotate what it gives, def {given}(...) -> {words[0].removeprefix('a ')}"
     return f"must be {_either(words)}, and {what}"
 
 

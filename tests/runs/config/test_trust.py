@@ -325,12 +325,14 @@ def test_and_what_may_not(name: Any) -> None:
 def test_what_cannot_stand_in_a_place_is_not_called(here: Path) -> None:
     """Nor when the user has named it: `Ring` where an optimizer belongs, a command of the system's where data do."""
     Path("mine.py").write_text(
+        "def silent():\n    return 1\n\n\n"
         f"def wrong() -> int:\n    open({str(here / 'MARKER')!r}, 'w')\n    return 1\n\n\n"
         f"class Other:\n    def __init__(self):\n        open({str(here / 'MARKER')!r}, 'w')\n"
     )
     small = (*TASKS["wgan"], "steps=2", "compile=false")
     for name, fault in {
         "mine.wrong": "must be a Data, and wrong is not known to give one",
+        "mine.silent": "silent is not known to give one; annotate what it gives, def silent(...) -> Data",
         "mine.Other": "must be a Data, and a Other is none",
         "os.system": "must be a Data, and system is not known to give one",
         "rlgan.gan.Hinge": "must be a Data, and a Hinge is none",
