@@ -134,6 +134,31 @@ def check_batch_norm(model: nn.Module, train: Sample, batch_size: int) -> None:
         ) from error
 
 
+def untraceable(problem: Problem, risk: Risk, model: nn.Module, train: Sample) -> str:
+    """Why the loss cannot be compiled, as where a value() or a forward() decides by numbers; "" where it can.
+
+    What is rlgan's own can. A trial takes a tenth of a second; a compilation that fails would end the run.
+    """
+    parts = (problem, risk.loss, *model.modules())
+    if all(type(part).__module__.split(".")[0] in ("rlgan", "torch", "builtins") for part in parts):
+        return ""
+    from torch.fx.experimental.proxy_tensor import make_fx
+
+    names = [name for name, _ in model.named_parameters()]
+
+    def loss(x: Tensor, y: Tensor, *theta: Tensor) -> Tensor:
+        scores = torch.func.functional_call(model, dict(zip(names, theta, strict=True)), (x,))
+        return risk.of(scores, y).mean()
+
+    theta = [parameter.detach() for parameter in model.parameters()]
+    try:
+        with torch.random.fork_rng(devices=[]), in_evaluation_mode(model):
+            make_fx(loss, tracing_mode="fake", _allow_non_fake_inputs=True)(train.x[:2], train.y[:2], *theta)
+    except Exception as error:  # whatever a tracer raises about code that it has not seen before
+        return _line(error)
+    return ""
+
+
 def check_known(problem: Problem, parameters: int) -> None:
     """Refuse an optimum that no model of so many parameters has.
 
@@ -150,4 +175,4 @@ def check_known(problem: Problem, parameters: int) -> None:
 
 
 def _line(error: Exception) -> str:
-    return " ".join(str(error).split())[:120]
+    return (str(error).strip().splitlines() or [type(error).__name__])[0].partition(".  (")[0][:120]

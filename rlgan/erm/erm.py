@@ -32,6 +32,7 @@ from rlgan.optim import (
     Simultaneous,
     TwoPlayers,
 )
+from rlgan.optim.compiled.choice import FEWEST
 from rlgan.optim.second_order.curvature import Scalar
 from rlgan.optim.second_order.landscape import Landscape, player_loss
 from rlgan.task.drawn import Drawing
@@ -112,6 +113,15 @@ class ERM(Drawing):
         model = made.to(device, dtype)
         contract.check_model(problem, self.risk, model, self.train, outputs)
         contract.check_batch_norm(model, self.train, batch_size or len(self.train.y))
+        compiles, self._untraceable = settings.compile, ""
+        if compiles is True or (compiles and settings.steps * len(settings.every_seed) >= FEWEST):
+            self._untraceable = contract.untraceable(problem, self.risk, model, self.train)
+        if self._untraceable:
+            if compiles is True:
+                raise ValueError(
+                    f"compile = true: the loss cannot be traced ({self._untraceable}); use compile=auto or false"
+                )
+            compiles = False
         try:
             spec = PlayerSpec(
                 network,
@@ -132,7 +142,7 @@ class ERM(Drawing):
                 moves=settings.steps,
                 horizon=settings.planned,
                 noise=lambda name: self.generators.torch(f"noise/{name}", device),
-                compile=settings.compile,
+                compile=compiles,
                 precision=settings.precision,
                 seeds=len(settings.every_seed),
                 full_batch=batch_size is None,
@@ -297,7 +307,11 @@ class ERM(Drawing):
     def notes(self) -> list[str]:
         n = len(self.train.y)
         most = f"gradients and curvature are measured on {MOST:,} of the {n:,} training samples" if n > MOST else ""
-        return [*self.learner.notes(), *self.problem.notes(), *([most] if most else [])]
+        traced = (
+            self._untraceable and f"eager update: the loss cannot be traced for a compilation ({self._untraceable})"
+        )
+        own = [traced] if traced else self.learner.notes()
+        return [*own, *self.problem.notes(), *([most] if most else [])]
 
     def inputs(self) -> dict[str, str]:
         return self.problem.inputs_from_outside()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal
 
 import pytest
 import torch
@@ -191,3 +191,20 @@ def test_what_is_not_finite_at_the_start_is_not_blamed_on_the_learning_rate() ->
 
     with pytest.raises(Diverged, match="No step was made yet: start nearer"):
         made(Bowl(f=lambda square: (-square).log().sum())).advance()
+
+
+def test_a_loss_that_decides_by_numbers_is_not_compiled() -> None:
+    bent = Bowl(f=lambda square: square.sum() if square.sum() > 0 else square.max())
+    method, network = adam(1e-3), MLPSpec(hidden=(4,))
+
+    def long(compiles: Literal["auto", True], problem: Problem) -> ERM:
+        settings = Settings(steps=10**7, compile=compiles, device="cpu")
+        return ERM(settings, problem, network, method, batch_size=None)
+
+    task = long("auto", bent)
+    assert task.learner.compiled is False and "the loss cannot be traced" in task.notes()[0]
+    task.advance()
+    with pytest.raises(ValueError, match=r"^compile = true: the loss cannot be traced"):
+        long(True, bent)
+    plain = long("auto", Bowl())
+    assert plain.learner.compiled is None and "cannot be traced" not in plain.notes()[0]
