@@ -198,7 +198,10 @@ class Own(Labelled):
         what = f"{self.classes} classes" if self.kind == "classes" else "values"
         shape = "x".join(map(str, self.inputs))
         own = f"{n:,} training and {held:,} test samples of shape {shape}, labels are {what}"
-        return [own, *self._files["path"].notes, *super().notes()]
+        unseen = [] if self.kind == "values" else sorted(set(range(self.classes)) - set(self.train.y.tolist()))
+        few = ", ".join(self.names()[i] for i in unseen[:3]) + (", ..." if len(unseen) > 3 else "")
+        lost = [f"no training sample is of {few} ({len(unseen)} of {self.classes} classes)"] if unseen else []
+        return [own, *lost, *self._files["path"].notes, *super().notes()]
 
     def inputs_from_outside(self) -> dict[str, str]:
         return (

@@ -169,6 +169,12 @@ def test_another_file_may_be_the_test(tmp_path: Path) -> None:
         ArrayFile(path=x, y_path=tmp_path / "no.npy")
 
 
+def test_a_class_without_a_training_sample_is_told(tmp_path: Path) -> None:
+    rare = [ArrayFile(path=saved(tmp_path, x=numbers(), y=np.where(np.arange(50) == i, 2, Y))) for i in range(50)]
+    told = ["no training sample is of 2 (1 of 3 classes)" in problem.notes() for problem in rare]
+    assert told == [2 not in problem.train.y for problem in rare] and 0 < sum(told) < 50
+
+
 def test_columns_may_be_chosen(tmp_path: Path) -> None:
     path = written(tmp_path, "id,a,b,kind\n1,0.5,2,x\n2,0.25,3,y\n3,1,5,x\n")
     problem = ArrayFile(path=path, columns=("b", "a"), standardise=False, held_out=0.0)
