@@ -130,6 +130,9 @@ def _union(value: Any, members: tuple[Any, ...], path: str, build: Builder) -> A
             return coerce(value, member, path, build)
         except WrongType as error:
             messages[str(error)] = None
+    entry = next((message for message in messages if message.startswith("entry ")), "")
+    if entry:  # a list it is, and one of its entries is at fault
+        raise WrongType(entry)
     words = [message.removeprefix("must be ").split(";")[0] for message in messages if message != "must be null"]
     hints = [message[message.index(";") :] for message in messages if ";" in message]
     raise WrongType("must be " + _either(words + ["null"] * (type(None) in members)) + "".join(hints[:1]))

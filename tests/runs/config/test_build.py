@@ -43,6 +43,7 @@ class Outer(Inner):
     width: int = 3
     flag: bool = False
     widths: tuple[int, ...] = ()
+    some: tuple[float, ...] | float | None = None
     pair: tuple[float, float] = (0.0, 1.0)
     many: Sequence[Inner] = ()
     table: Mapping[str, float] = field(default_factory=dict)
@@ -105,6 +106,7 @@ def test_nested_sections_are_built_by_target_and_by_annotation() -> None:
         ({"maybe": "x"}, "critic.maybe = x: must be a whole number or null"),
         ({"pair": [1]}, "critic.pair = [1]: must have 2 entries and has 1"),
         ({"widths": [1, "x"]}, "critic.widths = [1, 'x']: entry widths[1] = x: must be a whole number"),
+        ({"some": [1, "x"]}, "critic.some = [1, 'x']: entry some[1] = x: must be a number"),
         ({"widths": 3}, "critic.widths = 3: must be a list, for example [1, 2]"),
         ({"table": 3}, "critic.table = 3: must be a section of keys and values"),
         ({"lrr": 1}, "critic.lrr = 1: Outer has no such key; did you mean lr?"),
