@@ -75,13 +75,15 @@ class Surface(Problem):
         """theta_0 (d,), float64.
 
         Raises:
-            ValueError: a start of another length.
+            ValueError: a start of another length, or not finite.
         """
         usual = self.usual_start
         given = usual if self.start is None else self.start
         given = given if isinstance(given, tuple | list) else (float(given),) * len(usual)
         if len(given) != len(usual):
             raise ValueError(f"start = {list(given)}: {type(self).__name__} has {len(usual)} variables; give so many")
+        if not all(map(math.isfinite, given)):
+            raise ValueError(f"start = {list(given)}: has to be finite, for example {list(usual)[:3]}")
         return torch.tensor(given, dtype=torch.float64)
 
     def check(self) -> None:

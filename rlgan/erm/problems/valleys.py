@@ -111,7 +111,7 @@ class SteepThenFlat(Surface):
 
     @property
     def window(self) -> Window:
-        reach = 3.4 * self.width
+        reach = 3.4 * self.width or 1.0
         return -reach, reach, -reach, reach
 
     def value(self, theta: Tensor) -> Tensor:

@@ -18,6 +18,9 @@ def test_one_number_is_a_start_of_all_coordinates() -> None:
     assert Quadratic(dimension=2, start=(0.5, 1.0)).beginning.tolist() == [0.5, 1.0]
     with pytest.raises(ValueError, match=r"^start = \[0\.5\]: Quadratic has 2 variables; give so many"):
         Quadratic(dimension=2, start=(0.5,))
+    for wrong in (float("inf"), (0.5, float("nan"))):
+        with pytest.raises(ValueError, match=r"^start = .*: has to be finite, for example \[1\.0, 1\.0\]"):
+            Quadratic(dimension=2, start=wrong)
 
 
 def test_a_spread_of_starts_is_a_box_and_each_seed_has_its_own() -> None:
