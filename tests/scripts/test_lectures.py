@@ -79,7 +79,7 @@ def test_they_are_found_by_number_and_by_name(capsys: pytest.CaptureFixture[str]
     assert chosen(every, []) == every
     assert main(["--list", "--only", "90"]) == 2
     assert capsys.readouterr().err.startswith("lectures: --only 90: means no lecture; ")
-    assert main(["--only", "901", "--jobs", "0"]) == 2 and main(["--only", "901", "steps"]) == 2
+    assert main(["--only", "901", "--jobs", "0"]) == 2 and main(["--only", "901", "no_such_lecture"]) == 2
 
 
 def test_those_of_our_own_say_what_they_show() -> None:
