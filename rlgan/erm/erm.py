@@ -273,9 +273,12 @@ class ERM(Drawing):
             "gradient/squared_mean": self._sum / self._looks,
             "gradient/squared_min": self._least,
         }
+        near = evaluation.nearness(self.problem, self.risk.loss, theta, float(risk))
+        if len(self.whole.y) < len(self.train.y):  # the risk of all is measured at evaluations
+            return found | {tag: value for tag, value in near.items() if tag != "risk/excess"}
         if self.problem.kind == "surface" or not couples_samples(self.model.module):
             found["risk/train"] = float(risk)
-        return found | evaluation.nearness(self.problem, self.risk.loss, theta, float(risk))
+        return found | near
 
     def evaluate(self) -> dict[str, float]:
         found = evaluation.measures(self.model.module, self.risk, self.train, self.test)

@@ -235,3 +235,14 @@ def test_the_strict_saddle_check_is_a_command() -> None:
     for wrong in ("[1,1,0.1]", "[1,1,0.1,-1]", "saddle"):
         ended = rlgan("evaluate", "ridge", f"strict_saddle={wrong}")
         assert ended.code == 2 and ended.err.endswith("four positive numbers, for example [0.1,0.1,0.01,0.1]\n")
+
+
+def test_the_risk_of_a_part_of_a_large_sample_is_not_told_as_that_of_all(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("rlgan.erm.erm.MOST", 50)
+    task = erm("problem=linear_regression", "problem.sigma=1")
+    looked, evaluated = task.metrics(), task.evaluate()
+    assert {"gradient/squared", "distance/optimum"} <= looked.keys()
+    assert not {"risk/train", "risk/excess"} & looked.keys()
+    y = task.problem.train.y
+    assert evaluated["risk/train"] == pytest.approx(float(y.square().mean()))  # theta = 0
+    assert evaluated["risk/excess"] > 0
