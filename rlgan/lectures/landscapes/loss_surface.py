@@ -132,4 +132,5 @@ def _map(axes: Axes, product: Product, paths: list[NDArray[np.float64]]) -> None
     axes.plot([], [], ":", color=INK, lw=0.9, label="$w_1^2 - w_2^2$ as at the start")
     axes.set(xlim=(-REACH, REACH), ylim=(-REACH, REACH), box_aspect=1)
     quiet(axes, r"$w_1$", r"$w_2$", "where gradient descent goes")
-    axes.legend(fontsize=SMALL - 1, loc="lower left", framealpha=0.9, labelcolor=INK, edgecolor=PALE)
+    axes.legend(fontsize=SMALL - 1, loc="upper left", bbox_to_anchor=(0.1, 0.86), framealpha=0.9, labelcolor=INK,
+                edgecolor="none")  # fmt: skip
