@@ -73,7 +73,7 @@ def scales(runs: Mapping[str, Ran]) -> Drawn:
         quiet(
             axes,
             "step",
-            "distance to the optimum, of the first" if axes is panels[0] else "",
+            "distance to the optimum over that at the start" if axes is panels[0] else "",
             PROBLEMS[problem],
             curves=True,
         )
@@ -129,7 +129,7 @@ def steep_then_flat(runs: Mapping[str, Ran]) -> Drawn:
         axes.set_yscale("log")
     middle.set_ylim(1e-4, 20)
     quiet(middle, "step", "distance to the optimum", "the best of a grid, others pale", curves=True)
-    quiet(right, "step", r"$\alpha / H_t$", "effective learning rates of both coordinates", curves=True)
+    quiet(right, "step", r"$\alpha / H_t$ of both coordinates", "effective learning rates", curves=True)
     middle.legend(fontsize=SMALL, frameon=False, labelcolor=INK, loc="lower left")
     return Drawn(made, numbers)
 
