@@ -168,7 +168,8 @@ def _sizes(axes: Axes, errors: Mapping[tuple[str, int], Mapping[float, float]]) 
         axes.plot(size, error, "o-", color=colour, ms=3.5, lw=1.1, alpha=alpha)
         failed = [i for i, e in enumerate(error) if e > 50]
         at = failed[0] if failed else len(size) - 1
-        where = (-4, 4 if norm == "batch" or at < len(size) - 1 else -12) if failed else (3, 2)
+        beside = (3, 8 * depths.index(layers) - 5)
+        where = (-4, 4 if norm == "batch" or at < len(size) - 1 else -12) if failed else beside
         axes.annotate(
             f"{layers}", (size[at], error[at]), where, textcoords="offset points", color=colour, fontsize=SMALL
         )
@@ -180,12 +181,13 @@ def _sizes(axes: Axes, errors: Mapping[tuple[str, int], Mapping[float, float]]) 
     axes.set_xticks(ticks, [f"{size:g}" for size in ticks])
     axes.minorticks_off()
     axes.set_xlim(ticks[0] / 1.3, ticks[-1] * 1.45)
-    axes.set_ylim(-2, 100)
+    axes.set_ylim(-3, 100)
+    axes.text(ticks[0], 100 * TRAINED + 1, "below: trained", fontsize=SMALL - 1, color=INK)
     axes.legend(fontsize=SMALL - 1, frameon=False, labelcolor=INK, loc="center left")
     quiet(
         axes,
         "step size",
-        "training samples told wrong [%]",
+        "training samples misclassified [%]",
         f"which step sizes train {', '.join(map(str, depths))} layers",
         curves=True,
     )
