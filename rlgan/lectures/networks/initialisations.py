@@ -171,8 +171,8 @@ def _spreads(axes: Axes, starts: Mapping[str, Start], colours: Mapping[str, str]
             axes.plot(layers, start.predicted, color=colours[name], lw=2.6, alpha=0.25)
     axes.set_yscale("log")
     axes.set_ylim(1e-3, 1.6)
-    axes.legend(fontsize=SMALL - 1, frameon=False, labelcolor=INK, loc="lower left",
-                bbox_to_anchor=(0.25, 0.0))  # fmt: skip
+    axes.legend(fontsize=SMALL - 1.5, frameon=False, labelcolor=INK, loc="lower left",
+                bbox_to_anchor=(0.26, -0.02), handlelength=1.5, labelspacing=0.3)  # fmt: skip
     quiet(axes, "hidden layer", "root mean square of its values", "before the first step (pale: theory)", curves=True)
 
 
@@ -187,4 +187,4 @@ def _bars(axes: Axes, starts: Mapping[str, Start], colours: Mapping[str, str]) -
     axes.set_yticks(range(len(starts)), labels)
     axes.invert_yaxis()
     axes.set_xlim(0, 100)
-    quiet(axes, "test samples told wrong [%]", "", "in brackets: step size; rank of last layer", curves=True)
+    quiet(axes, "test samples misclassified [%]", "", "(best step size; rank of its last layer)", curves=True)
