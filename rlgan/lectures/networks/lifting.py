@@ -49,7 +49,7 @@ def lifting(runs: Mapping[str, Ran]) -> Drawn:
         "gap_outer": 1.0 + rings.gap,
     }
     made = figure(7.6, 7.0)
-    grid = made.add_gridspec(2, 2)
+    grid = made.add_gridspec(2, 2, wspace=0.08)
     for place, name, title in (
         (grid[0, 0], "clouds", "two clouds, a line: {largest} wrong"),
         (grid[0, 1], "line", "disc and ring, a line: {least} wrong (best {best})"),
