@@ -19,6 +19,13 @@ if TYPE_CHECKING:
 
 _COLOURS = (FAKE, "#d98c3f", "#8a6d1f", BLUE)
 _SHOWN = 1000
+WORDS = {
+    "outrun": "slow critic",
+    "outrun_penalty": "slow critic, penalty",
+    "even": "critic as fast",
+    "even_penalty": "critic as fast, penalty",
+}
+"""What variants are called in the figure; others by their names."""
 
 
 def mode_collapse(runs: Mapping[str, Ran], shown: Sequence[str]) -> Drawn:
@@ -44,12 +51,12 @@ def mode_collapse(runs: Mapping[str, Ran], shown: Sequence[str]) -> Drawn:
     for axes, name in zip((left, middle), shown, strict=True):
         subject = runs[name].task().subject  # type: ignore[attr-defined]
         _samples(axes, subject, colours[name])
-        quiet(axes, title=name.replace("_", " "))
+        quiet(axes, title=_words(name))
         axes.set_xlabel(f"step {subject.step:,}, {_SHOWN:,} samples", fontsize=SMALL, color=INK)
     numbers: dict[str, float] = {}
     for name, ran in runs.items():
         steps, covered = ran.curve("modes/covered")
-        band(right, steps, covered, colours[name], name.replace("_", " "))
+        band(right, steps, covered, colours[name], _words(name))
         late = covered[:, steps > steps[-1] / 2]
         numbers |= {
             f"modes_{name}": float(covered[:, -1].mean()),
@@ -60,8 +67,12 @@ def mode_collapse(runs: Mapping[str, Ran], shown: Sequence[str]) -> Drawn:
         }
     quiet(right, "generator updates", "modes covered", curves=True)
     right.set_ylim(-0.3, max(1.0, float(right.get_ylim()[1])))
-    right.legend(fontsize=SMALL, frameon=False, labelcolor=INK, loc="center right")
+    right.legend(fontsize=SMALL, frameon=False, labelcolor=INK, loc="center right", bbox_to_anchor=(1.0, 0.38))
     return Drawn(made, numbers)
+
+
+def _words(name: str) -> str:
+    return WORDS.get(name, name.replace("_", " "))
 
 
 def _samples(axes: Axes, subject: Subject, colour: str) -> None:
