@@ -54,6 +54,7 @@ def memorisation(runs: Mapping[str, Ran]) -> Drawn:
     right.axhline(1.0, color=INK, lw=0.8, ls=":")
     right.axhline(0.5, color=INK, lw=0.8, ls=":")
     right.set_ylim(0.0, 1.35 * right.get_ylim()[1])
-    quiet(right, "generator updates", "fresh images have 1 and about 1/2", curves=True)
+    quiet(right, "generator updates", "distance ratio; authenticity (a share)", "dotted: what fresh images have",
+          curves=True)  # fmt: skip
     right.legend(fontsize=SMALL, frameon=False, labelcolor=INK, loc="upper right")
     return Drawn(made, numbers)
