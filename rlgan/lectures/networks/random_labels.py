@@ -101,7 +101,7 @@ def _bars(axes: Axes, numbers: Mapping[str, float]) -> None:
     axes.set_xticks(range(len(LABELS)), ["true", "half random", "random"])
     axes.set_ylim(0, 1.0)
     title = "no training error, no learning"
-    quiet(axes, "labels (pale: training, full: test)", "share told wrong", title, curves=True)
+    quiet(axes, "labels (pale: training, full: test)", "share misclassified", title, curves=True)
 
 
 def _needed(axes: Axes, reached: Mapping[int, Mapping[int, bool]], numbers: Mapping[str, float], inputs: int,

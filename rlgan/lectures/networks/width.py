@@ -90,7 +90,7 @@ def width(runs: Mapping[str, Ran], points: int = 41, span: float = 1.0) -> Drawn
     left.set_xticks(widths, [str(w) for w in widths])
     left.minorticks_off()
     left.legend(fontsize=SMALL, frameon=False, labelcolor=INK, loc="lower right", bbox_to_anchor=(1.0, 0.12))
-    quiet(left, "width of the hidden layer", "share told wrong, %", "wider is not worse on new samples", curves=True)
+    quiet(left, "width of the hidden layer", "share misclassified, %", "wider is not worse on new samples", curves=True)
     planes = {name: [plane(runs[name], seed, points, span) for seed in runs[name].seeds] for name in ("few", "many")}
     top = max(float(np.log1p(found[0][1]).max()) for found in planes.values())
     for i, (name, found) in enumerate(planes.items()):
