@@ -79,7 +79,7 @@ def minibatches(runs: Mapping[str, Ran]) -> Drawn:
         right.plot(steps * size, loss.mean(0), color=colour, lw=1.4, label=f"b = {size}")
         numbers[f"loss_{size}"] = float(loss[:, -1].mean())
     right.set_yscale("log")
-    quiet(right, "samples seen", "training loss", "what as many samples do, at one step size", curves=True)
+    quiet(right, "samples seen", "training loss", "the same number of samples, one step size", curves=True)
     right.legend(fontsize=SMALL, frameon=False, labelcolor=INK)
     return Drawn(made, numbers)
 
