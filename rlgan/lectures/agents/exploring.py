@@ -69,7 +69,13 @@ def exploring(
                 steps, returns[0], color=colour, lw=1.2, alpha=0.8, label="" if number else name.replace("_", " ")
             )
     below.axhline(solved, color=PALE, lw=0.8, ls=":")
-    quiet(below, "environment steps", "return without noise", "every seed", curves=True)
+    quiet(
+        below,
+        "environment steps",
+        "return without noise",
+        "every seed (stars above: the goal was reached)",
+        curves=True,
+    )
     below.legend(fontsize=SMALL, frameon=False, labelcolor=INK)
     return Drawn(made, numbers)
 
