@@ -131,19 +131,18 @@ class RunDirectory:
             if os.fstat(file.fileno()).st_nlink > 1:  # a copy by hard links: what is written is not for the others
                 name.unlink()
                 return self._take_lock()
+            os.ftruncate(descriptor, 0)
+            os.write(descriptor, f"{os.getpid()} on {socket.gethostname()}\n".encode())
         except OSError as error:
             if file is None or error.errno not in (errno.EACCES, errno.EAGAIN):
-                raise RunError(f"{name}: cannot be locked ({error.strerror}); choose another run_dir") from error
+                remedy = "make room" if error.errno in (errno.ENOSPC, errno.EDQUOT) else "choose another run_dir"
+                raise RunError(f"{name}: cannot be locked ({error.strerror}); {remedy}") from error
             file.seek(0)
             holder = file.read(200).strip() or "unknown"
             file.close()
             raise RunError(
                 f"{self.path}: process {holder} is running there; wait for it, end it, or choose another run_dir"
             ) from None
-        file.seek(0)
-        file.truncate()
-        file.write(f"{os.getpid()} on {socket.gethostname()}\n")
-        file.flush()
         _held.add(self.path)
         return file
 

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import errno
 import json
+import os
 from concurrent.futures import ThreadPoolExecutor
 from datetime import datetime
 from pathlib import Path
@@ -57,6 +59,20 @@ def test_other_peoples_directories_are_left_alone(tmp_path: Path) -> None:
     with pytest.raises(RunError, match="is a file"):
         RunDirectory.open(tmp_path / "thesis.tex")
     assert sorted(item.name for item in tmp_path.iterdir()) == ["thesis.tex"]
+
+
+def test_a_full_disk_is_named_with_the_file_and_the_next_one_can_begin(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(*_: object) -> None:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "write", full)
+        with pytest.raises(RunError, match=r"r/lock: cannot be locked \(No space left on device\); make room$"):
+            RunDirectory.open(tmp_path / "r")
+    RunDirectory.open(tmp_path / "r").close()
+    assert (tmp_path / "r" / "lock").read_text().startswith(f"{os.getpid()} on ")
 
 
 def test_config_is_written_once(tmp_path: Path) -> None:
