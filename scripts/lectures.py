@@ -35,6 +35,7 @@ sys.path.insert(0, str(ROOT))
 from omegaconf import OmegaConf  # noqa: E402
 
 from rlgan.runs.config.sources import conf_directory, outside_directories  # noqa: E402
+from rlgan.runs.record.files import write_atomically  # noqa: E402
 from rlgan.task.errors import ConfigError  # noqa: E402
 from rlgan.task.suggest import nearest  # noqa: E402
 from scripts.studies.lecture_page import Entry, page  # noqa: E402
@@ -175,13 +176,19 @@ class Runner:
         """Run them all; returns 128 + signal after one that stopped it, else 0."""
         waiting, self._count = list(todo), len(todo)
         with self._signals():
-            while waiting or self._running:
-                while waiting and len(self._running) < self._jobs and self._number is None:
-                    self._start(waiting.pop(0))
-                if self._number is not None:
-                    waiting.clear()
-                self._collect()
-                time.sleep(0.05)
+            try:
+                while waiting or self._running:
+                    while waiting and len(self._running) < self._jobs and self._number is None:
+                        self._start(waiting.pop(0))
+                    if self._number is not None:
+                        waiting.clear()
+                    self._collect()
+                    time.sleep(0.05)
+            finally:  # nothing that was started goes on by itself
+                for process, _ in self._running.values():
+                    process.terminate()
+                for process, _ in self._running.values():
+                    process.wait()
         return 0 if self._number is None else 128 + self._number
 
     def _start(self, lecture: Lecture) -> None:
@@ -260,9 +267,7 @@ def write_page(every: Sequence[Lecture]) -> Path:
     """Write outputs/lectures/index.html from what the runs have left."""
     OUTPUTS.mkdir(parents=True, exist_ok=True)
     file = OUTPUTS / "index.html"
-    staged = file.with_suffix(".tmp")
-    staged.write_text(page([lecture.entry() for lecture in every]), encoding="utf-8")
-    staged.replace(file)
+    write_atomically(file, page([lecture.entry() for lecture in every]).encode())
     return file
 
 
@@ -307,6 +312,16 @@ def main(argv: Sequence[str] | None = None) -> int:
     if asked.list:
         show(some)
         return 0
+    try:
+        return run(every, some, words, asked)
+    except OSError as error:
+        said = f"{error.filename or OUTPUTS}: cannot be written ({error.strerror or error})"
+        print(f"lectures: {said}; make room, or start elsewhere", file=sys.stderr)
+        return 2
+
+
+def run(every: Sequence[Lecture], some: Sequence[Lecture], words: Sequence[str], asked: argparse.Namespace) -> int:
+    """Run those of `some` that are not finished, and write the page of all; returns the exit code."""
     todo, stale = [], []
     for one in some:
         finished = _json(one.folder / "status.json").get("state") == "finished"

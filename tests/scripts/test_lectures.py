@@ -138,6 +138,12 @@ def test_the_page_is_one_file_with_all_that_is_to_be_said() -> None:
     assert [re.sub(r"<.*?>", "", mark) for mark in re.findall(r'<span class="mark.*?</span>', text)] == ["yes", "no"]
 
 
+def test_a_folder_that_cannot_be_written_is_said(here: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (here / "outputs").write_text("")
+    assert main(["--only", "901"]) == 2
+    assert re.match(r"lectures: outputs(/lectures)?: cannot be written \(.*\); make room, ", capsys.readouterr().err)
+
+
 @pytest.mark.slow
 def test_they_run_and_one_that_fails_is_told(here: Path, capsys: pytest.CaptureFixture[str]) -> None:
     third = here / "conf/experiment/lecture/903_third.yaml"
