@@ -254,6 +254,14 @@ def test_a_mistake_in_the_last_variant_is_said_before_the_first_is_trained() -> 
     )
 
 
+def test_a_typed_word_that_suits_some_variants_only() -> None:
+    write(EXPERIMENT.replace("steps=4]", "optimizer@critic.optimizer=heavy_ball]"))
+    ended = rlgan("experiment=two", "critic.optimizer.rho=0.1", "run_dir=run")
+    assert ended.code == 2 and ended.err.count("\n") == 1 and not Path("run").exists(), ended.err
+    assert ended.err.startswith("rlgan: compare.variants.long: critic.optimizer.rho = 0.1: sgd has no such key")
+    assert ended.err.endswith("; what you type counts for all: compare.variants.NAME=[key=value] is for one\n")
+
+
 def test_a_claim_that_is_not_seen_is_a_result(copy: Path) -> None:
     for file in (copy / "config.yaml", Path("conf/experiment/two.yaml")):
         edit(file, "last_long < wide", "last_long > wide and nothing < 1")

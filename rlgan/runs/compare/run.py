@@ -69,13 +69,18 @@ class Plan:
         Raises:
             ConfigError: with the variant's name.
         """
+        typed = {word.lstrip("+~").partition("=")[0] for word in self.command.overrides}
+        accepted = False
         for name, spec in self.specs.items():
             if path is not None and _finished(path / name, spec):
                 continue
             try:
                 spec.with_values(seed=spec.settings.every_seed[0]).task().close()
             except ConfigError as error:
-                raise ConfigError(f"compare.variants.{name}: {error}") from error
+                others = accepted and str(error).partition(" = ")[0] in typed
+                hint = "; what you type counts for all: compare.variants.NAME=[key=value] is for one" if others else ""
+                raise ConfigError(f"compare.variants.{name}: {error}{hint}") from error
+            accepted = True
 
     def record(self) -> str:
         """variants.yaml."""
