@@ -18,7 +18,7 @@ import yaml
 from rlgan.gan.wgan import WGAN
 from rlgan.runs.compare import Ran
 from rlgan.runs.compare.rules import Rule
-from rlgan.runs.compare.section import Comparison
+from rlgan.runs.compare.section import Comparison, Section
 from rlgan.runs.compare.variants import composed
 from rlgan.task.errors import ConfigError
 from tests.small import Ended, checkpoint, differences, metrics, rlgan, status, train
@@ -340,6 +340,19 @@ def test_the_user_s_words_win_and_a_variant_may_choose_anything() -> None:
     assert "compare" not in found["a"].config and found["b"].config["batch_size"] == 1
     other = composed({"agent": ["task=ddpg", "steps=30"]}, ["++seed=2"])["agent"]
     assert other.command.choices["task"] == "ddpg" and (other.settings.steps, other.settings.seed) == (30, 2)
+
+
+@pytest.mark.parametrize(
+    ("said", "words"),
+    [
+        ("[network.hidden=[8,8]]", ["network.hidden=[8,8]"]),
+        ("network.hidden=[8,8]", ["network.hidden=[8,8]"]),
+        (" [game=alternating, network.hidden=[8, 8]] ", ["game=alternating", "network.hidden=[8, 8]"]),
+        (["network.hidden=[8,8]"], ["network.hidden=[8,8]"]),
+    ],
+)
+def test_words_that_are_one_text(said: str | list[str], words: list[str]) -> None:
+    assert Section("Two", {"one": said}).words == {"one": words}
 
 
 @pytest.mark.slow

@@ -42,10 +42,15 @@ class Section:
     @property
     def words(self) -> dict[str, list[str]]:
         """The words of every variant; on the command line a list with `=` in it is one text, `[game=a,seed=1]`."""
-        return {
-            name: list(said) if isinstance(said, list) else [word.strip() for word in pieces(said.strip().strip("[]"))]
-            for name, said in self.variants.items()
-        }
+        return {name: list(said) if isinstance(said, list) else _listed(said) for name, said in self.variants.items()}
+
+
+def _listed(text: str) -> list[str]:
+    """The words of `[game=a, network.hidden=[8,8]]`, with the outer brackets or without."""
+    text = text.strip()
+    if text.startswith("[") and text.endswith("]"):
+        text = text[1:-1]
+    return [word.strip() for word in pieces(text)]
 
 
 @dataclass(frozen=True)
