@@ -12,6 +12,8 @@ and what was stopped goes on. The page is outputs/lectures/index.html, written a
 from __future__ import annotations
 
 import argparse
+import errno
+import fcntl
 import hashlib
 import json
 import os
@@ -263,6 +265,16 @@ def _last_words(lecture: Lecture) -> str:
     return (errors or lines or ["it said nothing"])[-1]
 
 
+def _running(lecture: Lecture) -> bool:
+    """Tell whether a process holds its directory."""
+    try:
+        with (lecture.folder / "lock").open("r+") as file:
+            fcntl.lockf(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError as error:
+        return error.errno in (errno.EACCES, errno.EAGAIN)
+    return False
+
+
 def write_page(every: Sequence[Lecture]) -> Path:
     """Write outputs/lectures/index.html from what the runs have left."""
     OUTPUTS.mkdir(parents=True, exist_ok=True)
@@ -322,6 +334,9 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def run(every: Sequence[Lecture], some: Sequence[Lecture], words: Sequence[str], asked: argparse.Namespace) -> int:
     """Run those of `some` that are not finished, and write the page of all; returns the exit code."""
+    if asked.fresh and (busy := next(filter(_running, some), None)):
+        print(f"lectures: --fresh: {busy.folder} is running now; wait for it, or end it", file=sys.stderr)
+        return 2
     todo, stale = [], []
     for one in some:
         finished = _json(one.folder / "status.json").get("state") == "finished"

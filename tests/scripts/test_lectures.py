@@ -144,6 +144,18 @@ def test_a_folder_that_cannot_be_written_is_said(here: Path, capsys: pytest.Capt
     assert re.match(r"lectures: outputs(/lectures)?: cannot be written \(.*\); make room, ", capsys.readouterr().err)
 
 
+def test_what_is_running_is_not_removed(capsys: pytest.CaptureFixture[str]) -> None:
+    folder = finished("901_first").folder
+    hold = "import fcntl, sys; f = open(sys.argv[1], 'w'); fcntl.lockf(f, fcntl.LOCK_EX); print(flush=True); input()"
+    command = [sys.executable, "-c", hold, str(folder / "lock")]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as process:
+        assert process.stdout and process.stdout.readline()
+        assert main(["--only", "901", "--fresh"]) == 2
+        process.kill()
+    assert "--fresh: outputs/lectures/901_first is running now" in capsys.readouterr().err
+    assert (folder / "figure.png").exists()
+
+
 @pytest.mark.slow
 def test_they_run_and_one_that_fails_is_told(here: Path, capsys: pytest.CaptureFixture[str]) -> None:
     third = here / "conf/experiment/lecture/903_third.yaml"
