@@ -259,8 +259,9 @@ def evaluate(arguments: Sequence[str]) -> int:
     path = find_run(words[0])
     config = read_config(path)
     if isinstance(section := config.get("compare"), dict):
-        name = next(iter(section.get("variants") or {}), "NAME")
-        raise ConfigError(f"{path}: is a comparison; evaluate its variants one by one: rlgan evaluate {path}/{name}")
+        variants, shown = section.get("variants"), short_path(path)
+        name = next(iter(variants), "NAME") if isinstance(variants, dict) else "NAME"
+        raise ConfigError(f"{shown}: is a comparison; evaluate its variants one by one: rlgan evaluate {shown}/{name}")
     asked = {key: value for key, _, value in (item.partition("=") for item in arguments if item not in words)}
     rest = [quoted(item) for item in arguments if item not in words and item.partition("=")[0] not in _OF_EVALUATE]
     for item in rest:

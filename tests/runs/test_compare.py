@@ -262,6 +262,12 @@ def test_a_typed_word_that_suits_some_variants_only() -> None:
     assert ended.err.endswith("; what you type counts for all: compare.variants.NAME=[key=value] is for one\n")
 
 
+def test_evaluate_names_a_variant_from_where_we_stand(copy: Path) -> None:
+    assert rlgan("evaluate", str(copy.resolve())).err.endswith("one by one: rlgan evaluate run/short\n")
+    (copy / "config.yaml").write_text("task: {}\ncompare: {variants: 5}\n")
+    assert rlgan("evaluate", "run").err.endswith("one by one: rlgan evaluate run/NAME\n")
+
+
 def test_a_claim_that_is_not_seen_is_a_result(copy: Path) -> None:
     for file in (copy / "config.yaml", Path("conf/experiment/two.yaml")):
         edit(file, "last_long < wide", "last_long > wide and nothing < 1")
