@@ -34,6 +34,7 @@ PRESETS: Mapping[str, NetworkSpec | Lipschitz | Data] = {
     "mlp_batch": MLPSpec(norm="batch"),
     "mlp_512": MLPSpec(hidden=(512, 512, 512)),
     "mlp_64": MLPSpec(hidden=(64, 64)),
+    "mlp_layer": MLPSpec(hidden=(64, 64), norm="layer"),
     "mlp_256": MLPSpec(hidden=(256, 256)),
     "mlp_400_300": MLPSpec(hidden=(400, 300)),
     "dcgan_layer": DCGANSpec(norm="layer"),

@@ -59,7 +59,8 @@ class ERM(Drawing):
         batch_size: samples of a minibatch; null is all of them at every step.
         sampling: `independent` draws every sample of a minibatch anew; `epochs` goes through all of them in a random
             order, then through all of them in another (what is left over at the end of an epoch is not used).
-        sharpness: whether evaluations measure the curvature too.
+        sharpness: which evaluations measure the curvature too: true is all, `end` the last and those of
+            `evaluate RUN`, false none.
         usual_lr: the learning rate of plain gradient descent that suits the problem: `optimizer=gradient_descent` takes
             it from here by interpolation, so that the problem need not set the key of a method that is not chosen.
         draw: whether evaluations draw pictures too, which takes up to a few seconds for each seed.
@@ -90,7 +91,7 @@ class ERM(Drawing):
         game: Game | None = None,
         batch_size: int | None = 64,
         sampling: Literal["independent", "epochs"] = "independent",
-        sharpness: bool = True,
+        sharpness: bool | Literal["end"] = "end",
         draw: bool = True,
         usual_lr: float = 1e-2,
     ) -> None:
@@ -283,7 +284,7 @@ class ERM(Drawing):
     def evaluate(self) -> dict[str, float]:
         found = evaluation.measures(self.model.module, self.risk, self.train, self.test)
         found |= evaluation.nearness(self.problem, self.risk.loss, self.model.vector.theta, found["risk/train"])
-        if self.sharpness:
+        if self.sharpness is True or (self.sharpness and self.steps_done >= self.settings.steps):
             found |= evaluation.sharpness(self.loss, self.model.vector.theta.detach())
         averages = {}
         for name, kept in self.model.kept.items():

@@ -6,7 +6,7 @@ BENCHMARKS = {
     "seeds": "the cost of an update per seed, by the number of seeds that are stacked: DDPG and the WGAN",
     "rl_speed": "whole DDPG loops on Pendulum-v1 beside stable-baselines3, CleanRL's structure and sbx; peak memory",
     "whole": "whole runs by scripts/train.py: many seeds in one process beside as many runs of one; peak memory",
-    "erm": "a step of task=erm beside the usual loop with torch.optim",
+    "erm_speed": "a step of task=erm beside the usual loop with torch.optim",
     "gan_speed": "the WGAN's update beside the usual loops: clipping, gradient penalty, simultaneous",
 }
 """What to say after `python scripts/benchmark.py`, and what it measures."""

@@ -22,7 +22,7 @@ CRITIC = "critic.network.hidden=[4]"
 RUNS = {
     "wgan": ("task=wgan", CRITIC, "generator.network.hidden=[4]"),
     "ddpg": ("task=ddpg", CRITIC, "actor.network.hidden=[4]", "learning_starts=4", "capacity=20", "eval_episodes=1"),
-    "erm": ("task=erm", "network.hidden=[4]", "problem=two_moons"),
+    "erm": ("task=erm", "network=mlp_64", "network.hidden=[4]", "problem=two_moons"),
 }
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+from collections.abc import Sequence
 
 import torch
 import torch.nn.functional as F
@@ -17,11 +18,14 @@ BLOCKS = 20
 SAME = 1e-3
 """How far apart two loops may come in three steps on equal batches, over the way that they have come."""
 USUAL, EAGER, COMPILED = "usual loop", "rlgan, eager", "rlgan, compiled"
-SIZES = {
-    "MLP 2x64, batch 64": ("mlp_64", 64),
-    "MLP 2x256, batch 256": ("mlp_256", 256),
-    "convolutions, batch 64": ("conv", 64),
+SIZES: dict[str, tuple[tuple[str, ...], int]] = {
+    "MLP 2x128, batch 64": (("network.hidden=[128,128]",), 64),
+    "MLP 2x64, batch 64": ((), 64),
+    "MLP 2x256, batch 256": (("network=mlp_256",), 256),
+    "convolutions, batch 64": (("network=conv",), 64),
 }
+MARKS = {EAGER: 1.3, COMPILED: 2.0}
+"""At least so many times faster than the usual loop, at 2x128; elsewhere no slower."""
 
 
 class UsualLoop:
@@ -49,14 +53,15 @@ class UsualLoop:
 
 
 def run(options: Options, report: Report) -> None:
-    """Three networks."""
+    """Four networks."""
     for title, (network, size) in SIZES.items():
         if options.only in title:
             variants = same_step(network, size, options, report)
             figures = measure(variants, options)
             report.table(f"erm, digits, {title}", figures)
-            for way in (EAGER, COMPILED):
-                report.mark(f"{way} against the usual loop", figures.ratio(USUAL, way), at_least=1.0)
+            for way, mark in MARKS.items():
+                least = mark if "2x128" in title else 1.0
+                report.mark(f"{way} against the usual loop", figures.ratio(USUAL, way), at_least=least)
 
 
 def erm(*words: str) -> ERM:
@@ -66,13 +71,13 @@ def erm(*words: str) -> ERM:
     return made
 
 
-def same_step(network: str, size: int, options: Options, report: Report) -> dict[str, Variant]:
+def same_step(network: Sequence[str], size: int, options: Options, report: Report) -> dict[str, Variant]:
     """A step in several ways, from equal weights.
 
     Raises:
         ArithmeticError: after three steps on equal batches their numbers are not the same.
     """
-    words = ("task=erm", f"network={network}", f"batch_size={size}", f"device={options.device}", "steps=1000000000")
+    words = ("task=erm", *network, f"batch_size={size}", f"device={options.device}", "steps=1000000000")
     made = {way: erm(*words, f"compile={str(way == COMPILED).lower()}") for way in (EAGER, COMPILED)}
     first = made[EAGER]
     usual = UsualLoop(copy.deepcopy(first.model.module), first.train.x, first.train.y, size)
@@ -87,5 +92,5 @@ def same_step(network: str, size: int, options: Options, report: Report) -> dict
         value = apart([p.detach() for p in usual.model.parameters()], parameters, start)
         if not value < SAME:
             raise ArithmeticError(f"{name} is not the usual step, {value:.1e} apart (at most {SAME:.0e})")
-        report.note(f"{network}: {name}: the same numbers, {value:.0e} apart after 3 steps")
+        report.note(f"{' '.join(network)} {name}: the same numbers, {value:.0e} apart after 3 steps")
     return {USUAL: usual, **{name: own.advance for name, own in made.items()}}
