@@ -55,7 +55,7 @@ compare:
     the short one is short: last_short == 4
     and the long one is long: last_long < wide
   figure:
-    _target_: mine.draw
+    _target_: orders.draw
     _partial_: true
     wide: 9
 """
@@ -84,7 +84,7 @@ def write(text: str = EXPERIMENT) -> None:
     """The experiment `two`, where we stand."""
     Path("conf/experiment").mkdir(parents=True, exist_ok=True)
     Path("conf/experiment/two.yaml").write_text(text.lstrip())
-    Path("mine.py").write_text(MINE)
+    Path("orders.py").write_text(MINE)
 
 
 @pytest.fixture(autouse=True)
@@ -94,7 +94,7 @@ def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     monkeypatch.setattr(sys, "path", [*sys.path])
     write()
     yield tmp_path
-    sys.modules.pop("mine", None)
+    sys.modules.pop("orders", None)
 
 
 @pytest.fixture(scope="module")
@@ -109,7 +109,7 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Ended]:
     finally:
         sys.path[:] = path
         os.chdir(former)
-        sys.modules.pop("mine", None)
+        sys.modules.pop("orders", None)
 
 
 @pytest.fixture
@@ -160,13 +160,13 @@ def test_a_variant_is_the_run_that_its_words_make(made: tuple[Path, Ended], here
 def test_what_is_finished_is_not_trained_again(copy: Path) -> None:
     (copy / "figure.png").unlink()
     before = {file: file.read_bytes() for file in copy.glob("*/*.jsonl")}
-    ended = rlgan("resume=run", "trust=[mine]")
+    ended = rlgan("resume=run", "trust=[orders]")
     assert ended.code == 0 and "long is trained already" in ended.err
     assert (copy / "figure.png").exists() and before == {file: file.read_bytes() for file in copy.glob("*/*.jsonl")}
 
 
 @pytest.mark.parametrize(
-    "words", [("resume=run", "trust=[mine]"), pytest.param(("experiment=two", "run_dir=run"), marks=pytest.mark.slow)]
+    "words", [("resume=run", "trust=[orders]"), pytest.param(("experiment=two", "run_dir=run"), marks=pytest.mark.slow)]
 )
 def test_one_that_was_stopped_goes_on(
     made: tuple[Path, Ended], words: tuple[str, ...], monkeypatch: pytest.MonkeyPatch
@@ -195,7 +195,7 @@ def test_one_that_was_stopped_goes_on(
 @pytest.mark.slow
 def test_a_kill_loses_no_more_than_of_a_run(made: tuple[Path, Ended], server: Callable[..., tuple[int, str]]) -> None:
     assert server("experiment=two", "run_dir=run", kill=5)[0] == -signal.SIGKILL
-    code, log = server("resume=run", "trust=[mine]")
+    code, log = server("resume=run", "trust=[orders]")
     assert code == 0, log
     assert "short is trained already" in log and "resuming at step 4" in log
     assert metrics(Path("run/long")) == metrics(made[0] / "long")
@@ -214,11 +214,19 @@ SECTION: dict[str, Any] = yaml.safe_load(EXPERIMENT)["compare"]
         ("variants", {}, "compare.variants = {}: names none"),
         ("rules", {"it is": "last_long <"}, "compare.rules.it is = last_long <: cannot be read"),
         ("rules", {"it is": "open('x') < 3"}, "compare.rules.it is = open('x') < 3: open('x') cannot stand in a rule"),
-        ("figure", {"_target_": "mine.draw", "width": 9}, "compare.figure.width = 9: draw has no such key; did you me"),
-        ("figure", {"_target_": "mine.draw"}, "compare.figure.wide: is missing"),
-        ("figure", {"_target_": "mine.drow"}, "compare.figure._target_ = mine.drow: mine has no drow; did you mean dr"),
+        (
+            "figure",
+            {"_target_": "orders.draw", "width": 9},
+            "compare.figure.width = 9: draw has no such key; did you me",
+        ),
+        ("figure", {"_target_": "orders.draw"}, "compare.figure.wide: is missing"),
+        (
+            "figure",
+            {"_target_": "orders.drow"},
+            "compare.figure._target_ = orders.drow: orders has no drow; did you mean dr",
+        ),
         ("figure", {"_target_": "rlgan.nets.twin"}, "compare.figure._target_ = rlgan.nets.twin: must be a Drawn, and"),
-        ("figure", "mine.draw", "compare.figure = mine.draw: must be a section with _target_"),
+        ("figure", "orders.draw", "compare.figure = orders.draw: must be a section with _target_"),
         ("titel", "Two", "compare.titel = Two: Section has no such key; did you mean title?"),
     ],
 )
@@ -271,7 +279,7 @@ def test_evaluate_names_a_variant_from_where_we_stand(copy: Path) -> None:
 def test_a_claim_that_is_not_seen_is_a_result(copy: Path) -> None:
     for file in (copy / "config.yaml", Path("conf/experiment/two.yaml")):
         edit(file, "last_long < wide", "last_long > wide and nothing < 1")
-    ended = rlgan("resume=run", "trust=[mine]")
+    ended = rlgan("resume=run", "trust=[orders]")
     assert ended.code == 0 and "Two orders: not seen" in ended.out
     assert summary(copy)["seen"] is False
     assert summary(copy)["rules"]["and the long one is long"]["why"].startswith("the figure gives no number nothing")
@@ -279,12 +287,12 @@ def test_a_claim_that_is_not_seen_is_a_result(copy: Path) -> None:
 
 def test_a_figure_that_fails_can_be_drawn_later(copy: Path) -> None:
     edit(copy / "config.yaml", "wide: 9", "wide: 9\n    tag: critic/los")
-    ended = rlgan("resume=run", "trust=[mine]")
+    ended = rlgan("resume=run", "trust=[orders]")
     assert ended.code == 1
     assert "critic/los: the variant short has no such metric; did you mean critic/loss?" in ended.err
     assert status(copy)["state"] == "failed"
     edit(copy / "config.yaml", "tag: critic/los", "tag: critic/loss")
-    assert rlgan("resume=run", "trust=[mine]").code == 0
+    assert rlgan("resume=run", "trust=[orders]").code == 0
 
 
 def test_a_variant_that_fails_leaves_the_others(here: Path) -> None:
@@ -299,26 +307,26 @@ def test_other_settings_are_refused(copy: Path) -> None:
     for words, said in {
         ("experiment=two", "steps=9", "run_dir=run"): "rlgan: run_dir = run: holds a comparison with other settings",
         ("experiment=two", "compare=null", "run_dir=run"): "rlgan: run_dir = run: holds a comparison; choose another",
-        ("resume=run", "steps=9", "trust=[mine]"): "rlgan: steps = 9: a comparison goes on as it was",
-        ("resume=run", "from=0", "trust=[mine]"): "rlgan: from = 0: a comparison goes on with what is there",
+        ("resume=run", "steps=9", "trust=[orders]"): "rlgan: steps = 9: a comparison goes on as it was",
+        ("resume=run", "from=0", "trust=[orders]"): "rlgan: from = 0: a comparison goes on with what is there",
         ("evaluate", "run"): "rlgan: run: is a comparison; evaluate its variants one by one: rlgan evaluate run/",
         ("experiment=two", "run_dir=run/long"): "rlgan: run_dir = run/long: holds a run, and no comparison",
     }.items():
         ended = rlgan(*words)
         assert ended.code == 2 and ended.err.startswith(said), ended.err
     edit(copy / "long" / "config.yaml", "steps: 8", "steps: 10")
-    assert "run/long: went on by itself (steps is 10 there and 8" in rlgan("resume=run", "trust=[mine]").err
+    assert "run/long: went on by itself (steps is 10 there and 8" in rlgan("resume=run", "trust=[orders]").err
 
 
 def test_a_stranger_s_directory_calls_nothing(copy: Path, here: Path) -> None:
     edit(copy / "config.yaml", "wide: 9", f"wide: 9\n    harm: {here / 'harm'}")
     (copy / "figure.png").unlink()
     ended = rlgan("resume=run")
-    assert ended.code == 2 and "compare.figure._target_ = mine.draw: a run directory may name classes of" in ended.err
-    edit(copy / "config.yaml", "mine.draw", "os.system")
-    assert rlgan("resume=run", "trust=[mine]").code == 2
+    assert ended.code == 2 and "compare.figure._target_ = orders.draw: a run directory may name classes of" in ended.err
+    edit(copy / "config.yaml", "orders.draw", "os.system")
+    assert rlgan("resume=run", "trust=[orders]").code == 2
     edit(copy / "config.yaml", "os.system", "rlgan.runs.cli.main")
-    assert rlgan("resume=run", "trust=[mine]").code == 2
+    assert rlgan("resume=run", "trust=[orders]").code == 2
     assert not (here / "harm").exists() and not (copy / "figure.png").exists()
 
 
@@ -326,15 +334,15 @@ def test_a_stranger_s_variants_call_nothing(copy: Path, here: Path) -> None:
     outside = here / "outside"
     (copy / "long").rename(outside)
     (copy / "long").symlink_to(outside)
-    assert "run/long: is a link or a file" in rlgan("resume=run", "trust=[mine]").err
+    assert "run/long: is a link or a file" in rlgan("resume=run", "trust=[orders]").err
     (copy / "long").unlink()
     shutil.rmtree(copy / "short")
     edit(copy / "variants.yaml", "_target_: rlgan.gan.Dirac", "_target_: os.system")
-    ended = rlgan("resume=run", "trust=[mine]")
+    ended = rlgan("resume=run", "trust=[orders]")
     assert ended.code == 2 and ended.err.startswith("rlgan: compare.variants.short: data._target_ = os.system: a run")
     assert not (copy / "short").exists()
     (copy / "variants.yaml").write_text("[]")
-    assert "does not describe the variant short" in rlgan("resume=run", "trust=[mine]").err
+    assert "does not describe the variant short" in rlgan("resume=run", "trust=[orders]").err
 
 
 def test_the_user_s_words_win_and_a_variant_may_choose_anything() -> None:
