@@ -10,6 +10,7 @@ import os
 import sys
 from collections import Counter
 from collections.abc import Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -310,12 +311,11 @@ def _switch(key: str, value: str) -> bool:
 
 
 def _four(value: str) -> list[float]:
-    try:
+    numbers: list[float] = []
+    with suppress(ValueError):
         numbers = [float(number) for number in value.strip("[] ").split(",")]
-        if len(numbers) == 4 and all(0 < number < float("inf") for number in numbers):
-            return numbers
-    except ValueError:
-        pass
+    if len(numbers) == 4 and all(0 < number < float("inf") for number in numbers):
+        return numbers
     raise ConfigError(
         f"strict_saddle = {value}: are alpha, beta, eps, delta: four positive numbers, for example [0.1,0.1,0.01,0.1]"
     )
