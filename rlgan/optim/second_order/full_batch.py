@@ -15,10 +15,10 @@ from torch import Tensor
 
 from rlgan.optim.errors import LineSearchFailed, NonFinite
 from rlgan.optim.second_order.line_search import NoLower, Oracle, Point
-from rlgan.optim.step.method import Engine, Method, Project, Whole, single_or_double
+from rlgan.optim.step.method import Engine, InPlace, Whole, single_or_double
 from rlgan.optim.step.noise import NoNoise
 from rlgan.optim.step.schedule import Factor
-from rlgan.optim.step.types import Kind, Scalars, Slots, Squares
+from rlgan.optim.step.types import Scalars, Slots, Squares
 from rlgan.optim.step.vector import Vector
 from rlgan.optim.tree import tree_map
 
@@ -48,7 +48,7 @@ class MinimisationTrace:
     converged: bool
 
 
-class FullBatch(Method):
+class FullBatch(InPlace):
     """A method for a deterministic loss; its settings are its fields.
 
     `minimize` runs it on any function. As a player's method it makes one step a move, by the same numbers: on the loss
@@ -56,7 +56,6 @@ class FullBatch(Method):
     """
 
     needs_loss = True
-    stackable = False
     lr = 1.0
     noise = NoNoise()
     squares: Squares = "double"
@@ -126,31 +125,6 @@ class FullBatch(Method):
         single_or_double(theta)
         self._admit(theta.numel())
         return {}
-
-    def scalars(self, t: int, lr: float, momentum: Factor) -> dict[str, float]:
-        return {"lr": self.lr * lr}
-
-    def step(
-        self, theta: Tensor, g: Tensor, state: Slots, s: Scalars, drift: Tensor | None, project: Project
-    ) -> tuple[Tensor, Slots]:
-        """A step that evaluates the loss is no function of one gradient.
-
-        Raises:
-            ValueError: always; `engine` is what steps.
-        """
-        raise ValueError(f"optimizer = {self}: steps in place only and cannot be compiled or stacked over seeds")
-
-    @property
-    def kind(self) -> Kind:
-        return "scalar"
-
-    @property
-    def metric_kind(self) -> Kind:
-        """As a matrix: a step of a line search has no effective learning rate."""
-        return "full"
-
-    def diagonal(self, state: Slots, s: Scalars) -> None:
-        return None
 
     def engine(self, vector: Vector, state: Slots, momentum: Factor) -> Engine:
         return FullBatchEngine(self, vector.theta)

@@ -145,6 +145,40 @@ class Method(ABC):
         return None
 
 
+class InPlace(Method):
+    """A method whose steps its engine takes: of what is no pure function of one gradient.
+
+    Its metric counts as a matrix: what such a step divides by is its own affair, so that no effective learning rate is
+    claimed.
+    """
+
+    stackable = False
+
+    def scalars(self, t: int, lr: float, momentum: Factor) -> dict[str, float]:
+        return {"lr": self.lr * lr}
+
+    def step(
+        self, theta: Tensor, g: Tensor, state: Slots, s: Scalars, drift: Tensor | None, project: Project
+    ) -> tuple[Tensor, Slots]:
+        """There is no pure step.
+
+        Raises:
+            ValueError: always; `engine` is what steps.
+        """
+        raise ValueError(f"optimizer = {self}: steps in place only and cannot be compiled or stacked over seeds")
+
+    @property
+    def kind(self) -> Kind:
+        return "scalar"
+
+    @property
+    def metric_kind(self) -> Kind:
+        return "full"
+
+    def diagonal(self, state: Slots, s: Scalars) -> None:
+        return None
+
+
 def single_or_double(theta: Tensor) -> None:
     """Refuse a vector in which steps would be lost.
 

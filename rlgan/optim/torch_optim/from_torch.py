@@ -12,10 +12,10 @@ from typing import Annotated, Any
 import torch
 from torch import Tensor, nn
 
-from rlgan.optim.step.method import Engine, Method, Project, Whole
+from rlgan.optim.step.method import Engine, InPlace, Whole
 from rlgan.optim.step.noise import Noise, NoNoise
 from rlgan.optim.step.schedule import Factor, unscheduled
-from rlgan.optim.step.types import Kind, Scalars, Slots
+from rlgan.optim.step.types import Scalars, Slots
 from rlgan.optim.step.vector import Vector
 from rlgan.optim.tree import tree_map
 
@@ -101,7 +101,7 @@ def _first_line(error: Exception) -> str:
 
 
 @dataclass(frozen=True)
-class TorchMethod(Method):
+class TorchMethod(InPlace):
     """A torch optimizer as a player's method; see `from_torch`, which checks what it is given.
 
     Args:
@@ -109,8 +109,6 @@ class TorchMethod(Method):
         options: its arguments beside the parameters.
         lr: the learning rate that the schedule multiplies.
     """
-
-    stackable = False
 
     optimizer: type[torch.optim.Optimizer]
     options: Mapping[str, Any]
@@ -121,33 +119,8 @@ class TorchMethod(Method):
         options = ", ".join(f"{name}={value}" for name, value in self.options.items())
         return f"{_name(self.optimizer)}({options})"
 
-    @property
-    def kind(self) -> Kind:
-        return "scalar"
-
-    @property
-    def metric_kind(self) -> Kind:
-        """As a matrix: what the class divides by is its own affair, so that no effective learning rate is claimed."""
-        return "full"
-
     def init(self, theta: Tensor) -> Slots:
         return {}
-
-    def scalars(self, t: int, lr: float, momentum: Factor) -> dict[str, float]:
-        return {"lr": self.lr * lr}
-
-    def step(
-        self, theta: Tensor, g: Tensor, state: Slots, s: Scalars, drift: Tensor | None, project: Project
-    ) -> tuple[Tensor, Slots]:
-        """A torch optimizer has no pure step.
-
-        Raises:
-            ValueError: always; `engine` is what steps.
-        """
-        raise ValueError(f"optimizer = {self}: steps in place only and cannot be compiled or stacked over seeds")
-
-    def diagonal(self, state: Slots, s: Scalars) -> None:
-        return None
 
     def engine(self, vector: Vector, state: Slots, momentum: Factor) -> Engine:
         """The torch optimizer that takes the steps.
