@@ -14,9 +14,6 @@ from rlgan.optim.second_order.curvature import strict_saddle as strict_alternati
 from rlgan.optim.second_order.landscape import Landscape
 from rlgan.runs.config.build import RunSpec
 from rlgan.runs.ends import of_config
-from rlgan.runs.exactness import changed_inputs, changed_settings, typed_after
-from rlgan.runs.notes import FILE as NOTES
-from rlgan.runs.notes import Notes
 from rlgan.runs.record.checkpoint import Checkpoints
 from rlgan.runs.record.directory import short_path, stored_config
 from rlgan.runs.record.files import replacing, write_atomically, write_json
@@ -25,6 +22,9 @@ from rlgan.runs.record.logger import picture_name, rasterise
 from rlgan.runs.record.progress import NO_LEGEND, Legend
 from rlgan.runs.record.video import check_installed, write
 from rlgan.runs.record.video import show as moving
+from rlgan.runs.training.exactness import changed_inputs, changed_settings, typed_after
+from rlgan.runs.training.notes import FILE as NOTES
+from rlgan.runs.training.notes import Notes
 from rlgan.task.errors import ConfigError, RunError
 from rlgan.task.statistics import over_seeds
 from rlgan.task.task import Examination, Picture, Task, Video

@@ -11,7 +11,10 @@ from typing import Any
 import rlgan
 from rlgan.runs.config.build import Command, RunSpec
 from rlgan.runs.ends import Interrupted, explained, of_config, say
-from rlgan.runs.exactness import (
+from rlgan.runs.record.checkpoint import Checkpoint, Checkpoints
+from rlgan.runs.record.directory import RunDirectory, short_path
+from rlgan.runs.record.progress import Legend, table
+from rlgan.runs.training.exactness import (
     changed_inputs,
     changed_settings,
     inexact,
@@ -19,10 +22,7 @@ from rlgan.runs.exactness import (
     set_global_random_state,
     typed_after,
 )
-from rlgan.runs.loop import Start
-from rlgan.runs.record.checkpoint import Checkpoint, Checkpoints
-from rlgan.runs.record.directory import RunDirectory, short_path
-from rlgan.runs.record.progress import Legend, table
+from rlgan.runs.training.start import Start
 from rlgan.task.errors import CheckpointError, ConfigError, InputError, RunError
 from rlgan.task.task import Task
 

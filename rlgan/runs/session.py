@@ -18,12 +18,12 @@ from rlgan.runs.config.places import Settler
 from rlgan.runs.config.trust import EVERYONE, Trust
 from rlgan.runs.config.words import Words
 from rlgan.runs.ends import Stop, explained, say, started
-from rlgan.runs.exactness import differences
-from rlgan.runs.loop import train
 from rlgan.runs.prepare import Outcome, prepare, report_failure, report_figures, report_resumed
 from rlgan.runs.record.directory import RunDirectory, first_choices, is_run, run_name, short_path, stored, stored_config
-from rlgan.runs.seeds import run_seeds
 from rlgan.runs.terminal import SWEEP, complain
+from rlgan.runs.training.exactness import differences
+from rlgan.runs.training.loop import train
+from rlgan.runs.training.seeds import run_seeds
 from rlgan.task.errors import ConfigError, InputError, RunError
 from rlgan.task.task import Task
 

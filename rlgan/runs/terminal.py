@@ -10,13 +10,13 @@ from contextlib import contextmanager, suppress
 from typing import Any, TextIO
 
 import rlgan
+from rlgan.runs.commands import usage
 from rlgan.runs.config.sources import options
 
 OVERVIEW = """\
 rlgan {version}: train a Wasserstein GAN, a deterministic policy gradient agent (DDPG, TD3), or a model on a sample.
 
-Usage: rlgan [train] [key=value ...]        train; `rlgan train --help` says more
-       rlgan evaluate RUN [key=value ...]   measure a trained run in full; `rlgan evaluate --help` says more
+Usage: {usage}
 
 Eleven commands worth copying:
   rlgan                                                        a WGAN on the ring of 8 Gaussians
@@ -36,42 +36,6 @@ Eleven commands worth copying:
 {groups}
 
 {switches}
-"""
-
-TRAIN = """\
-rlgan train: train a task from a configuration of small options, and keep everything of the run in one folder.
-
-Usage: rlgan train [key=value ...]          the word `train` may be left out
-
-  rlgan train data=digits seed=1            choose an option, set a value
-  rlgan train -m seed=1,2,3                 one run for every combination of values
-  rlgan experiment=lecture/...              variants of a run, one picture of them, and rules that are decided
-  rlgan train resume=RUN steps=20000        go on with a run; resume=latest takes the newest
-  rlgan train resume=RUN from=1000          go back to the checkpoint of this step; from=0 starts anew
-  rlgan train resume=RUN trust=[my_agent]   whose classes the run may name besides those of rlgan, torch, gymnasium
-
-{settings}
-
-{groups}
-
-{switches}
-"""
-
-EVALUATE = """\
-rlgan evaluate: measure a checkpoint of a run in full. The run itself stays as it is.
-
-Usage: rlgan evaluate RUN [key=value ...]   RUN is the run's folder, or `latest`; of a run with seeds=, every seed
-
-  checkpoint=best    which checkpoint: best (the default), last, or a step such as 4000
-  n=10000            a WGAN: how many samples to draw; they are kept in RUN/evaluation/samples.npz
-  episodes=20        an agent: how many episodes to play
-  video=true         an agent: also a film of the first episode (needs the extra [video])
-  curvature=true     also the loss around each player: eigenvalues, sharpness, a picture
-  strict_saddle=[1,1,0.1,0.1]   also which case of the strict-saddle definition holds (alpha, beta, eps, delta)
-  key=value          any value of the run to be changed for this evaluation, such as device=cpu
-  trust=[my_agent]   whose classes the run may name besides those of rlgan, torch and gymnasium
-
-Figures are printed and kept in RUN/evaluation.json, pictures in RUN/evaluation/.
 """
 
 _SETTINGS = """\
@@ -113,7 +77,7 @@ def help_text(page: str) -> str:
     ]
     head = "Groups (choose an option with group=option, or group@place=option where a group is mounted per player):"
     groups = "\n".join([head, *lines])
-    return page.format(version=rlgan.__version__, settings=_SETTINGS, groups=groups, switches=_SWITCHES)
+    return page.format(usage=usage(), version=rlgan.__version__, settings=_SETTINGS, groups=groups, switches=_SWITCHES)
 
 
 def complain(error: BaseException, message: str, code: int = 2) -> int:

@@ -22,8 +22,8 @@ class Settings:
     Args:
         steps: length of the run, in the task's own unit: generator updates (WGAN), environment steps (DDPG).
         seed: the one seed; every generator of the run is derived from it (rlgan.task.seeding).
-        seeds: train this many seeds from `seed` on, or the listed ones, in one process (rlgan.runs.seeds); each has its
-            own run directory below the run's.
+        seeds: train this many seeds from `seed` on, or the listed ones, in one process (rlgan.runs.training.seeds);
+            each has its own run directory below the run's.
         device: `auto` (CUDA where there is one, else the CPU) or any name that torch understands, such as `cuda:1`.
         precision: dtype of parameters and batches; `auto` is float32, and `bf16` is float32 with matrix products in
             bfloat16: on a CPU the large ones, where that is quicker.

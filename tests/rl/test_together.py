@@ -11,7 +11,7 @@ from rlgan.optim import Stack
 from rlgan.rl.envs.joined import Joined
 from rlgan.rl.together import InTurn, Trainers
 from rlgan.rl.trainer import Trainer
-from rlgan.runs.seeds import drive_together
+from rlgan.runs.training.seeds import drive_together
 from rlgan.task.errors import Diverged
 from rlgan.task.task import Play, drive
 from tests.small import TASKS, builder

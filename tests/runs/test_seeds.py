@@ -20,7 +20,7 @@ from rlgan.gan.game import Batch
 from rlgan.gan.wgan import WGAN
 from rlgan.optim import Stack
 from rlgan.rl.trainer import Trainer
-from rlgan.runs.seeds import drive_together
+from rlgan.runs.training.seeds import drive_together
 from rlgan.task.statistics import over_seeds
 from rlgan.task.task import Play, Request, Task, drive
 from tests.small import COMPILED, QUIET, TASKS, builder, metrics, rlgan, status, summary, train

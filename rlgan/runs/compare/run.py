@@ -32,12 +32,12 @@ from rlgan.runs.config.reading import dump, read
 from rlgan.runs.config.sources import options
 from rlgan.runs.config.trust import EVERYONE, Trust
 from rlgan.runs.ends import Stop, of_config, recorded, say, started, tell
-from rlgan.runs.exactness import differences
 from rlgan.runs.prepare import Outcome, start_record
 from rlgan.runs.record.directory import OF_THE_START, RunDirectory, is_run, run_name, short_path, stored, stored_config
 from rlgan.runs.record.files import read_json, write_atomically
 from rlgan.runs.session import ended, new_directory, train_in
 from rlgan.runs.terminal import printable
+from rlgan.runs.training.exactness import differences
 from rlgan.task.errors import ConfigError, RunError
 
 VARIANTS = "variants.yaml"

@@ -14,7 +14,7 @@ from rlgan.rl.agents.dpg import DPG, QuadraticCritic
 from rlgan.rl.agents.td3 import TD3
 from rlgan.rl.losses import smoothed
 from rlgan.rl.trainer import Trainer
-from rlgan.runs.seeds import drive_together
+from rlgan.runs.training.seeds import drive_together
 from rlgan.task.task import Play, drive
 from tests.rl.agents.test_ddpg import GAMMA, LinearActor, batch, optimum, relative
 from tests.rl.test_losses import ACTION, BATCH, OBS, gradient, transitions

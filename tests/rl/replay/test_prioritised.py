@@ -20,7 +20,7 @@ from rlgan.rl.replay.prioritised import PrioritisedReplay, PrioritisedSampler, P
 from rlgan.rl.replay.uniform import Layout
 from rlgan.rl.trainer import Trainer
 from rlgan.runs.record.checkpoint import storable
-from rlgan.runs.seeds import drive_together
+from rlgan.runs.training.seeds import drive_together
 from rlgan.task.task import Play
 from tests.rl.exploration.test_action_noise import through_file
 from tests.rl.replay.test_uniform import steps

@@ -19,12 +19,13 @@ from typing import Any, TypeVar
 
 from rlgan.runs.config.build import RunSpec
 from rlgan.runs.ends import Interrupted, Stop, say, tell
-from rlgan.runs.loop import Start, progress_display, train, training
-from rlgan.runs.notes import Notes
 from rlgan.runs.prepare import Outcome, prepare, report_failure, report_resumed, start_record
 from rlgan.runs.record.curves import draw_seeds
 from rlgan.runs.record.directory import RunDirectory, State, is_run, short_path, stored
 from rlgan.runs.record.progress import Legend, SeedProgress, seeds_table
+from rlgan.runs.training.loop import progress_display, train, training
+from rlgan.runs.training.notes import Notes
+from rlgan.runs.training.start import Start
 from rlgan.task.errors import ConfigError, RunError
 from rlgan.task.statistics import over_seeds
 from rlgan.task.task import Play, Request, Stackable, Task, Together

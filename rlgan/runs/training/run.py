@@ -1,94 +1,24 @@
-"""The training loop: step, log, evaluate, save; stop on a signal; never save what is not finite."""
+"""A run under way: step, log, evaluate, save; stop on a signal; never save what is not finite."""
 
 import math
-import random
 import signal
 import time
-from collections.abc import Iterable, Iterator, Mapping
-from contextlib import contextmanager, suppress
-from dataclasses import dataclass, field
+from collections.abc import Mapping
+from contextlib import suppress
 from typing import Any
 
-import numpy as np
-import torch
 from omegaconf import OmegaConf
 
 from rlgan.runs.ends import Interrupted, Stop, recorded, tell
-from rlgan.runs.exactness import exactness, global_random_state, set_global_random_state
-from rlgan.runs.notes import Notes
-from rlgan.runs.record.checkpoint import Checkpoint, Checkpoints
-from rlgan.runs.record.directory import RunDirectory, State, short_path, stored
+from rlgan.runs.record.checkpoint import Checkpoints
+from rlgan.runs.record.directory import short_path, stored
 from rlgan.runs.record.logger import Logger
 from rlgan.runs.record.progress import Progress
-from rlgan.task.errors import Diverged, InputError, RunError
-from rlgan.task.settings import Settings, crossed
-from rlgan.task.task import Play, Request, Stackable, Task, drive
-
-
-class Clock:
-    """Seconds of training: evaluations, pictures and saves stop it, of any run that shares it."""
-
-    def __init__(self) -> None:
-        self._idle, self._pauses, self._since = 0.0, 0, 0.0
-
-    def __call__(self) -> float:
-        """Seconds, from anywhere."""
-        return (self._since if self._pauses else time.monotonic()) - self._idle
-
-    @contextmanager
-    def paused(self) -> Iterator[None]:
-        """Stop inside the block; several blocks may overlap."""
-        self._pauses += 1
-        if self._pauses == 1:
-            self._since = time.monotonic()
-        try:
-            yield
-        finally:
-            self._pauses -= 1
-            if not self._pauses:
-                self._idle += time.monotonic() - self._since
-
-
-@dataclass
-class Start:
-    """Everything that one start of a run needs: a new run has one, and every resume is one more.
-
-    Args:
-        task: built from `config`, and restored where there is a checkpoint.
-        settings: the settings it was built with.
-        run: the locked directory.
-        config: the resolved configuration, for TensorBoard.
-        checkpoint: what to go on from.
-        stacked: the number of runs that are moved as one.
-        draws: draw pictures at every evaluation, and not at the end alone (a picture costs up to a second).
-        clock: of the training time; runs that take turns share one.
-        typed: keys of the configuration that the command itself changes.
-
-    Attributes:
-        notes: of the run.
-        inputs: what the task read from outside, by name.
-        saved: an input broke its contract, and what was done before has been saved.
-        figures: the final metrics, once they are known: whatever fails after that, they can be shown.
-        meaningless: metrics of the last evaluation that are no finite numbers, and stand in no record.
-    """
-
-    task: Task
-    settings: Settings
-    run: RunDirectory
-    config: Mapping[str, Any]
-    checkpoint: Checkpoint | None = None
-    stacked: int = 1
-    draws: bool = True
-    clock: Clock = field(default_factory=Clock)
-    typed: Iterable[str] = ()
-    notes: Notes = field(init=False)
-    inputs: dict[str, str] = field(init=False)
-    saved: bool = field(init=False, default=False)
-    figures: dict[str, float] | None = field(init=False, default=None)
-    meaningless: dict[str, float] = field(init=False, default_factory=dict)
-
-    def __post_init__(self) -> None:
-        self.notes, self.inputs = Notes(self.run.path), dict(self.task.inputs())
+from rlgan.runs.training.exactness import exactness, global_random_state, set_global_random_state
+from rlgan.runs.training.start import Start
+from rlgan.task.errors import Diverged, RunError
+from rlgan.task.settings import crossed
+from rlgan.task.task import Play, Request, Stackable
 
 
 class Run:
@@ -313,62 +243,3 @@ class Run:
         with recorded(self.run):
             self.logger.scalars(step, values)
         self.progress.metrics(values)
-
-
-def progress_display(task: Task, settings: Settings) -> Progress:
-    """Make the progress display of a run."""
-    name = task.title or type(task).__name__.lower()
-    return Progress(name, task.steps_done, settings.steps, task.headline, settings.progress)
-
-
-def training(start: Start, stop: Stop, progress: Progress) -> Play[dict[str, float]]:
-    """Train to `settings.steps` and return the final metrics, which are also in summary.json.
-
-    At each multiple of an interval: training scalars, then evaluation and pictures, then the checkpoint; all of them at
-    the end. A run that is already there does nothing and returns its summary. The rest of metrics.jsonl after the
-    checkpoint is kept aside until the next one stands.
-
-    Raises:
-        Interrupted: SIGINT, SIGTERM, SIGUSR2 or SIGHUP came; the state is saved, status.json says interrupted.
-        Diverged: status.json says failed, with the diagnosis; the last good checkpoint stands.
-        InputError: status.json says failed; where the task is intact, its state has been saved before that.
-    """
-    task, settings, run, checkpoint = start.task, start.settings, start.run, start.checkpoint
-    current: Run | None = None
-    try:
-        if run.follow():
-            start.notes.move(run.path)
-        with recorded(run):
-            begun = checkpoint.manifest.step if checkpoint else 0
-            run.write_status("running", begun, steps=settings.steps, saved=begun)
-        if checkpoint is None:
-            torch.manual_seed(settings.seed)
-            random.seed(settings.seed)
-            np.random.seed(settings.seed % 2**32)
-        current = Run(start, progress)
-        done = run.summary
-        whole = done is not None and all(type(value) in (int, float) for value in done.values())
-        if task.steps_done >= settings.steps and done is not None and whole and done.get("step") == task.steps_done:
-            tell(run, "finished", task.steps_done)
-            return done
-        yield from current.loop(stop)
-        return current.finish()
-    except Interrupted:
-        raise
-    except BaseException as error:
-        start.saved = isinstance(error, InputError) and error.intact and current is not None and current.keep()
-        # A group that ends leaves the plays of its other seeds by GeneratorExit.
-        state: State = "interrupted" if isinstance(error, KeyboardInterrupt | GeneratorExit) else "failed"
-        reason = str(error) or type(error).__name__
-        tell(run, state, task.steps_done, reason, progress.say, error=type(error).__name__)
-        raise
-    finally:
-        (current or task).close()
-
-
-def train(start: Start, stop: Stop) -> dict[str, float]:
-    """Train one run by itself; see `training`."""
-    task = start.task
-    stop.runs.append((start.run, task))
-    answer = task.answer if isinstance(task, Stackable) else None
-    return drive(training(start, stop, progress_display(task, start.settings)), answer)

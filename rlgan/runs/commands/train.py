@@ -1,0 +1,174 @@
+"""`rlgan train`: a new run, a sweep, or an earlier run that goes on."""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+from collections import Counter
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from rlgan.runs.commands.words import changes_of, step_of_file
+from rlgan.runs.config.trust import any_trusted, look_here
+from rlgan.runs.terminal import QUIET, SWEEP, complain
+from rlgan.task.errors import ConfigError
+
+if TYPE_CHECKING:
+    from omegaconf import DictConfig
+
+HELP = """\
+rlgan train: train a task from a configuration of small options, and keep everything of the run in one folder.
+
+Usage: rlgan train [key=value ...]          the word `train` may be left out
+
+  rlgan train data=digits seed=1            choose an option, set a value
+  rlgan train -m seed=1,2,3                 one run for every combination of values
+  rlgan experiment=lecture/...              variants of a run, one picture of them, and rules that are decided
+  rlgan train resume=RUN steps=20000        go on with a run; resume=latest takes the newest
+  rlgan train resume=RUN from=1000          go back to the checkpoint of this step; from=0 starts anew
+  rlgan train resume=RUN trust=[my_agent]   whose classes the run may name besides those of rlgan, torch, gymnasium
+
+{settings}
+
+{groups}
+
+{switches}
+"""
+
+# A run keeps everything in its own directory: Hydra's would stand empty beside it.
+_REFUSED = {
+    "hydra.run.dir": "a run's directory is chosen by run_dir={value}",
+    "hydra.sweep.dir": "every run has a directory of its own below outputs/; name them by name={value}",
+    "hydra.sweep.subdir": "every run has a directory of its own below outputs/; leave it out",
+    "hydra.output_subdir": "a run keeps its configuration as config.yaml in its own directory; leave it out",
+    "hydra.job.chdir": "a run stays in the folder where it was started; leave it out, or choose run_dir=",
+}
+
+
+def run(arguments: Sequence[str]) -> int:
+    """Train, or resume, as `train [key=value ...]` says; returns the exit code."""
+    from hydra._internal.utils import get_args_parser
+
+    from rlgan.runs.config.overrides import forced, refuse_setting_for_option, whole_words
+    from rlgan.runs.config.sources import options, register
+    from rlgan.runs.config.words import parse, quoted, text_of
+
+    # Hydra's options may stand anywhere among the words: `seed=1,2 -m task=ddpg`.
+    words = [quoted(item) for item in arguments]
+    known, unknown = get_args_parser().parse_known_intermixed_args(words)
+    typed = list(known.overrides)
+    if unknown:
+        raise ConfigError(f"{unknown[0]}: no such option; see --help")
+    left, switches = Counter(typed), []
+    for word in words:
+        if left[word]:
+            left[word] -= 1
+        else:
+            switches.append(word)
+    if "hydra.mode=MULTIRUN" in typed:
+        typed.remove("hydra.mode=MULTIRUN")
+        switches, known.multirun = [*switches, "-m"], True
+    for item in typed:
+        key, _, value = item.lstrip("+~").partition("=")
+        if key in _REFUSED:
+            raise ConfigError(f"{key} = {value}: {_REFUSED[key].format(value=value)}")
+    resumed = [item for item in typed if item.lstrip("+").startswith("resume=")]
+    if resumed and (where := resumed[-1].partition("=")[2]) != "null":
+        where = text_of(resumed[-1])
+        if known.multirun or (parse(resumed[-1]).is_sweep_override() and not Path(where).is_dir()):
+            raise ConfigError(f"resume = {where}: cannot be combined with -m; resume the runs one by one")
+        if switches or not where:
+            what = f"cannot be combined with {switches[0]}; leave it out" if switches else "name a run's directory"
+            raise ConfigError(f"resume = {where}: {what}")
+        return _resume(where, [item for item in typed if item not in resumed])
+    # A class of the user's own, named in _target_, is found from where they stand.
+    look_here(True)
+    groups = options()
+    register()
+    typed = typed if known.multirun else whole_words(typed)
+    rewritten = [forced(item, groups) if "=" in item else item for item in typed]
+    for item in typed:
+        parse(item)
+        refuse_setting_for_option(item, typed, groups)
+    return compose([*rewritten, *switches], typed, many=known.multirun)
+
+
+def _resume(where: str, rest: list[str]) -> int:
+    from rlgan.runs.record.directory import find_run, read_config
+
+    look_here(any_trusted())
+    path = find_run(where)
+    read_config(path)
+    start = [item for item in rest if item.startswith("from=")]
+    step = _step(start[-1].partition("=")[2]) if start else None
+    values = changes_of(path, [item for item in rest if item not in start])
+    from rlgan.runs.session import resume
+
+    return resume(path, values, rest, step).code
+
+
+def _step(word: str) -> int:
+    step = step_of_file(word)
+    if not step.isdecimal() or len(step) > 18:
+        raise ConfigError(f"from = {word}: name a checkpoint's step, for example from=1000, or 0 to start anew")
+    return int(step)
+
+
+def compose(arguments: list[str], typed: list[str], many: bool = False) -> int:
+    """Compose and run by Hydra, with its own error pages replaced by one line."""
+    import tempfile
+
+    import hydra
+
+    from rlgan.runs.config.overrides import explain
+    from rlgan.runs.config.sources import ROOT, conf_directory, register
+    from rlgan.runs.config.words import TYPED
+
+    def job(config: DictConfig) -> None:
+        from rlgan.runs.session import job
+
+        job(config)
+
+    register()
+    folder = Path("outputs/sweeps").resolve() if many else None  # a launcher's workers may be other machines
+    if folder:
+        folder.mkdir(parents=True, exist_ok=True)
+    handle, name = tempfile.mkstemp(prefix="rlgan-sweep-", suffix=".jsonl", dir=folder)
+    os.close(handle)
+    report = Path(name)
+    ours = {SWEEP: name, TYPED: json.dumps(typed)}
+    if os.environ.get("HYDRA_FULL_ERROR") != "1":
+        ours |= {"HYDRA_FULL_ERROR": "1", QUIET: "1"}
+    former = {key: os.environ[key] for key in ours if key in os.environ}
+    argv = sys.argv
+    sys.argv = [argv[0], *arguments]
+    os.environ |= ours
+    outcomes: list[dict[str, Any]] = []
+    try:
+        hydra.main(config_path=str(conf_directory()), config_name=ROOT, version_base="1.3")(job)()
+    except Exception as error:
+        # The job lets no Exception out: this is Hydra's own, from composing or from a launcher.
+        return complain(error, explain(error, typed))
+    except (KeyboardInterrupt, SystemExit):
+        if not report.stat().st_size:
+            raise
+    finally:
+        sys.argv = argv
+        for key in ours:
+            os.environ.pop(key, None)
+        os.environ |= former
+        outcomes = [json.loads(line) for line in report.read_text().splitlines()]
+        report.unlink()
+    return _verdict(outcomes, many)
+
+
+def _verdict(outcomes: list[dict[str, Any]], many: bool) -> int:
+    failed = [outcome for outcome in outcomes if outcome["code"]]
+    if many:
+        print(f"{len(outcomes) - len(failed)} of {len(outcomes)} runs finished", file=sys.stderr)
+        for outcome in failed:
+            where = f" ({outcome['path']})" if outcome["path"] else ""
+            print(f"  {outcome['state']}: {outcome['job']}: {outcome['message']}{where}", file=sys.stderr)
+    return max((int(outcome["code"]) for outcome in failed), default=0)
