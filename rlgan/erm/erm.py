@@ -10,7 +10,7 @@ from torch import Tensor
 from rlgan.erm import contract, evaluation, pictures
 from rlgan.erm.game import Batch, Risk
 from rlgan.erm.losses import Auto, Loss
-from rlgan.erm.meanings import EXPLAINED, GROUPS
+from rlgan.erm.meanings import BETTER, EXPLAINED, GROUPS
 from rlgan.erm.path import Path
 from rlgan.erm.problems.base import Problem, Sample
 from rlgan.nets.layers import NetworkSpec, couples_samples, estimate_statistics
@@ -70,6 +70,7 @@ class ERM(Drawing):
     """
 
     best: ClassVar[tuple[str, Literal["min", "max"]]] = ("risk/train", "min")
+    better: ClassVar[Mapping[str, Literal["min", "max"]]] = BETTER
     headline: ClassVar[tuple[str, ...]] = ("model/loss", "risk/train", "error/test")
     explained: ClassVar[Mapping[str, str]] = EXPLAINED
     groups: ClassVar[Mapping[str, tuple[str, ...]]] = GROUPS

@@ -1,6 +1,7 @@
 """What each metric of a minimisation means, in one line: for the table at the end of a run."""
 
 from collections.abc import Mapping
+from typing import Literal
 
 _TABLE = {
     "risk": {
@@ -33,3 +34,9 @@ _TABLE = {
 
 EXPLAINED: Mapping[str, str] = {tag: line for lines in _TABLE.values() for tag, line in lines.items()}
 GROUPS: Mapping[str, tuple[str, ...]] = {heading: tuple(lines) for heading, lines in _TABLE.items()}
+
+_LESS = (
+    "error/train", "error/test", "risk/train", "risk/test", "risk/excess", "distance/optimum", "gradient/squared",
+    "gradient/squared_min", "gradient/squared_mean", "model/loss", "model/evaluations",
+)  # fmt: skip
+BETTER: Mapping[str, Literal["min", "max"]] = dict.fromkeys(_LESS, "min")

@@ -14,7 +14,7 @@ from rlgan.gan.evaluation import PlayersPath, Subject
 from rlgan.gan.game import Batch, WassersteinGame
 from rlgan.gan.lipschitz import Lipschitz
 from rlgan.gan.losses import GANLoss
-from rlgan.gan.metrics.meanings import EXPLAINED, GROUPS
+from rlgan.gan.metrics.meanings import BETTER, EXPLAINED, GROUPS
 from rlgan.nets.layers import ComputedWeight, couples_samples
 from rlgan.optim import Game, NonFinite, PlayerSpec, TwoPlayers
 from rlgan.optim.second_order.landscape import Landscape
@@ -50,6 +50,7 @@ class WGAN(Drawing):
     """
 
     best: ClassVar[tuple[str, Literal["min", "max"]]] = ("wasserstein/primal", "min")
+    better: ClassVar[Mapping[str, Literal["min", "max"]]] = BETTER
     headline: ClassVar[tuple[str, ...]] = ("wasserstein/dual", "wasserstein/primal", "modes/covered")
     explained: ClassVar[Mapping[str, str]] = EXPLAINED
     groups: ClassVar[Mapping[str, tuple[str, ...]]] = GROUPS

@@ -61,6 +61,9 @@ class Trainer(Stackable):
     """
 
     best: ClassVar[tuple[str, Literal["min", "max"]]] = ("return/eval", "max")
+    better: ClassVar[Mapping[str, Literal["min", "max"]]] = dict.fromkeys(
+        ("return/train", "return/eval_iqm", "return/eval_low", "return/eval_high", "return/eval_shaped"), "max"
+    )
     headline: ClassVar[tuple[str, ...]] = ("return/train", "return/eval")
     explained: ClassVar[Mapping[str, str]] = {
         "return/eval": "mean return of the evaluation episodes, without noise",

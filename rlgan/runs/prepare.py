@@ -13,6 +13,7 @@ from rlgan.runs.config.build import Command, RunSpec
 from rlgan.runs.ends import Interrupted, explained, of_config, say
 from rlgan.runs.record.checkpoint import Checkpoint, Checkpoints
 from rlgan.runs.record.directory import RunDirectory, short_path
+from rlgan.runs.record.files import write_json
 from rlgan.runs.record.progress import Legend, table
 from rlgan.runs.training.exactness import (
     changed_inputs,
@@ -77,6 +78,7 @@ def prepare(run: RunDirectory, spec: RunSpec, task: Task | None = None, stacked:
     elif spec.command.start == 0:
         run.keep_metrics()
     run.add_start(start_record(spec.command, checkpoint.manifest.step if checkpoint else 0))
+    write_json(run.path / "task.json", task_record(task), lasting=False)
     return Start(task, spec.settings, run, spec.config, checkpoint, stacked, typed=frozenset(spec.command.changes))
 
 
@@ -139,6 +141,17 @@ def start_record(command: Command, step: int) -> dict[str, Any]:
             "python": sys.version.split()[0],
             **{package: version(package) for package in ("torch", "numpy", "gymnasium")},
         },
+    }
+
+
+def task_record(task: Task) -> dict[str, Any]:
+    """Describe a task's metrics for task.json, so that who compares runs need not build the task."""
+    return {
+        "class": type(task).__name__,
+        "best": list(task.best),
+        "better": dict(task.better),
+        "headline": list(task.headline),
+        "explained": dict(task.explained),
     }
 
 

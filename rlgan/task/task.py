@@ -77,6 +77,7 @@ class Task(ABC):
         settings: the run's settings.
         steps_done: steps so far, in the unit of `settings.steps`; part of the state.
         best: tag and direction by which checkpoints are ranked, for example `("return/eval", "max")`.
+        better: of which other tags more ("max") or less ("min") is better, by tag, where that is known.
         headline: two or three tags that the progress display shows.
         explained: what a metric means, in one plain line of at most 60 characters, by tag; in the order in which a
             closing table prints them, the most telling first.
@@ -88,6 +89,7 @@ class Task(ABC):
     """
 
     best: ClassVar[tuple[str, Literal["min", "max"]]]
+    better: ClassVar[Mapping[str, Literal["min", "max"]]] = {}
     headline: ClassVar[tuple[str, ...]] = ()
     explained: ClassVar[Mapping[str, str]] = {}
     groups: ClassVar[Mapping[str, tuple[str, ...]]] = {}

@@ -1,6 +1,7 @@
 """What each metric of a WGAN means, in one line: for the table at the end of a run."""
 
 from collections.abc import Mapping
+from typing import Literal
 
 _TABLE = {
     "distance": {
@@ -55,3 +56,13 @@ _TABLE = {
 
 EXPLAINED: Mapping[str, str] = {tag: line for lines in _TABLE.values() for tag, line in lines.items()}
 GROUPS: Mapping[str, tuple[str, ...]] = {heading: tuple(lines) for heading, lines in _TABLE.items()}
+
+_LESS = (
+    "wasserstein/primal", "wasserstein/sliced", "wasserstein/true", "images/frechet", "modes/reverse_kl",
+    "memorisation/duplicates",
+)  # fmt: skip
+_MORE = (
+    "modes/covered", "modes/high_quality", "modes/smallest_share", "digits/classes", "digits/confident",
+    "digits/smallest_share", "images/precision", "images/recall", "images/density", "images/coverage",
+)  # fmt: skip
+BETTER: Mapping[str, Literal["min", "max"]] = {**dict.fromkeys(_LESS, "min"), **dict.fromkeys(_MORE, "max")}

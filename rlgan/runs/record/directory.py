@@ -2,6 +2,7 @@
 
 RUN/config.yaml       the resolved configuration, written once
 RUN/overrides.jsonl   one line a start: what was typed, the groups' choices, the versions
+RUN/task.json         the task's best metric and its direction, its headline, what its metrics mean
 RUN/status.json       state, step, reason; replaced atomically
 RUN/metrics.jsonl     one line a log; the figures that plots read
 RUN/events.out.*      TensorBoard, one file a start

@@ -20,13 +20,13 @@ from typing import IO, Any, BinaryIO
 from rlgan.task.errors import RunError
 
 _FILES = (
-    "lock", "config.yaml", "status.json", "summary.json", "evaluation.json", "metrics.jsonl", "overrides.jsonl",
-    "notes.jsonl", "variants.yaml", "figure.png",
+    "lock", "config.yaml", "task.json", "status.json", "summary.json", "evaluation.json", "metrics.jsonl",
+    "overrides.jsonl", "notes.jsonl", "variants.yaml", "figure.png",
 )  # fmt: skip
 _FILES_BEGIN = ("metrics.jsonl.", "events.out.tfevents")
 _READ_WHOLE = (
-    "config.yaml", "status.json", "summary.json", "metrics.jsonl", "overrides.jsonl", "notes.jsonl", "variants.yaml",
-    "step_",
+    "config.yaml", "task.json", "status.json", "summary.json", "metrics.jsonl", "overrides.jsonl", "notes.jsonl",
+    "variants.yaml", "step_",
 )  # fmt: skip
 _FOLDERS = ("checkpoints", "pictures", "evaluation")
 _ENDINGS = (".pt", ".json", ".bin", ".png", ".npz", ".mp4", ".gif")

@@ -95,7 +95,7 @@ def remove(file: Path) -> None:
 
 PLACES = (
     "lock", "config.yaml", "status.json", "summary.json", "evaluation.json", "metrics.jsonl", "overrides.jsonl",
-    "notes.jsonl", "metrics.jsonl.before", "checkpoints", "checkpoints/step_000000008.pt",
+    "notes.jsonl", "task.json", "metrics.jsonl.before", "checkpoints", "checkpoints/step_000000008.pt",
     "checkpoints/step_000000008.json", "checkpoints/rows_0_9_0123456789abcdef.bin", "pictures",
     "pictures/samples_scatter_000000008.png", "evaluation", "evaluation/samples.npz", "seed=3",
     "seed=3/metrics.jsonl", "seed=3/checkpoints", "events.out.tfevents.1.host.1.0", "checkpoints/latest",
