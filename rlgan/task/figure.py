@@ -15,6 +15,8 @@ INK, PALE = "#333333", "#bbbbbb"
 """Of text, and of what carries no data: frames and grids."""
 REAL, FAKE, BLUE = "#4d4d4d", "#c8102e", "#1f6f8b"
 """Grey: the truth. Red: what a network makes of it. Blue: whatever else is drawn."""
+COLOURS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9", "#7a5195", "#333333")
+"""Of things side by side, which the colour-blind can tell apart as well: after Okabe and Ito, without the yellow."""
 SMALL, LARGE = 8, 9
 """Sizes of labels and of titles, in points."""
 

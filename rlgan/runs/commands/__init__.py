@@ -13,6 +13,7 @@ from types import ModuleType
 COMMANDS = {
     "train": ("[train] [key=value ...]", "train"),
     "evaluate": ("evaluate RUN [key=value ...]", "measure a trained run in full"),
+    "plot": ("plot RUNS... [key=value ...]", "compare many runs on one page"),
 }
 
 

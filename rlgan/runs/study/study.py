@@ -1,0 +1,208 @@
+"""Make a study of runs: read them, group them, draw them, write table and page.
+
+TO/study.html    the page, with all figures in it
+TO/table.md      a row a group; the same in full in TO/table.csv
+TO/runs.csv      a row a run
+TO/figures/      the figures
+"""
+
+from __future__ import annotations
+
+import io
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from rlgan.runs.record.files import write_atomically
+from rlgan.runs.record.logger import picture_name
+from rlgan.runs.study.finding import find_runs
+from rlgan.runs.study.groups import Section, sections, short
+from rlgan.runs.study.page import Chapter, Drawing, page
+from rlgan.runs.study.reading import Record, read_run, tags_of
+from rlgan.runs.study.tables import as_csv, heading, markdown, rows, runs_csv
+from rlgan.task.errors import ConfigError, RunError
+from rlgan.task.suggest import nearest
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+DPI = 200
+
+
+@dataclass(frozen=True)
+class Study:
+    """What was made.
+
+    Args:
+        page: its file.
+        table: the Markdown table.
+        notes: a line each on what was passed over or left out.
+    """
+
+    page: Path
+    table: str
+    notes: Sequence[str]
+
+
+def draw_study(
+    paths: Sequence[str | Path],
+    to: Path | None = None,
+    by: Sequence[str] = (),
+    metrics: Sequence[str] = (),
+    command: str = "",
+) -> Study:
+    """Compare all runs in and below some folders.
+
+    Args:
+        paths: folders, patterns, or `latest`.
+        to: where page, tables and figures go; None: a new folder below outputs/studies/.
+        by: keys that make the groups; empty: whatever differs.
+        metrics: tags that are compared; empty: the best one of every task, and curves of its headline.
+        command: that made it, for the page.
+
+    Raises:
+        ConfigError: a key or a metric that no run has.
+        RunError: no run is there, or none can be read; the folder cannot be written.
+    """
+    found = find_runs(paths)
+    runs, notes = _read(found, metrics)
+    if lacking := [tag for tag in metrics if not any(tag in run.curves for run in runs)]:
+        known = {tag for run in runs[:20] for tag in tags_of(run.path)}
+        raise ConfigError(f"metric = {lacking[0]}: no run has such a metric; {nearest(lacking[0], known, 'they have')}")
+    if unknown := [run for run in runs if not metrics and not run.measures.best]:
+        raise ConfigError(
+            f"metric: {short(unknown[0].path)} does not say which metric is its best one; name some, for example "
+            f"metric={next(iter(sorted(tags_of(unknown[0].path))), 'return/eval')}"
+        )
+    made = sections(runs, by)
+    for section in made:
+        notes += _said(section)
+    chapters = [_chapter(section, metrics) for section in made]
+    tables = {f"{c.section.title}: {title}": table for c in chapters for title, table in c.tables.items()}
+    what = " and ".join(dict.fromkeys(section.title for section in made))
+    keys = list(dict.fromkeys(key for section in made for key in section.keys))
+    title = f"{what} by {', '.join(keys)}" if keys else what
+    tags = list(dict.fromkeys(tag for run in runs for tag in run.curves))
+    table = markdown(tables)
+    words = [*dict.fromkeys(run.choices.get("task", "") for run in runs), *keys]
+    folder = _folder(to, words)
+    numbers = [f"{i}_" if len(chapters) > 1 else "" for i in range(1, len(chapters) + 1)]
+    try:
+        for chapter, number in zip(chapters, numbers, strict=True):
+            for drawing in chapter.drawings:
+                write_atomically(folder / "figures" / f"{number}{drawing.name}.png", drawing.png)
+        when = f"{datetime.now():%Y-%m-%d %H:%M}"
+        html = page(title, command or "rlgan plot", when, chapters, [n for n in notes if "passed over" in n])
+        for name, text in {
+            "table.md": table,
+            "table.csv": as_csv(tables),
+            "runs.csv": runs_csv(made, tags),
+            "study.html": html,
+        }.items():
+            write_atomically(folder / name, text.encode())
+    except OSError as error:
+        raise RunError(f"{folder}: cannot be written ({error.strerror or error}); choose another with to=") from error
+    return Study(folder / "study.html", table, notes)
+
+
+def _read(paths: Sequence[Path], metrics: Sequence[str]) -> tuple[list[Record], list[str]]:
+    runs, notes = [], []
+    for path in paths:
+        try:
+            runs.append(read_run(path, metrics or None))
+        except RunError as error:
+            notes.append(f"{error}; passed over")
+    if not runs:
+        raise RunError(f"{notes[0] if notes else 'no run'}; no run can be read")
+    return runs, notes
+
+
+def _said(section: Section) -> list[str]:
+    """What is to be known of a section besides its table."""
+    notes = []
+    if section.repeats:
+        notes.append(
+            f"{section.title}: {len(section.repeats)} runs have the configuration and seed of another one and are not "
+            "counted; the page names them"
+        )
+    single = [group.label for group in section.groups if any(len(stratum) == 1 for stratum in group.strata)]
+    if single:
+        which = "" if len(single) == len(section.groups) else f" of {', '.join(single[:3])}"
+        notes.append(f"{section.title}: a configuration{which} has one seed alone; no interval is drawn of it")
+    return notes
+
+
+def _chapter(section: Section, metrics: Sequence[str]) -> Chapter:
+    """Tables and figures of a section: all of them of the metrics that were asked for, curves of the headline."""
+    from rlgan.runs.study.figures import draw_curves, draw_improvement, draw_profiles, draw_scores, looks
+
+    measures = section.runs[0].measures
+    main = list(metrics) or [measures.best]
+    chapter = Chapter(section, {})
+    tables = {}
+    look = looks(section.groups)
+    for tag in main:
+        direction = measures.better.get(tag, "")
+        explained = measures.explained.get(tag, "")
+        table = rows(section, tag, direction)
+        tables[heading(tag, direction)] = table
+        name = picture_name(tag)
+        drawn = {
+            f"curves_{name}": (draw_curves(table, look, explained), _CURVES),
+            f"scores_{name}": (draw_scores(table, look), _SCORES),
+            f"improvement_{name}": (draw_improvement(table), _IMPROVEMENT),
+            f"profiles_{name}": (draw_profiles(table, look), _PROFILES),
+        }
+        for file, (figure, caption) in drawn.items():
+            _add(chapter, file, figure, caption)
+    for tag in measures.headline if not metrics else ():
+        if tag != measures.best:
+            table = rows(section, tag, measures.better.get(tag, ""))
+            figure = draw_curves(table, look, measures.explained.get(tag, ""))
+            _add(chapter, f"curves_{picture_name(tag)}", figure, "")
+    chapter.tables = tables
+    return chapter
+
+
+_CURVES = (
+    "Interquartile mean (IQM: the mean of the middle half; of fewer than four runs the mean) over the runs of each "
+    "group, with its 95 % stratified bootstrap interval. Dotted: not all of the group's runs are there."
+)
+_SCORES = (
+    "The last values of the runs that finished: IQM, mean and median with 95 % stratified bootstrap intervals; dots "
+    "are runs. The order is the table's."
+)
+_IMPROVEMENT = (
+    "Probability that a run of one group ends better than a run of another, with its 95 % interval; the dashed line "
+    "is 1/2: no difference."
+)
+_PROFILES = "Performance profiles: the share of a group's runs that end better than x, with 95 % bands."
+
+
+def _add(chapter: Chapter, name: str, figure: Figure | None, caption: str) -> None:
+    if figure is not None:
+        image = io.BytesIO()
+        figure.savefig(image, format="png", dpi=DPI)
+        chapter.drawings.append(Drawing(name, image.getvalue(), caption))
+
+
+def _folder(to: Path | None, words: Sequence[str]) -> Path:
+    """Make the folder of a study.
+
+    Raises:
+        RunError: it cannot be made.
+    """
+    safe = re.sub(r"[^A-Za-z0-9.+-]+", "-", "_".join(filter(None, words)))[:60].strip("-_.")
+    name = "_".join(filter(None, (f"{datetime.now():%Y-%m-%d_%H-%M-%S}", safe)))
+    places = [to] if to else [Path("outputs/studies") / f"{name}{f'-{i}' if i > 1 else ''}" for i in range(1, 100)]
+    folder = next((place for place in places if to or not place.exists()), places[-1])
+    try:
+        (folder / "figures").mkdir(parents=True, exist_ok=True)
+        for old in (folder / "figures").glob("*.png") if (folder / "study.html").exists() else ():
+            old.unlink()
+    except OSError as error:
+        raise RunError(f"to = {folder}: cannot be made ({error.strerror}); choose another folder") from error
+    return folder
