@@ -31,7 +31,23 @@ class Interrupted(Exception):
 
     def __init__(self, number: int, step: int) -> None:
         super().__init__(f"{signal.Signals(number).name} at step {step}: saved; go on with resume=")
-        self.number = number
+        self.reason = f"{signal.Signals(number).name}: saved"
+        self.code = 128 + number
+        self.step = step
+
+
+class Paused(Interrupted):
+    """Raised when a callback has stopped the run for now, after its state was saved.
+
+    Args:
+        reason: the callback's.
+        step: steps done, all of them in the checkpoint.
+    """
+
+    def __init__(self, reason: str, step: int) -> None:
+        Exception.__init__(self, f"{reason}: saved at step {step}; go on with resume=")
+        self.reason = f"{reason}: saved"
+        self.code = 0
         self.step = step
 
 

@@ -67,6 +67,7 @@ def prepare(run: RunDirectory, spec: RunSpec, task: Task | None = None, stacked:
             task = None
     # A seed of a group is configured by the group.
     with of_config(run.path if spec.settings.seeds is None else run.path.parent, spec.command.changes):
+        callbacks = spec.callbacks()
         task = task or spec.task()
     if checkpoint is not None:
         try:
@@ -79,7 +80,8 @@ def prepare(run: RunDirectory, spec: RunSpec, task: Task | None = None, stacked:
         run.keep_metrics()
     run.add_start(start_record(spec.command, checkpoint.manifest.step if checkpoint else 0))
     write_json(run.path / "task.json", task_record(task), lasting=False)
-    return Start(task, spec.settings, run, spec.config, checkpoint, stacked, typed=frozenset(spec.command.changes))
+    typed = frozenset(spec.command.changes)
+    return Start(task, spec.settings, run, spec.config, checkpoint, stacked, typed=typed, callbacks=callbacks)
 
 
 def _chosen(run: RunDirectory, step: int | None) -> Checkpoint | None:
@@ -193,7 +195,7 @@ def report_failure(start: Start, error: Exception | SystemExit) -> Outcome:
     path = start.run.path
     if isinstance(error, Interrupted):
         say(f"{error}{short_path(path)}")
-        return Outcome(128 + error.number, "interrupted", str(path), str(error))
+        return Outcome(error.code, "interrupted", str(path), str(error))
     if isinstance(error, ConfigError):
         raise error
     report_figures(start)

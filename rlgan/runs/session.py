@@ -91,6 +91,7 @@ def launch(config: Mapping[str, Any], command: Command) -> Outcome:
         return _continue(chosen, spec)
     # Built before its directory is made: a configuration that cannot be built must not leave one behind.
     task = spec.with_values(seed=settings.every_seed[0]).task()
+    spec.callbacks()
     parent = Path("outputs") / (command.choices.get("task") or type(task).__name__.lower())
     try:
         run = new_directory(chosen, parent, run_name(command.overrides, settings.seeds_word, settings.name), config)

@@ -121,6 +121,23 @@ class Generators:
             torch.manual_seed(self.seed(name))
             yield
 
+    @contextmanager
+    def kept(self) -> Iterator[None]:
+        """Put all generators back after the block; those that it is the first to ask for are forgotten."""
+        torch_states = {name: generator.get_state() for name, generator in self._torch.items()}
+        numpy_states = {name: generator.bit_generator.state for name, generator in self._numpy.items()}
+        restored = {kind: dict(states) for kind, states in self._restored.items()}
+        try:
+            yield
+        finally:
+            self._torch = {name: self._torch[name] for name in torch_states}
+            self._numpy = {name: self._numpy[name] for name in numpy_states}
+            for name, own in torch_states.items():
+                self._torch[name].set_state(own)
+            for name, bits in numpy_states.items():
+                self._numpy[name].bit_generator.state = bits
+            self._restored = restored
+
     def state_dict(self) -> dict[str, Any]:
         """Return the states of all generators (restored ones not asked for yet too), in plain containers."""
         torch_states = {name: generator.get_state() for name, generator in self._torch.items()}

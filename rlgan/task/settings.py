@@ -38,6 +38,8 @@ class Settings:
             on for longer keeps their old end with the steps that it had before.
         progress: show the progress bar (or progress lines where standard error is no terminal).
         tensorboard: write TensorBoard events beside metrics.jsonl.
+        histograms: at evaluations, draw TensorBoard's histograms of weights, gradients and actions as well.
+        video_every: film an episode at every so-manieth evaluation, and at the end; 0 films none.
         name: a word of yours for the run's directory name.
 
     Raises:
@@ -60,6 +62,8 @@ class Settings:
     horizon: int | None = None
     progress: bool = True
     tensorboard: bool = True
+    histograms: bool = False
+    video_every: int = 0
     name: str | None = None
 
     def __post_init__(self) -> None:
@@ -75,6 +79,8 @@ class Settings:
             value = getattr(self, field)
             if value < 0:
                 raise ValueError(f"{field} = {value}: must be an interval in steps, or 0 for only at the end")
+        if self.video_every < 0:
+            raise ValueError(f"video_every = {self.video_every}: must be a number of evaluations, or 0 for no films")
         if not 0 <= self.seed < 2**63:
             raise ValueError(f"seed = {self.seed}: must be between 0 and 2**63 - 1, for example seed=1")
         self._check_seeds()

@@ -7,12 +7,14 @@ from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, ClassVar, Generic, Literal, NamedTuple, TypeAlias, TypeVar
 
 from rlgan.task.errors import ConfigError
+from rlgan.task.hooks.measures import Measures
 from rlgan.task.settings import Settings
 
 if TYPE_CHECKING:
     import numpy as np
     from matplotlib.figure import Figure
     from numpy.typing import NDArray
+    from torch import Tensor
 
     from rlgan.optim.second_order.landscape import Landscape
     from rlgan.optim.two_players import TwoPlayers
@@ -34,6 +36,24 @@ class Video(NamedTuple):
 
     frames: Iterator[np.ndarray]
     fps: float
+
+
+class Ended(NamedTuple):
+    """An episode of training that has ended.
+
+    Args:
+        step: of training, after the episode's last step.
+        env: index of its environment.
+        total: its undiscounted return, in the reward of training.
+        length: its steps.
+        time: when it ended, in seconds of `time.time()`.
+    """
+
+    step: int
+    env: int
+    total: float
+    length: int
+    time: float
 
 
 class Request(NamedTuple):
@@ -86,6 +106,7 @@ class Task(ABC):
         title: the word before the progress display; empty shows the class's name.
         learning_starts: steps that are done before the first update.
         compiled: the compile mode that `settings.compile` was resolved to; None while it has not been.
+        added: metrics and pictures that the configuration adds to the task's own; set by what builds the task.
     """
 
     best: ClassVar[tuple[str, Literal["min", "max"]]]
@@ -100,6 +121,7 @@ class Task(ABC):
     steps_done: int = 0
     learning_starts: int = 0
     compiled: bool | None = False
+    added: Measures = Measures()
 
     @abstractmethod
     def advance(self) -> None:
@@ -120,6 +142,18 @@ class Task(ABC):
     @abstractmethod
     def evaluate(self) -> dict[str, float]:
         """Return evaluation scalars. Neither uses nor moves any generator of training."""
+
+    def counts(self) -> dict[str, float]:
+        """Count what has been done, beside `steps_done`, under tags `progress/...`; logged with `metrics`."""
+        return {}
+
+    def ended_episodes(self) -> list[Ended]:
+        """Hand out the episodes of training that have ended since the last call."""
+        return []
+
+    def histograms(self) -> Mapping[str, Tensor]:
+        """Return what the present state is made of, by tag; for `histograms=true`. Moves no generator of training."""
+        return {}
 
     def references(self) -> dict[str, float]:
         """Say what the metrics of `evaluate` would be of a perfect learner, as far as that is known, by tag."""

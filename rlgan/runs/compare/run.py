@@ -244,12 +244,12 @@ def _work(run: RunDirectory, plan: Plan) -> Outcome:
                 plan.steps_done += 1
                 continue
             if stop.number is not None:
-                return _interrupted(run, plan, stop.number)
+                return _interrupted(run, plan, 128 + stop.number)
             tell(run, "running", plan.steps_done, steps=count)
             say(f"variant {number} of {count}: {name}{f' ({words})' if words else ''}")
             outcome = _train(place, spec, stop)
-            if outcome.code > 128:
-                return _interrupted(run, plan, outcome.code - 128)
+            if outcome.state == "interrupted":
+                return _interrupted(run, plan, outcome.code, outcome.message)
             if outcome.code:
                 failed[name] = outcome.message
             else:
@@ -263,7 +263,7 @@ def _work(run: RunDirectory, plan: Plan) -> Outcome:
             tell(run, "failed", plan.steps_done, message)
             return Outcome(1, "failed", str(run.path), message)
         if stop.number is not None:
-            return _interrupted(run, plan, stop.number)
+            return _interrupted(run, plan, 128 + stop.number)
         outcome = ended(lambda: _conclude(run, plan))
         if outcome.code:
             say(f"every variant is trained; once that is mended, resume={short_path(run.path)} draws the figure")
@@ -290,11 +290,11 @@ def _train(place: Path, spec: RunSpec, stop: Stop) -> Outcome:
         return ended(start)
 
 
-def _interrupted(run: RunDirectory, plan: Plan, number: int) -> Outcome:
-    message = f"{signal.Signals(number).name}: saved"
+def _interrupted(run: RunDirectory, plan: Plan, code: int, reason: str = "") -> Outcome:
+    message = f"{signal.Signals(code - 128).name}: saved" if code else reason
     tell(run, "interrupted", plan.steps_done, message)
     say(f"{plan.steps_done} of {len(plan.specs)} variants are trained; go on with resume={short_path(run.path)}")
-    return Outcome(128 + number, "interrupted", str(run.path), message)
+    return Outcome(code, "interrupted", str(run.path), message)
 
 
 def _conclude(run: RunDirectory, plan: Plan) -> Outcome:

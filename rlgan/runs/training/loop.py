@@ -52,8 +52,12 @@ def training(start: Start, stop: Stop, progress: Progress) -> Play[dict[str, flo
             tell(run, "finished", task.steps_done)
             return done
         yield from current.loop(stop)
-        return current.finish()
+        summary = current.finish()
+        current.ended("finished")
+        return summary
     except Interrupted:
+        if current is not None:
+            current.ended("interrupted")
         raise
     except BaseException as error:
         start.saved = isinstance(error, InputError) and error.intact and current is not None and current.keep()
@@ -61,6 +65,8 @@ def training(start: Start, stop: Stop, progress: Progress) -> Play[dict[str, flo
         state: State = "interrupted" if isinstance(error, KeyboardInterrupt | GeneratorExit) else "failed"
         reason = str(error) or type(error).__name__
         tell(run, state, task.steps_done, reason, progress.say, error=type(error).__name__)
+        if current is not None:
+            current.ended("interrupted" if state == "interrupted" else "failed")
         raise
     finally:
         (current or task).close()

@@ -1,22 +1,23 @@
 """A run under way: step, log, evaluate, save; stop on a signal; never save what is not finite."""
 
 import math
-import signal
 import time
 from collections.abc import Mapping
 from contextlib import suppress
-from typing import Any
+from typing import Any, NoReturn
 
 from omegaconf import OmegaConf
 
-from rlgan.runs.ends import Interrupted, Stop, recorded, tell
+from rlgan.runs.ends import Interrupted, Paused, Stop, recorded, tell
 from rlgan.runs.record.checkpoint import Checkpoints
 from rlgan.runs.record.directory import short_path, stored
 from rlgan.runs.record.logger import Logger
 from rlgan.runs.record.progress import Progress
+from rlgan.runs.training.callbacks import Callbacks
 from rlgan.runs.training.exactness import exactness, global_random_state, set_global_random_state
 from rlgan.runs.training.start import Start
 from rlgan.task.errors import Diverged, RunError
+from rlgan.task.hooks.callback import How
 from rlgan.task.settings import crossed
 from rlgan.task.task import Play, Request, Stackable
 
@@ -35,7 +36,9 @@ class Run:
         checkpoint, path, tensorboard = start.checkpoint, start.run.path, start.settings.tensorboard
         self.checkpoints = Checkpoints(self.run.checkpoints, self.settings.keep_last, self.task.best, progress.say)
         self.latest: dict[str, float] = {}
-        self._saved_at = -1
+        self._of_training: Mapping[str, float] = {}
+        self.callbacks = Callbacks(start.callbacks, self.task, path)
+        self._saved_at, self._evaluated_at, self._drawn_at = -1, -1, -1
         self._earlier_seconds = 0.0
         if checkpoint is None:
             with recorded(self.run):
@@ -45,6 +48,7 @@ class Run:
         else:
             set_global_random_state(checkpoint.state["global_random"])
             self.latest = dict(checkpoint.state["latest"])
+            self.callbacks.load_state_dict(checkpoint.state.get("callbacks", {}))
             self._saved_at, meta = checkpoint.manifest.step, checkpoint.manifest.meta
             self._earlier_seconds = float(meta.get("wall_seconds", 0.0))
             with recorded(self.run):
@@ -66,14 +70,17 @@ class Run:
     def log(self) -> None:
         """Log the training scalars of this step."""
         step = self.task.steps_done
-        values = {tag: float(value) for tag, value in self.task.metrics().items()}
+        values = {tag: float(value) for tag, value in {**self.task.metrics(), **self.task.counts()}.items()}
         for tag, value in values.items():
             if not math.isfinite(value):
                 raise Diverged(f"{tag} = {value} at step {step}: try a smaller learning rate")
         elapsed = self._clock() - self._log_began
         rate = (step - self._steps_at_log) / elapsed if elapsed > 0 else 0.0
-        self._write(step, {**values, "time/steps_per_second": rate, "time/seconds": self.seconds})
+        values |= {"time/steps_per_second": rate, "time/seconds": self.seconds}
+        self._write(step, values)
+        self._of_training = values
         self.say_notes()
+        self.callbacks.call("on_log", step, values)
         self._log_began, self._steps_at_log = self._clock(), step
 
     def _idle(self) -> str:
@@ -93,11 +100,14 @@ class Run:
             for writer in (self.logger, self._start.notes):
                 writer.move(self.run.path)
             self.checkpoints.move(self.run.checkpoints)
+            self.callbacks.move(self.run.path)
             self.note(f"{former} is now called {short_path(self.run.path)}; the run goes on there")
 
     def say_notes(self, silent: bool = False) -> None:
         """Say what was found out that was not said before; of the task, `silent` only writes it down."""
         for note in self.logger.notes:  # of this directory, whoever else takes notes
+            self.note(note)
+        for note in self.task.added.troubles:
             self.note(note)
         for note in self.task.notes():
             self.note(note, silent)
@@ -112,14 +122,18 @@ class Run:
             began = time.monotonic()
             step = self.task.steps_done
             stackable = isinstance(self.task, Stackable)
-            values = self._meaningful((yield Request("evaluate")) if stackable else self.task.evaluate())
+            measured = dict((yield Request("evaluate")) if stackable else self.task.evaluate())
+            measured |= self.task.added.evaluate(self.task, {**self._of_training, **measured})
+            values = self._meaningful(measured)
             if step >= self.settings.steps:
                 # Whatever cannot be written from here on, these are shown.
                 self._start.figures = {"step": step, **self.latest, **values, "time/seconds": self.seconds}
             self._write(step, {**values, "time/evaluation_seconds": time.monotonic() - began})
             if draw:
                 self._draw(step)
+            self._evaluated_at = step
             self.say_notes()
+            self.callbacks.call("on_evaluation", step, values)
         return values
 
     def _meaningful(self, values: Mapping[str, float]) -> dict[str, float]:
@@ -134,12 +148,13 @@ class Run:
 
     def _draw(self, step: int) -> None:
         """Draw; a picture that fails is no reason to stop."""
-        pictures: Mapping[str, Any] = {}
+        pictures: dict[str, Any] = {}
         try:
-            pictures = self.task.pictures()
+            pictures = dict(self.task.pictures())
         except Exception as error:
             self.note(f"pictures cannot be drawn ({type(error).__name__}: {' '.join(str(error).split())[:200]})")
-        for tag, picture in pictures.items():
+        self._drawn_at = step
+        for tag, picture in {**self.task.added.draw(self.task), **pictures}.items():
             try:
                 self.logger.pictures(step, {tag: picture})
             except Exception as error:
@@ -162,10 +177,13 @@ class Run:
                 }
                 self._start.notes.flush()
                 state = {"task": self.task.state_dict(), "global_random": global_random_state(), "latest": self.latest}
-                self.checkpoints.save(step, state, evaluation, meta)
+                if self._start.callbacks:
+                    state["callbacks"] = self.callbacks.state_dict()
+                file = self.checkpoints.save(step, state, evaluation, meta)
             self.logger.settle()
             self._saved_at = step
             tell(self.run, "running", step, show=self.progress.say, saved=step)
+            self.callbacks.call("on_checkpoint", step, file)
 
     def keep(self) -> bool:
         """Save what was done before an input failed; tells whether that went well."""
@@ -191,8 +209,18 @@ class Run:
         tags = sorted((tag for tag in self.latest if not tag.startswith("time/")), key=lambda tag: tag != best)
         self.logger.hparams(self._start.config, {tag: self.latest[tag] for tag in tags})
         self.say_notes()
-        tell(self.run, "finished", step, show=self.progress.say)
+        ending = self.callbacks.ending
+        early = "" if ending is None or step >= self.settings.steps else ending.reason
+        if early:
+            self.note(f"stopped at step {step} of {self.settings.steps}: {early}")
+        tell(self.run, "finished", step, early, self.progress.say)
         return summary
+
+    def ended(self, how: How) -> None:
+        """Tell the callbacks that it is over."""
+        self.callbacks.end(self.task.steps_done, how, self.latest)
+        for trouble in self.callbacks.troubles:
+            self.note(trouble)
 
     def loop(self, stop: Stop) -> Play[None]:
         """Train until `settings.steps` are done.
@@ -205,12 +233,15 @@ class Run:
         eval_every, save_every = settings.eval_every, settings.checkpoint_every
         step = task.steps_done
         evaluation: dict[str, float] = {}
+        self.callbacks.call("on_start", step)
         while step < settings.steps:
             if stop.number is not None:
-                if self._saved_at != step:
-                    self.save(evaluation)
-                tell(self.run, "interrupted", step, f"{signal.Signals(stop.number).name}: saved", self.progress.say)
-                raise Interrupted(stop.number, step)
+                self._interrupt(Interrupted(stop.number, step), evaluation)
+            if (ending := self.callbacks.ending) is not None:
+                if not ending.finished:
+                    self._interrupt(Paused(ending.reason, step), evaluation)
+                yield from self._end_early(evaluation)
+                return
             former = step
             if isinstance(task, Stackable):
                 yield from task.play()
@@ -220,6 +251,7 @@ class Run:
             if step <= former:
                 raise RuntimeError(f"{type(task).__name__} made no step at {step}")
             self.progress.update(step)
+            self.callbacks.step(step)
             end = step >= settings.steps
             if settings.logs(former, step):
                 self.log()
@@ -229,6 +261,25 @@ class Run:
             better = bool(save_every and evaluation) and self.checkpoints.would_be_best(evaluation)
             if end or better or crossed(save_every, former, step):
                 self.save(evaluation)
+
+    def _end_early(self, evaluation: Mapping[str, float]) -> Play[None]:
+        """Measure, draw and save what has not been yet, as at the end of a whole run."""
+        step = self.task.steps_done
+        if self._evaluated_at == step:
+            if self._drawn_at != step:
+                with self._clock.paused():
+                    self._draw(step)
+        elif self.run.summary is None or self.run.summary.get("step") != step:
+            evaluation = yield from self.evaluate(draw=True)
+        if self._saved_at != step:
+            self.save(evaluation)
+
+    def _interrupt(self, how: Interrupted, evaluation: Mapping[str, float]) -> NoReturn:
+        """Save, and end as interrupted."""
+        if self._saved_at != how.step:
+            self.save(evaluation)
+        tell(self.run, "interrupted", how.step, how.reason, self.progress.say)
+        raise how
 
     def close(self) -> None:
         """Close files, bar and task; what was made durable at the last save does not need it."""

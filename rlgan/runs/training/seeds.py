@@ -10,7 +10,6 @@ updates and evaluation (`Stackable.together`), each with its own generators. A s
 and the others go on.
 """
 
-import signal
 import sys
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack
@@ -222,10 +221,10 @@ def _conclude(run: RunDirectory, first: Start, ends: Ends) -> Outcome:
     message = "; ".join(f"seed={seed}: {str(error) or type(error).__name__}" for seed, error in failed.items())
     if stopped:
         _draw(run, first, ends)
-        number = stopped[0].number
-        tell(run, "interrupted", stopped[0].step, f"{signal.Signals(number).name}: saved")
+        code = max(error.code for error in stopped)
+        tell(run, "interrupted", stopped[0].step, stopped[0].reason)
         say(f"{stopped[0]}{short_path(run.path)}")
-        return Outcome(128 + number, "interrupted", str(run.path), str(stopped[0]))
+        return Outcome(code, "interrupted", str(run.path), str(stopped[0]))
     figures = over_seeds(list(good.values())) if good else {}
     print(f"{len(good)} of {len(ends)} seeds finished{'; over them:' if good else ''}")
     if good:

@@ -9,6 +9,7 @@ from typing import Any
 from rlgan.runs.record.checkpoint import Checkpoint
 from rlgan.runs.record.directory import RunDirectory
 from rlgan.runs.training.notes import Notes
+from rlgan.task.hooks.callback import Callback
 from rlgan.task.settings import Settings
 from rlgan.task.task import Task
 
@@ -51,6 +52,7 @@ class Start:
         draws: draw pictures at every evaluation, and not at the end alone (a picture costs up to a second).
         clock: of the training time; runs that take turns share one.
         typed: keys of the configuration that the command itself changes.
+        callbacks: by name.
 
     Attributes:
         notes: of the run.
@@ -69,6 +71,7 @@ class Start:
     draws: bool = True
     clock: Clock = field(default_factory=Clock)
     typed: Iterable[str] = ()
+    callbacks: Mapping[str, Callback] = field(default_factory=dict)
     notes: Notes = field(init=False)
     inputs: dict[str, str] = field(init=False)
     saved: bool = field(init=False, default=False)
