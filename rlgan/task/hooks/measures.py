@@ -147,8 +147,10 @@ class Measures:
             try:
                 with undisturbed(task):
                     drawn = _called(painter, task)
-                several = isinstance(drawn, Mapping)
-                found |= {f"{name}/{key}": one for key, one in drawn.items()} if several else {f"pictures/{name}": drawn}
+                if isinstance(drawn, Mapping):
+                    found |= {f"{name}/{key}": one for key, one in drawn.items()}
+                else:
+                    found[f"pictures/{name}"] = drawn
             except Exception as error:
                 self.troubles.append(f"pictures.{name}: {failure(painter, error)}; it is left out")
         return found

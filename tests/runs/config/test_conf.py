@@ -9,7 +9,7 @@ import pytest
 from hydra import compose, initialize_config_dir
 from omegaconf import OmegaConf
 
-from rlgan.runs.config.build import build, build_settings, build_task, plain
+from rlgan.runs.config.build import HOOKS, build, build_settings, build_task, plain
 from rlgan.runs.config.overrides import group_choices
 from rlgan.runs.config.sources import ROOT, conf_directory, options
 
@@ -105,7 +105,7 @@ def test_every_experiment_builds() -> None:
 
 def test_every_group_is_mounted_by_some_task() -> None:
     mounted = {place.partition("@")[0] for task in own_options()["task"] for place in composed(f"task={task}")[1]}
-    assert set(own_options()) - mounted - {"experiment"} == set()
+    assert set(own_options()) - mounted - {"experiment", *HOOKS} == set()
     for group, names in own_options().items():
         assert set(names) <= set(options()[group])
 
