@@ -79,12 +79,17 @@ def train(*arguments: str) -> Path:
     return Path(next(item for item in reversed(arguments) if item.startswith("run_dir=")).partition("=")[2])
 
 
-def builder(*arguments: str) -> Callable[[], Task]:
-    """What builds the task that `rlgan ...` would train, anew at every call."""
+def composed(*arguments: str) -> dict[str, Any]:
+    """The configuration of `rlgan ...`, plain and resolved."""
     with initialize_config_dir(str(conf_directory()), version_base="1.3"):
         config = compose(ROOT, overrides=list(arguments))
     OmegaConf.set_struct(config, False)
-    values = plain(config)
+    return plain(config)
+
+
+def builder(*arguments: str) -> Callable[[], Task]:
+    """What builds the task that `rlgan ...` would train, anew at every call."""
+    values = composed(*arguments)
     return lambda: build_task(values, build_settings(values))
 
 

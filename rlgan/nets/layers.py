@@ -213,6 +213,32 @@ class NetworkSpec(ABC):
             ValueError: this architecture has no network between these shapes.
         """
 
+    def actor(self, obs_dim: int, action_dim: int) -> nn.Module:
+        """A deterministic policy, ``(batch, obs_dim) -> (batch, action_dim)`` in [-1, 1]: tanh of `build`'s network."""
+        return nn.Sequential(self._built((obs_dim,), (action_dim,)), nn.Tanh())
+
+    def q_critic(self, obs_dim: int, action_dim: int) -> nn.Module:
+        """An action value, ``(batch, obs_dim), (batch, action_dim) -> (batch,)``: `build`'s network of both."""
+        return OfBoth(self._built((obs_dim + action_dim,), ()))
+
+    def _built(self, inputs: tuple[int, ...], outputs: tuple[int, ...]) -> nn.Module:
+        network: object = self.build(inputs, outputs)
+        if not isinstance(network, nn.Module):
+            raise TypeError(f"build returned a {type(network).__name__}, where a torch.nn.Module is due")
+        return network
+
+
+class OfBoth(nn.Module):
+    """A network of two vectors, one behind the other."""
+
+    def __init__(self, network: nn.Module) -> None:
+        super().__init__()
+        self.network = network
+
+    def forward(self, obs: Tensor, action: Tensor) -> Tensor:
+        value: Tensor = self.network(torch.cat((obs, action), -1))
+        return value
+
 
 @contextmanager
 def in_evaluation_mode(*networks: nn.Module) -> Iterator[None]:

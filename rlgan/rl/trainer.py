@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from rlgan.optim import Game, NonFinite, PlayerSpec, TwoPlayers
 from rlgan.rl import episodes, pictures, sizes, video
 from rlgan.rl.agent import Agent, NamesErrors
+from rlgan.rl.agents import contract
 from rlgan.rl.border.rows import Episode, Step
 from rlgan.rl.envs.environment import Environment
 from rlgan.rl.exploration.explorer import Exploration, Rollout
@@ -131,14 +132,12 @@ class Trainer(Stackable):
         self.envs = env.make(gens.seed("environments") % 2**31)
         self.envs.largest = torch.finfo(dtype).max
         obs_dim, action_dim = self.envs.obs_dim, self.envs.action_dim
-        with gens.init("actor"):
-            actor_module = agent.actor(actor.network, obs_dim, action_dim).to(device, dtype)
-        with gens.init("critic"):
-            critic_module = agent.critic_of(actor_module, critic.network, obs_dim, action_dim).to(device, dtype)
+        specs = {"critic": critic, "actor": actor}
+        actor_module, critic_module = contract.networks(agent, specs, (obs_dim, action_dim), gens, settings)
         self._critic_steps = game.steps(("critic", "actor"))["critic"]
         self.learner = TwoPlayers(
             {"critic": critic_module, "actor": actor_module},
-            {"critic": critic, "actor": actor},
+            specs,
             agent.losses(),
             game,
             moves=self._moves_of(settings.steps),
@@ -151,6 +150,8 @@ class Trainer(Stackable):
         )
         self.critic, self.actor = self.learner.players["critic"], self.learner.players["actor"]
         self.update = self.learner.update
+        first = torch.from_numpy(self.envs.obs[0]).to(device, dtype)
+        contract.check_agent(agent, specs, self.update, first, action_dim, batch_size, replay)
         self.policy = agent.policy(self.actor.module)
         self.windows = NStep(n_step, agent.discount, self.envs.num_envs, obs_dim, action_dim) if n_step != 1 else None
         self.replay = replay.make(
