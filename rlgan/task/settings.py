@@ -110,8 +110,11 @@ class Settings:
         try:
             device = torch.device(self.device)
         except RuntimeError:
-            close = closest(self.device, ["auto", "cpu", "cuda", "mps", "xpu"])
+            close = closest(self.device, ["auto", "cpu", "cuda"])
             hint = f"did you mean {close}?" if close else "use auto, cpu, cuda or cuda:1"
+            if self.device.lower().startswith("gpu"):
+                usable = torch.cuda.is_available()
+                hint = "did you mean cuda?" if usable else "a GPU is called cuda, and there is none: use cpu or auto"
             raise ValueError(f"device = {self.device}: torch knows no such device; {hint}") from None
         if device.type == "cuda" and (device.index or 0) >= (count := torch.cuda.device_count()):
             raise ValueError(f"device = {self.device}: this machine has {count} CUDA device(s); use device=cpu or auto")

@@ -41,8 +41,8 @@ def rlgan(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.Captur
 
 
 MISTAKES = {
-    "task=qaudratic": "task = qaudratic: task has no such option; did you mean quadratic?",
-    "task=wgna": "task = wgna: task has no such option; did you mean wgan?",
+    "task=qaudratic": "task = qaudratic: task has no such option; did you mean task=quadratic?",
+    "task=wgna": "task = wgna: task has no such option; did you mean task=wgan?",
     "task=zzz": "task = zzz: task has no such option; its options are ",
     "taks=quadratic": "taks = quadratic: there is no such key; did you mean task?",
     "stesp=5": "stesp = 5: there is no such key; did you mean steps?",
@@ -55,12 +55,12 @@ MISTAKES = {
     "noise.sigam=1": "noise.sigam = 1: Noise has no such key; did you mean sigma?",
     "noise.sigma=abc": "noise.sigma = abc: must be a number; its default is 0.1",
     "noise.kind=nromal": "noise.kind = nromal: must be normal or uniform; did you mean normal?",
-    "flavour=uniform": "flavour = uniform: flavour is mounted once per player; did you mean flavour@noise=uniform?",
-    "flavour@noise=unifrm": "flavour@noise = unifrm: flavour has no such option; did you mean uniform?",
-    "flavour@nosie=uniform": "flavour@nosie = uniform: flavour is mounted once per player; did you mean flavour@noise",
+    "flavour=uniform": "flavour = uniform: task quadratic has no such place; did you mean flavour@noise=uniform?",
+    "flavour@noise=unifrm": "flavour@noise = unifrm: flavour has no such option; did you mean flavour@noise=uniform?",
+    "flavour@nosie=uniform": "flavour@nosie = uniform: task quadratic has no such place; did you mean flavour@noise=",
     "data=ring": "data = ring: task quadratic has no group data, task wgan has; did you mean task=wgan data=ring?",
     "agent=ddgp": "agent = ddgp: task quadratic has no group agent, task ddpg has; did you mean task=ddpg agent=ddpg?",
-    "task=wgan lipschitz=gp2": "lipschitz = gp2: lipschitz has no such option; did you mean gradient_penalty?",
+    "task=wgan lipschitz=gp2": "lipschitz = gp2: lipschitz has no such option; did you mean lipschitz=gradient_penalty",
     "colour@noise=red": "colour@noise = red: there is no such group; did you mean flavour?",
     "task._target_=quadratic.Q": "task._target_ = quadratic.Q: quadratic has no Q; ",
     "task._target_=quadratic.Noisy": "task._target_ = quadratic.Noisy: quadratic has no Noisy; did you mean Noise?",

@@ -241,7 +241,7 @@ def test_a_mistake_in_the_section_is_said(key: str, value: Any, said: str) -> No
 @pytest.mark.parametrize(
     ("word", "said"),
     [
-        ("game=alternatin", "game = alternatin: game has no such option; did you mean alternating?"),
+        ("game=alternatin", "game = alternatin: game has no such option; did you mean game=alternating?"),
         ("resume=x", "resume = x: cannot be of a variant (variants are new runs); leave it out"),
         ("experiment=gan/dirac", "experiment = gan/dirac: cannot be of a variant (the experiment is the one"),
         ("critic.optimizer=adam", "critic.optimizer = adam: adam is an option of the group optimizer; did you mean"),

@@ -58,10 +58,13 @@ MISTAKES: dict[tuple[str, ...], str] = {
     ): "critic.network.norm = batch: batch norm makes",
     # misspelt keys, options and groups
     ("ddpg", "critic.optimizer.lrr=1"): "critic.optimizer.lrr = 1: adam has no such key; did you mean lr?",
-    ("ddpg", "critic.optimiser.lr=1"): "critic.optimiser = {...}: PlayerSpec has no such key; did you mean optimizer?",
+    (
+        "ddpg",
+        "critic.optimiser.lr=1",
+    ): "critic.optimiser.lr = 1: PlayerSpec has no such key; did you mean critic.optimizer",
     ("ddpg", "batchsize=1"): "batchsize = 1: there is no such key; did you mean batch_size?",
-    ("ddpg", "agent=ddgp"): "agent = ddgp: agent has no such option; did you mean ddpg?",
-    ("wgan", "lipschitz=clp"): "lipschitz = clp: lipschitz has no such option; did you mean clip?",
+    ("ddpg", "agent=ddgp"): "agent = ddgp: agent has no such option; did you mean agent=ddpg?",
+    ("wgan", "lipschitz=clp"): "lipschitz = clp: lipschitz has no such option; did you mean lipschitz=clip?",
     (
         "wgan",
         "optimizer@critic.optimizer=adm",

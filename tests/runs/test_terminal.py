@@ -113,10 +113,7 @@ def test_a_sweep_is_asked_for_in_any_place_and_summed_up(rlgan: Command, words: 
         ("resume=damaged", "damaged/config.yaml: is damaged (it holds no keys and values)"),
         ("resume=torn", "torn/config.yaml: is damaged ("),
         ("-m task=wgan critic.optimizer=adam,rmsprop", "did you mean optimizer@critic.optimizer=adam,rmsprop?"),
-        (
-            "task=wgan hydra/launcher=jobli",
-            "hydra/launcher = jobli: there is no such group; launchers and sweepers come",
-        ),
+        ("task=wgan hydra/launcher=jobli", "hydra/launcher = jobli: there is no such launcher; did you mean joblib?"),
         ("task=quadratic run_dir=/proc/nowhere", "run_dir = /proc/nowhere: cannot be made ("),
     ],
 )

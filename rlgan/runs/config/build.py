@@ -12,7 +12,7 @@ from __future__ import annotations
 import functools
 import inspect
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field, fields, replace
 from typing import Any
 
@@ -25,7 +25,7 @@ from rlgan.runs.config.trust import EVERYONE, Trust
 from rlgan.task.errors import ConfigError
 from rlgan.task.hooks import Callback, Measures, Metric, Painter
 from rlgan.task.settings import Settings
-from rlgan.task.suggest import nearest
+from rlgan.task.suggest import closest, nearest
 from rlgan.task.task import Task
 
 _SETTINGS = {item.name for item in fields(Settings)}
@@ -284,16 +284,42 @@ def build_task(config: Mapping[str, Any], settings: Settings, trust: Trust = EVE
     known = set(parameters(target)) - {"settings"}
     for key, value in sections.items():
         if key not in known and not takes_any(target):
-            hint = nearest(str(key), (known - set(own)) | _SETTINGS | {"task"}, "there are")
-            raise ConfigError(f"{key} = {_short(value)}: there is no such key; {hint}")
-    arguments = _arguments(target, own, "task", {"settings": settings}, True, trust)
-    arguments |= _arguments(target, sections, "", {"settings": settings, **arguments}, False, trust)
+            there = (known - set(own)) | _SETTINGS | {"task"}
+            raise _answered(NoSuchKey(str(key), value, "there is no such key", there, "there are"), config)
+    try:
+        arguments = _arguments(target, own, "task", {"settings": settings}, True, trust)
+        arguments |= _arguments(target, sections, "", {"settings": settings, **arguments}, False, trust)
+    except NoSuchKey as error:
+        raise _answered(error, config) from None
     try:
         task = _call(target, arguments, "")
     except ConfigError as error:
         raise ConfigError(f"task.{error}" if str(error).split(" = ")[0] in own else str(error)) from error
     assert isinstance(task, Task)
     return task
+
+
+class NoSuchKey(ConfigError):
+    """A key that its place does not have."""
+
+    def __init__(self, key: str, value: Any, fault: str, known: Collection[str], otherwise: str) -> None:
+        self.key, self.value, self.fault = key, value, fault
+        self.close = closest(key.rpartition(".")[2], known)
+        self.hint = nearest(key.rpartition(".")[2], known, otherwise)
+        super().__init__(f"{key} = {_short(value)}: {fault}; {self.hint}")
+
+
+def _answered(error: NoSuchKey, config: Mapping[str, Any]) -> ConfigError:
+    """The error with what was meant, as the whole configuration tells."""
+    from rlgan.runs.answers.meant import is_alias, meant, similar, unfolded
+    from rlgan.runs.config.overrides import of_other_tasks
+    from rlgan.runs.config.sources import options
+
+    elsewhere = not error.close or is_alias(error.key)  # a slip of the finger is not looked for in other tasks
+    hint = meant(error.key, error.value, config, options(), lambda: of_other_tasks(config) if elsewhere else {})
+    hint = hint or (None if error.close else similar(error.key, config)) or error.hint
+    key, value = unfolded(error.key, error.value)
+    return ConfigError(f"{key} = {_short(value)}: {error.fault}; {hint}")
 
 
 def _arguments(
@@ -313,8 +339,7 @@ def _arguments(
         if key in given:
             continue
         if key not in has and not takes_any(target):
-            hint = nearest(str(key), known, "it has")
-            raise ConfigError(f"{here} = {_short(value)}: {_name(target)} has no such key; {hint}")
+            raise NoSuchKey(here, value, f"{_name(target)} has no such key", known, "it has")
         annotation = notes.get(str(key), Any)
         trust.admit_word(value, annotation, here)
         try:

@@ -7,6 +7,8 @@ from typing import Any
 from hydra.core.override_parser.types import Override, OverrideType
 from hydra.errors import HydraException, MissingConfigException
 
+from rlgan.runs.answers.choices import option_meant, other_option, other_plugin
+from rlgan.runs.answers.meant import either
 from rlgan.runs.config.sources import ROOT, conf_directory, misnamed, options
 from rlgan.runs.config.words import as_text, parse
 from rlgan.task.errors import ConfigError
@@ -116,6 +118,20 @@ def _composed(overrides: Sequence[str]) -> dict[str, Any]:
     return {str(key): value for key, value in found.items()} if isinstance(found, dict) else {}
 
 
+def of_other_tasks(config: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
+    """The default configurations of the tasks that are not this configuration's, by name."""
+    from hydra.core.global_hydra import GlobalHydra
+
+    mine = config.get("task")
+    target = mine.get("_target_") if isinstance(mine, Mapping) else None
+    state, former = GlobalHydra.instance(), GlobalHydra.instance().hydra  # this may be asked for within a job
+    try:
+        found = {task: _composed([f"task={task}"]) for task in options().get("task", ())}
+    finally:
+        state.hydra = former
+    return {task: other for task, other in found.items() if other and other["task"].get("_target_") != target}
+
+
 def explain(error: BaseException, overrides: Sequence[str]) -> str:
     """Turn an error of Hydra's into one line `key = value: what is wrong; remedy`."""
     if isinstance(error, ConfigError):
@@ -130,7 +146,10 @@ def explain(error: BaseException, overrides: Sequence[str]) -> str:
             key = next((k for k in map(_key, overrides) if k.partition("@")[0] == group), group)
             if (file := misnamed(f"{group}/{option}")) is not None:
                 return f"{key} = {option}: {file} is not read; rename it to {option.rpartition('/')[2]}.yaml"
-            return f"{key} = {option}: {group} has no such option; {nearest(option, groups[group], 'its options are')}"
+            hint = other_option(key, option, groups, _choices(overrides).get("task", "") if group != "task" else "")
+            return f"{key} = {option}: {group} has no such option; {hint}"
+        if group.startswith("hydra/"):
+            return other_plugin(group, option, error.options or ())
         if group:
             return _no_group(group, option, groups)
     unknown = re.search(r"Override (\S+?)=(\S+) looks like a config group override, but", text)
@@ -149,9 +168,9 @@ def explain(error: BaseException, overrides: Sequence[str]) -> str:
 
 
 def _no_group(key: str, value: str, groups: Mapping[str, Any]) -> str:
-    hint = nearest(key.partition("@")[0], groups, "there are")
     if key.startswith("hydra/"):
-        hint = 'launchers and sweepers come with pip install "rlgan[sweep]"'
+        return other_plugin(key, value, ())
+    hint = nearest(key.partition("@")[0], groups, "there are")
     return f"{key} = {value}: there is no such group; {hint}"
 
 
@@ -163,9 +182,19 @@ def _refused(key: str, overrides: Sequence[str], groups: Mapping[str, Any]) -> s
         return _no_group(key, value, groups)
     task = mounted.get("task", "this task")
     places = [place for place in mounted if place.partition("@")[0] == group]
-    if places:
-        examples = " or ".join(f"{place}={value}" for place in places)
-        return f"{key} = {value}: {group} is mounted once per player; did you mean {examples}?"
+    # Of schedules those of the learning rate: `critic.schedule`, and not `critic.noise_schedule`.
+    if places := sorted([place for place in places if place.endswith(f".{group}")] or places, key=_player):
+        known = groups[group]
+        option = ",".join(
+            option_meant(group, one, known, task) or closest(one, known) or one for one in value.split(",")
+        )
+        if "@" in key or len(places) == 1:
+            at = places[0] if len(places) == 1 else closest(key, places)
+            hint = f"did you mean {at}={option}?" if at else f"it has {', '.join(places)}"
+            return f"{key} = {value}: task {task} has no such place; {hint}"
+        both = " ".join(f"{place}={option}" for place in places)
+        which = "Both" if len(places) == 2 else "All"
+        return f"{key} = {value}: {group} is mounted once per player; did you mean {either(places)}? {which}: {both}"
     for other in groups["task"]:
         if any(place.partition("@")[0] == group for place in _choices([f"task={other}"])):
             option = closest(value, groups[group])
@@ -173,6 +202,11 @@ def _refused(key: str, overrides: Sequence[str], groups: Mapping[str, Any]) -> s
             return f"{key} = {value}: task {task} has no group {group}, task {other} has; {hint}"
     own = {place.partition("@")[0] for place in mounted if place not in ("task", "experiment")}
     return f"{key} = {value}: task {task} has no group {group}; {nearest(group, own, 'it has')}"
+
+
+def _player(place: str) -> tuple[bool, str]:
+    """The critic comes first."""
+    return "@critic." not in place, place
 
 
 def _choices(overrides: Sequence[str]) -> dict[str, str]:

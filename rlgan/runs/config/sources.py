@@ -187,6 +187,14 @@ def options() -> dict[str, list[str]]:
     return {group: sorted(names) for group, names in sorted(found.items()) if names}
 
 
+def options_with(group: str, key: str) -> list[str]:
+    """The options of a group whose own file sets this key."""
+    line = re.compile(rf"^{re.escape(key)}:", re.MULTILINE)
+    files = [item for root in _roots() if (folder := root.joinpath(group)).is_dir() for item in folder.iterdir()]
+    found = [file for file in files if file.name.endswith(".yaml") and line.search(file.read_text(errors="replace"))]
+    return sorted({file.name.removesuffix(".yaml") for file in found})
+
+
 def _collect(folder: Any, prefix: str, names: set[str]) -> None:
     """Options of one group; those in a folder of their own are called `folder/option`, as Hydra calls them."""
     for item in folder.iterdir():
