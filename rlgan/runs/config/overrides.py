@@ -197,8 +197,8 @@ def _refused(key: str, overrides: Sequence[str], groups: Mapping[str, Any]) -> s
         return f"{key} = {value}: {group} is mounted once per player; did you mean {either(places)}? {which}: {both}"
     for other in groups["task"]:
         if any(place.partition("@")[0] == group for place in _choices([f"task={other}"])):
-            option = closest(value, groups[group])
-            hint = f"did you mean task={other} {key}={option}?" if option else f"choose task={other}"
+            close = closest(value, groups[group])
+            hint = f"did you mean task={other} {key}={close}?" if close else f"choose task={other}"
             return f"{key} = {value}: task {task} has no group {group}, task {other} has; {hint}"
     own = {place.partition("@")[0] for place in mounted if place not in ("task", "experiment")}
     return f"{key} = {value}: task {task} has no group {group}; {nearest(group, own, 'it has')}"
