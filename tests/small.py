@@ -21,7 +21,7 @@ from rlgan.runs.record.checkpoint import Checkpoints
 from rlgan.task.task import Task
 
 #: Nothing that these tests do not look at; evaluation at the end alone.
-QUIET = ("device=cpu", "progress=false", "tensorboard=false", "log_every=10", "eval_every=0", "checkpoint_every=0")
+QUIET = ("device=cpu", "progress=false", "logger=[]", "log_every=10", "eval_every=0", "checkpoint_every=0")
 
 TASKS: dict[str, tuple[str, ...]] = {
     "wgan": (

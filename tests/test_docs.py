@@ -37,7 +37,7 @@ PAGES = [
 LANGUAGES = {"sh", "python", "yaml", "toml", "text"}
 
 #: What makes a run short, by the kind of its task; a value stands for the one that the page has.
-QUIET = {"progress": "false", "device": "cpu", "compile": "false", "tensorboard": "false"}
+QUIET = {"progress": "false", "device": "cpu", "compile": "false", "logger": "[]"}
 SHORT: dict[str, dict[str, str]] = {
     "wgan": {**QUIET, "steps": "2", "batch_size": "16"},
     "ddpg": {

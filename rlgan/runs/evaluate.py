@@ -14,11 +14,11 @@ from rlgan.optim.second_order.curvature import strict_saddle as strict_alternati
 from rlgan.optim.second_order.landscape import Landscape
 from rlgan.runs.config.build import RunSpec
 from rlgan.runs.ends import of_config
+from rlgan.runs.logging.pictures import picture_name, rasterise
 from rlgan.runs.record.checkpoint import Checkpoints
 from rlgan.runs.record.directory import short_path, stored_config
 from rlgan.runs.record.files import replacing, write_atomically, write_json
 from rlgan.runs.record.landscape import draw
-from rlgan.runs.record.logger import picture_name, rasterise
 from rlgan.runs.record.progress import NO_LEGEND, Legend
 from rlgan.runs.record.video import check_installed, write
 from rlgan.runs.record.video import show as moving

@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Literal
 
-from rlgan.task.suggest import closest
+from rlgan.task.sink import Sink
+from rlgan.task.suggest import closest, nearest
 
 if TYPE_CHECKING:
     import torch
 
 Precision = Literal["auto", "float32", "float64", "bf16"]
 Compile = Literal["auto"] | bool
+
+TENSORBOARD = "tensorboard"
+LOGGERS = (TENSORBOARD, "csv")
 
 
 @dataclass(frozen=True)
@@ -37,7 +41,9 @@ class Settings:
         horizon: the length that schedules, averages and explorations are laid out for; None is `steps`. A run that goes
             on for longer keeps their old end with the steps that it had before.
         progress: show the progress bar (or progress lines where standard error is no terminal).
-        tensorboard: write TensorBoard events beside metrics.jsonl.
+        logger: where metrics and pictures go besides metrics.jsonl: `tensorboard`, `csv`, or sections that describe a
+            `rlgan.task.Sink` of one's own.
+        tensorboard: of earlier versions: true adds tensorboard to `logger`, false takes it away.
         histograms: at evaluations, draw TensorBoard's histograms of weights, gradients and actions as well.
         video_every: film an episode at every so-manieth evaluation, and at the end; 0 films none.
         name: a word of yours for the run's directory name.
@@ -61,7 +67,8 @@ class Settings:
     resume: str | None = None
     horizon: int | None = None
     progress: bool = True
-    tensorboard: bool = True
+    logger: list[str | Sink] | str = field(default_factory=lambda: list[str | Sink]([TENSORBOARD]))
+    tensorboard: bool | None = None
     histograms: bool = False
     video_every: int = 0
     name: str | None = None
@@ -69,16 +76,16 @@ class Settings:
     def __post_init__(self) -> None:
         if self.threads > 1024:  # OpenMP would end the process
             raise ValueError(f"threads = {self.threads}: must be between 1 and 1024, for example threads=2")
-        for field in ("steps", "threads", "keep_last"):
-            value = getattr(self, field)
+        for name in ("steps", "threads", "keep_last"):
+            value = getattr(self, name)
             if value < 1:
-                raise ValueError(f"{field} = {value}: must be at least 1, for example {field}=1")
+                raise ValueError(f"{name} = {value}: must be at least 1, for example {name}=1")
         if self.horizon is not None and self.horizon < 1:
             raise ValueError(f"horizon = {self.horizon}: at least 1 step, or null for the length of the run")
-        for field in ("log_every", "eval_every", "checkpoint_every"):
-            value = getattr(self, field)
+        for name in ("log_every", "eval_every", "checkpoint_every"):
+            value = getattr(self, name)
             if value < 0:
-                raise ValueError(f"{field} = {value}: must be an interval in steps, or 0 for only at the end")
+                raise ValueError(f"{name} = {value}: must be an interval in steps, or 0 for only at the end")
         if self.video_every < 0:
             raise ValueError(f"video_every = {self.video_every}: must be a number of evaluations, or 0 for no films")
         if not 0 <= self.seed < 2**63:
@@ -88,6 +95,9 @@ class Settings:
             raise ValueError(f"precision = {self.precision}: must be auto, float32, float64 or bf16")
         if self.compile not in ("auto", True, False):
             raise ValueError(f"compile = {self.compile}: must be auto, true or false")
+        for entry in self.loggers:
+            if isinstance(entry, str) and entry not in LOGGERS:
+                raise ValueError(f"logger = {entry}: there is no such logger; {nearest(entry, LOGGERS, 'there are')}")
         self._check_device()
 
     def _check_seeds(self) -> None:
@@ -126,6 +136,16 @@ class Settings:
             there = ", ".join(["cpu", *(f"cuda:{i}" for i in range(torch.cuda.device_count()))])
             what = "holds no numbers" if device.type == "meta" else "this machine, or its PyTorch, has no such device"
             raise ValueError(f"device = {self.device}: {what}; it has {there}: use device=cpu or auto") from None
+
+    @property
+    def loggers(self) -> list[str | Sink]:
+        """Every entry of `logger`, once."""
+        every: list[str | Sink] = [self.logger] if isinstance(self.logger, str) else list(self.logger)
+        if self.tensorboard is not None:
+            every = [entry for entry in every if entry != TENSORBOARD]
+        if self.tensorboard:
+            every.insert(0, TENSORBOARD)
+        return [entry for i, entry in enumerate(every) if entry not in every[:i]]
 
     @property
     def planned(self) -> int:

@@ -25,7 +25,7 @@ from scripts.benchmarks.harness import machine, versions
 
 RESULTS = Path(__file__).resolve().parent / "results"
 
-ALWAYS = ("device=cpu", "tensorboard=false", "progress=false")
+ALWAYS = ("device=cpu", "logger=[]", "progress=false")
 """What does not bear on the figures."""
 
 SeedRow = dict[str, str]

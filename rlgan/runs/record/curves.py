@@ -5,8 +5,8 @@ from pathlib import Path
 
 import numpy as np
 
+from rlgan.runs.logging.pictures import picture_name
 from rlgan.runs.record.files import read_lines, replacing
-from rlgan.runs.record.logger import picture_name
 from rlgan.task.figure import BLUE, REAL, SMALL, figure, quiet
 from rlgan.task.statistics import bootstrap_interval, interquartile_mean
 

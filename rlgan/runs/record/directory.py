@@ -234,11 +234,11 @@ class RunDirectory:
 
 def first_choices(path: Path) -> dict[str, str]:
     """Read which option of every group a run was started with."""
-    starts = _starts(path)
+    starts = starts_of(path)
     return dict(starts[0]["choices"]) if starts else {}
 
 
-def _starts(path: Path) -> list[dict[str, Any]]:
+def starts_of(path: Path) -> list[dict[str, Any]]:
     """The records of a run's starts; a line that is none is left out, and said."""
     file = path / "overrides.jsonl"
     try:
@@ -357,7 +357,7 @@ def _last_active(run: Path) -> float:
 
 
 # None of them changes what is learnt, so a run may go on with other values of these.
-OF_THE_START = ("run_dir", "resume", "progress", "tensorboard")
+OF_THE_START = ("run_dir", "resume", "progress", "logger", "tensorboard")
 
 
 def stored(config: Mapping[str, Any]) -> dict[str, Any]:
@@ -393,7 +393,7 @@ def stored_config(path: Path, changes: Mapping[str, Any] | None = None) -> dict[
         RunError: the directory is no run.
     """
     config = stored(read_config(path))
-    former = [stored(start["changes"]) for start in _starts(path)]
+    former = [stored(start["changes"]) for start in starts_of(path)]
     for key, value in (pair for some in (*former, changes or {}) for pair in some.items()):
         set_key(config, key, value)
     return config

@@ -21,6 +21,7 @@ from rlgan.task.errors import RunError
 
 _FILES = (
     "lock", "config.yaml", "task.json", "status.json", "summary.json", "evaluation.json", "metrics.jsonl",
+    "metrics.csv",
     "overrides.jsonl", "notes.jsonl", "variants.yaml", "figure.png",
 )  # fmt: skip
 _FILES_BEGIN = ("metrics.jsonl.", "events.out.tfevents")

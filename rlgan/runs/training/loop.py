@@ -6,11 +6,11 @@ import numpy as np
 import torch
 
 from rlgan.runs.ends import Interrupted, Stop, recorded, tell
-from rlgan.runs.record.directory import State
 from rlgan.runs.record.progress import Progress
 from rlgan.runs.training.run import Run
 from rlgan.runs.training.start import Start
 from rlgan.task.errors import InputError
+from rlgan.task.hooks.callback import How
 from rlgan.task.settings import Settings
 from rlgan.task.task import Play, Stackable, Task, drive
 
@@ -50,6 +50,7 @@ def training(start: Start, stop: Stop, progress: Progress) -> Play[dict[str, flo
         whole = done is not None and all(type(value) in (int, float) for value in done.values())
         if task.steps_done >= settings.steps and done is not None and whole and done.get("step") == task.steps_done:
             tell(run, "finished", task.steps_done)
+            current.logger.end("finished", current.latest)
             return done
         yield from current.loop(stop)
         summary = current.finish()
@@ -62,11 +63,11 @@ def training(start: Start, stop: Stop, progress: Progress) -> Play[dict[str, flo
     except BaseException as error:
         start.saved = isinstance(error, InputError) and error.intact and current is not None and current.keep()
         # A group that ends leaves the plays of its other seeds by GeneratorExit.
-        state: State = "interrupted" if isinstance(error, KeyboardInterrupt | GeneratorExit) else "failed"
+        state: How = "interrupted" if isinstance(error, KeyboardInterrupt | GeneratorExit) else "failed"
         reason = str(error) or type(error).__name__
         tell(run, state, task.steps_done, reason, progress.say, error=type(error).__name__)
         if current is not None:
-            current.ended("interrupted" if state == "interrupted" else "failed")
+            current.ended(state)
         raise
     finally:
         (current or task).close()

@@ -4,14 +4,16 @@ import math
 import time
 from collections.abc import Mapping
 from contextlib import suppress
+from dataclasses import replace
 from typing import Any, NoReturn
 
-from omegaconf import OmegaConf
-
+from rlgan.runs.config.reading import dump
 from rlgan.runs.ends import Interrupted, Paused, Stop, recorded, tell
+from rlgan.runs.logging.about import block, varied_by
+from rlgan.runs.logging.logger import Logger
+from rlgan.runs.logging.sinks import sinks_of
 from rlgan.runs.record.checkpoint import Checkpoints
 from rlgan.runs.record.directory import short_path, stored
-from rlgan.runs.record.logger import Logger
 from rlgan.runs.record.progress import Progress
 from rlgan.runs.training.callbacks import Callbacks
 from rlgan.runs.training.exactness import exactness, global_random_state, set_global_random_state
@@ -19,6 +21,7 @@ from rlgan.runs.training.start import Start
 from rlgan.task.errors import Diverged, RunError
 from rlgan.task.hooks.callback import How
 from rlgan.task.settings import crossed
+from rlgan.task.sink import Opening
 from rlgan.task.task import Play, Request, Stackable
 
 
@@ -33,18 +36,20 @@ class Run:
     def __init__(self, start: Start, progress: Progress) -> None:
         self.task, self.settings, self.run = start.task, start.settings, start.run
         self._start, self.progress = start, progress
-        checkpoint, path, tensorboard = start.checkpoint, start.run.path, start.settings.tensorboard
+        checkpoint, path, sinks = start.checkpoint, start.run.path, sinks_of(start.settings)
         self.checkpoints = Checkpoints(self.run.checkpoints, self.settings.keep_last, self.task.best, progress.say)
         self.latest: dict[str, float] = {}
         self._of_training: Mapping[str, float] = {}
         self.callbacks = Callbacks(start.callbacks, self.task, path)
         self._saved_at, self._evaluated_at, self._drawn_at = -1, -1, -1
         self._earlier_seconds = 0.0
+        opening = Opening(path, type(self.task), start.config, varied_by(path, start.config))
         if checkpoint is None:
             with recorded(self.run):
                 self.checkpoints.discard_after(-1)
-                self.logger = Logger(path, tensorboard, -1 if (path / "metrics.jsonl").exists() else None)
-            self.logger.text("config", OmegaConf.to_yaml(OmegaConf.create(dict(start.config))))
+                anew = -1 if (path / "metrics.jsonl").exists() else None
+                self.logger = Logger(replace(opening, step=anew), sinks)
+            self.logger.text("config", block(dump(dict(start.config))))
         else:
             set_global_random_state(checkpoint.state["global_random"])
             self.latest = dict(checkpoint.state["latest"])
@@ -54,7 +59,7 @@ class Run:
             with recorded(self.run):
                 self.checkpoints.discard_after(self._saved_at)
                 lines = int(meta.get("metrics_bytes", 0)), meta.get("metrics_sha256")
-                self.logger = Logger(path, tensorboard, self._saved_at, *lines)
+                self.logger = Logger(replace(opening, step=self._saved_at), sinks, *lines)
         self._clock = start.clock
         self._began, self._log_began = time.monotonic(), self._clock()
         self._steps_at_log = self.task.steps_done
@@ -204,11 +209,6 @@ class Run:
         self._follow()
         with recorded(self.run):
             self.run.write_summary(summary)
-        # What checkpoints are ranked by comes first, then the rest of the evaluation: the page shows few columns.
-        best = self.task.best[0]
-        tags = sorted((tag for tag in self.latest if not tag.startswith("time/")), key=lambda tag: tag != best)
-        self.logger.hparams(self._start.config, {tag: self.latest[tag] for tag in tags})
-        self.say_notes()
         ending = self.callbacks.ending
         early = "" if ending is None or step >= self.settings.steps else ending.reason
         if early:
@@ -217,9 +217,10 @@ class Run:
         return summary
 
     def ended(self, how: How) -> None:
-        """Tell the callbacks that it is over."""
+        """Tell the callbacks and the sinks that it is over."""
+        self.logger.end(how, self.latest)
         self.callbacks.end(self.task.steps_done, how, self.latest)
-        for trouble in self.callbacks.troubles:
+        for trouble in (*self.callbacks.troubles, *self.logger.notes):
             self.note(trouble)
 
     def loop(self, stop: Stop) -> Play[None]:

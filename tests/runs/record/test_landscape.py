@@ -19,9 +19,9 @@ from rlgan.gan import wgan
 from rlgan.optim import PureField
 from rlgan.optim.second_order.landscape import Landscape, Slice, player_loss
 from rlgan.rl import trainer
+from rlgan.runs.logging.pictures import rasterise
 from rlgan.runs.record.checkpoint import Checkpoints
 from rlgan.runs.record.landscape import draw
-from rlgan.runs.record.logger import rasterise
 from rlgan.task.errors import ConfigError
 from rlgan.task.seeding import Generators
 from tests.small import OTHER, TASKS, Ended, build, differences, rlgan, train

@@ -15,7 +15,7 @@ from rlgan.runs.cli import main
 from rlgan.runs.record import checkpoint, segments
 
 COMMON = (
-    "seed=3", "device=cpu", "progress=false", "tensorboard=false", "compile=false", "log_every=2", "eval_every=0",
+    "seed=3", "device=cpu", "progress=false", "logger=[]", "compile=false", "log_every=2", "eval_every=0",
     "checkpoint_every=4", "steps=8", "keep_last=1", "batch_size=4",
 )  # fmt: skip
 CRITIC = "critic.network.hidden=[4]"

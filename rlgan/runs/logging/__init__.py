@@ -1,0 +1,1 @@
+"""Where a run's numbers, pictures and words go: metrics.jsonl, and the sinks of `logger=[tensorboard,csv,wandb]`."""

@@ -1,0 +1,137 @@
+"""TensorBoard's events.
+
+RUN/events.out.tfevents.0000000000.session   what was varied, for the page HPARAMS; written anew by every start
+RUN/events.out.tfevents.<time>.*             one a start: scalars, pictures, text
+RUN/events.out.tfevents.<time>.end           how the last start ended, for the page HPARAMS
+
+TensorBoard keeps the first that a run says of its hyperparameters and of its end, so that both have files that a start
+replaces. It reads files in the order of their names.
+"""
+
+from __future__ import annotations
+
+import io
+import threading
+import time
+from collections.abc import Mapping
+from contextlib import suppress
+from functools import cache
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from rlgan.runs.record.files import write_atomically
+from rlgan.task.hooks.callback import How
+from rlgan.task.sink import Opening, Plain, Sink
+
+if TYPE_CHECKING:
+    from torch.utils.tensorboard import SummaryWriter
+
+
+_PREFIX, _END = "events.out.tfevents.", ".end"
+
+
+class TensorBoard(Sink):
+    """Write RUN/events.out.tfevents.*; events of earlier starts after the step gone on from are hidden."""
+
+    what = "TensorBoard's events"
+
+    def open(self, run: Opening) -> None:
+        self._begin(run.path, None if run.step is None else run.step + 1)
+        for former in run.path.glob(f"{_PREFIX}*{_END}"):
+            former.unlink()
+        _write_session(run.path / f"{_PREFIX}{0:010d}.session", "start", hparams=run.varied)
+
+    def _begin(self, path: Path, purge: int | None) -> None:
+        from torch.utils.tensorboard import SummaryWriter
+
+        _silence_writers()
+        self._path = path
+        self._writer: SummaryWriter = SummaryWriter(str(path), purge_step=purge, max_queue=1000)
+
+    def scalars(self, step: int, values: Mapping[str, float]) -> None:
+        for tag, value in values.items():
+            self._writer.add_scalar(tag, value, step)
+
+    def points(self, step: int, values: Mapping[str, float], seconds: float) -> None:
+        for tag, value in values.items():
+            self._writer.add_scalar(tag, value, step, walltime=seconds)
+
+    def pictures(self, step: int, pictures: Mapping[str, NDArray[np.uint8]]) -> None:
+        for tag, picture in pictures.items():
+            self._writer.add_image(tag, picture, step, dataformats="HWC")
+
+    def histograms(self, step: int, arrays: Mapping[str, NDArray[Any]]) -> None:
+        for tag, array in arrays.items():
+            self._writer.add_histogram(tag, array, step)
+
+    def film(self, step: int, tag: str, gif: bytes) -> None:
+        # `SummaryWriter.add_video` writes the same record, but makes the GIF by moviepy.
+        from PIL import Image
+        from tensorboard.compat.proto.summary_pb2 import Summary
+
+        width, height = Image.open(io.BytesIO(gif)).size
+        image = Summary.Image(height=height, width=width, colorspace=3, encoded_image_string=gif)
+        self._writer._get_file_writer().add_summary(Summary(value=[Summary.Value(tag=tag, image=image)]), step)
+
+    def text(self, tag: str, text: str, step: int = 0) -> None:
+        self._writer.add_text(tag, text, step)
+
+    def end(self, state: How, latest: Mapping[str, float]) -> None:
+        if state == "interrupted":  # it may go on: until it ends its status is unknown
+            return
+        from tensorboard.plugins.hparams import api_pb2
+
+        status = api_pb2.STATUS_SUCCESS if state == "finished" else api_pb2.STATUS_FAILURE
+        _write_session(self._path / f"{_PREFIX}{int(time.time()) + 1:010d}{_END}", "end", status=status)
+
+    def flush(self) -> None:
+        self._writer.flush()
+
+    def move(self, path: Path) -> None:
+        with suppress(Exception):  # it opens its file by name for every record
+            self._writer.close()
+        self._begin(path, None)
+
+    def close(self) -> None:
+        self._writer.close()
+
+
+def _write_session(
+    file: Path, what: Literal["start", "end"], hparams: Mapping[str, Plain] | None = None, **values: Any
+) -> None:
+    """Write an event file that tells the page HPARAMS of the start or the end of a run."""
+    from tensorboard.compat.proto.event_pb2 import Event
+    from tensorboard.compat.proto.summary_pb2 import Summary
+    from tensorboard.plugins.hparams import metadata, plugin_data_pb2
+    from tensorboard.summary.writer.record_writer import RecordWriter
+
+    now, data = time.time(), plugin_data_pb2.HParamsPluginData()
+    info = data.session_start_info if what == "start" else data.session_end_info
+    for key, value in {f"{what}_time_secs": now, **values}.items():
+        setattr(info, key, value)
+    for name, plain in (hparams or {}).items():
+        kind = "bool_value" if isinstance(plain, bool) else "string_value" if isinstance(plain, str) else "number_value"
+        setattr(info.hparams[name], kind, plain)
+    tag = metadata.SESSION_START_INFO_TAG if what == "start" else metadata.SESSION_END_INFO_TAG
+    entry = Summary.Value(tag=tag, metadata=metadata.create_summary_metadata(data), tensor=metadata.NULL_TENSOR)
+    stream = io.BytesIO()
+    writer = RecordWriter(stream)
+    for event in (Event(file_version="brain.Event:2"), Event(summary=Summary(value=[entry]))):
+        event.wall_time = now
+        writer.write(event.SerializeToString())
+    write_atomically(file, stream.getvalue())
+
+
+@cache
+def _silence_writers() -> None:
+    """Keep the threads that write TensorBoard's events from printing tracebacks: their next call raises the error."""
+    former = threading.excepthook
+
+    def hook(failed: threading.ExceptHookArgs) -> None:
+        if type(failed.thread).__name__ != "_AsyncWriterThread":
+            former(failed)
+
+    threading.excepthook = hook
