@@ -6,7 +6,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime
 from importlib.metadata import version
-from typing import Any
+from typing import Any, Literal, NamedTuple
 
 import rlgan
 from rlgan.runs.config.build import Command, RunSpec
@@ -28,6 +28,14 @@ from rlgan.task.errors import CheckpointError, ConfigError, InputError, RunError
 from rlgan.task.task import Task
 
 
+class Score(NamedTuple):
+    """The figure that a run is ranked by, in its final evaluation; over `seeds` their interquartile mean."""
+
+    tag: str
+    direction: Literal["min", "max"]
+    value: float
+
+
 @dataclass(frozen=True)
 class Outcome:
     """How a run ended.
@@ -37,12 +45,14 @@ class Outcome:
         state: the word of status.json, or `refused`.
         path: the run's directory, if it came to one.
         message: one line on what went wrong.
+        score: of a run that finished and has one.
     """
 
     code: int
     state: str
     path: str = ""
     message: str = ""
+    score: Score | None = None
 
 
 def prepare(run: RunDirectory, spec: RunSpec, task: Task | None = None, stacked: int = 1) -> Start:

@@ -1,6 +1,5 @@
 """Take a run from its configuration to its end: directory, checkpoint, task, loop, messages."""
 
-import json
 import os
 import sys
 import traceback
@@ -18,9 +17,9 @@ from rlgan.runs.config.places import Settler
 from rlgan.runs.config.trust import EVERYONE, Trust
 from rlgan.runs.config.words import Words
 from rlgan.runs.ends import Stop, explained, say, started
-from rlgan.runs.prepare import Outcome, prepare, report_failure, report_figures, report_resumed
+from rlgan.runs.prepare import Outcome, Score, prepare, report_failure, report_figures, report_resumed
 from rlgan.runs.record.directory import RunDirectory, first_choices, is_run, run_name, short_path, stored, stored_config
-from rlgan.runs.terminal import SWEEP, complain
+from rlgan.runs.terminal import complain
 from rlgan.runs.training.exactness import differences
 from rlgan.runs.training.loop import train
 from rlgan.runs.training.seeds import run_seeds
@@ -28,28 +27,25 @@ from rlgan.task.errors import ConfigError, InputError, RunError
 from rlgan.task.task import Task
 
 
-def job(config: DictConfig) -> None:
-    """Run one job for Hydra or a launcher's worker; its end is written to a file, as no return value comes back."""
+def job(config: DictConfig) -> Outcome:
+    """Run the one job of a command, for Hydra."""
     if os.getcwd() not in sys.path:
         sys.path.append(os.getcwd())
-    composed = HydraConfig.get()
+    return ended(lambda: launch(*composed(config)))
+
+
+def composed(config: DictConfig) -> tuple[dict[str, Any], Command]:
+    """The configuration of Hydra's present job, plain, with words and paths as they are meant; and what was typed.
+
+    Raises:
+        ConfigError: a value is missing, or refers to one that is not there.
+    """
+    hydra = HydraConfig.get()
     # Unresolved: `eval_every=${steps}` is an entry of this list as well, and means nothing there.
-    typed = OmegaConf.to_container(composed.overrides.task, resolve=False)
+    typed = OmegaConf.to_container(hydra.overrides.task, resolve=False)
     overrides = [str(item).lstrip("+") for item in typed] if isinstance(typed, list) else []
-
-    def start() -> Outcome:
-        settle = Settler(EVERYONE, Words.of_command(overrides), Path.cwd())
-        return launch(settle(plain(config)), Command(overrides, group_choices(composed.runtime.choices)))
-
-    outcome = ended(start)
-    report = os.environ.get(SWEEP)
-    if report is not None:
-        with open(report, "a") as file:
-            file.write(json.dumps({"job": " ".join(overrides), **vars(outcome)}) + "\n")
-    if outcome.code == 130:
-        raise KeyboardInterrupt
-    if outcome.code > 128 or (outcome.code and report is None):
-        raise SystemExit(outcome.code)
+    settle = Settler(EVERYONE, Words.of_command(overrides), Path.cwd())
+    return settle(plain(config)), Command(overrides, group_choices(hydra.runtime.choices))
 
 
 def ended(start: Callable[[], Outcome]) -> Outcome:
@@ -197,4 +193,7 @@ def train_in(run: RunDirectory, spec: RunSpec, task: Task | None = None, stop: S
             return report_failure(start, error)
         report_figures(start)
     print(f"tensorboard --logdir {short_path(run.path)}", flush=True)
-    return Outcome(0, "finished", str(run.path))
+    tag, direction = start.task.best
+    value = (start.figures or {}).get(tag)
+    score = None if value is None else Score(tag, direction, float(value))
+    return Outcome(0, "finished", str(run.path), score=score)

@@ -51,8 +51,7 @@ _SWITCHES = """\
 Your own configurations: a folder conf/ where you start, folders named in RLGAN_CONF, or a package's entry point in
 the group rlgan.conf."""
 
-# Set while Hydra runs: where jobs report their end, and that Hydra's HYDRA_FULL_ERROR is ours and not the user's.
-SWEEP = "RLGAN_SWEEP"
+# Set while Hydra runs: its HYDRA_FULL_ERROR is ours and not the user's.
 QUIET = "RLGAN_QUIET"
 
 #: Characters of a message; a value of a configuration may have half a million.

@@ -118,10 +118,11 @@ def test_a_sweep_runs_everything_and_lists_what_failed(rlgan: Command) -> None:
     assert code == 2
     assert "2 of 4 runs finished" in err
     assert err.splitlines()[-1].startswith("  refused: task=quadratic seed=2 task.lr=-1 steps=10: task.lr = -1.0")
-    runs = sorted(Path("outputs/quadratic").iterdir())
-    assert [run.name.rsplit("_", 1)[1] for run in runs] == ["seed=1", "seed=2"]
+    (sweep,) = Path("outputs/quadratic").iterdir()
+    assert sweep.name.endswith("_lr_seed")
+    runs = sorted(file.parent for file in sweep.glob("*/status.json"))
+    assert [run.name for run in runs] == ["lr=0.1_seed=1", "lr=0.1_seed=2"]
     assert all(json.loads((run / "status.json").read_text())["state"] == "finished" for run in runs)
-    assert not list(Path("outputs/sweeps").glob("*.jsonl"))
 
 
 def test_evaluate_measures_a_checkpoint_and_changes_nothing_else(

@@ -373,8 +373,8 @@ def test_words_that_are_one_text(said: str | list[str], words: list[str]) -> Non
 def test_a_sweep_runs_several_comparisons() -> None:
     ended = rlgan("-m", "experiment=two", "seed=1,2", "compare.variants.long=[game=alternating,steps=2]")
     assert ended.code == 0 and "2 of 2 runs finished" in ended.err
-    runs = sorted(Path("outputs/compare").iterdir(), key=lambda run: run.name[-6:])
-    assert [run.name[-6:] for run in runs] == ["seed=1", "seed=2"]
+    runs = sorted(Path("outputs/wgan").glob("*/seed=*"))
+    assert [run.name for run in runs] == ["seed=1", "seed=2"]
     assert [summary(run)["numbers"]["last_long"] for run in runs] == [2, 2]
     assert "seed: 2" in (runs[1] / "long" / "config.yaml").read_text()
 

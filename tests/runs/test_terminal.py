@@ -100,7 +100,7 @@ def test_a_word_in_the_wrong_place_says_the_right_one(rlgan: Command, words: str
 def test_a_sweep_is_asked_for_in_any_place_and_summed_up(rlgan: Command, words: tuple[str, ...]) -> None:
     code, _, err = rlgan(*words)
     assert code == 0 and err.splitlines()[-1] == "2 of 2 runs finished"
-    assert len(list(Path("outputs/quadratic").iterdir())) == 2
+    assert len(list(Path("outputs/quadratic").glob("*_seed/seed=*/summary.json"))) == 2
     shutil.rmtree("outputs")
 
 

@@ -6,13 +6,13 @@ import json
 import os
 import sys
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from rlgan.runs.commands.words import changes_of, step_of_file
 from rlgan.runs.config.trust import any_trusted, look_here
-from rlgan.runs.terminal import QUIET, SWEEP, complain
+from rlgan.runs.terminal import QUIET, complain
 from rlgan.task.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -92,7 +92,11 @@ def run(arguments: Sequence[str]) -> int:
     for item in typed:
         parse(item)
         refuse_setting_for_option(item, typed, groups)
-    return compose([*rewritten, *switches], typed, many=known.multirun)
+    if known.multirun:
+        from rlgan.runs.sweep.start import sweep
+
+        return sweep(rewritten, switches, typed)
+    return compose([*rewritten, *switches], typed)
 
 
 def _resume(where: str, rest: list[str]) -> int:
@@ -116,59 +120,49 @@ def _step(word: str) -> int:
     return int(step)
 
 
-def compose(arguments: list[str], typed: list[str], many: bool = False) -> int:
+def compose(arguments: list[str], typed: list[str]) -> int:
     """Compose and run by Hydra, with its own error pages replaced by one line."""
-    import tempfile
-
-    import hydra
-
     from rlgan.runs.config.overrides import explain
-    from rlgan.runs.config.sources import ROOT, conf_directory, register
-    from rlgan.runs.config.words import TYPED
+    from rlgan.runs.config.sources import register
+
+    outcomes: list[Any] = []
 
     def job(config: DictConfig) -> None:
         from rlgan.runs.session import job
 
-        job(config)
+        outcomes.append(job(config))
 
     register()
-    folder = Path("outputs/sweeps").resolve() if many else None  # a launcher's workers may be other machines
-    if folder:
-        folder.mkdir(parents=True, exist_ok=True)
-    handle, name = tempfile.mkstemp(prefix="rlgan-sweep-", suffix=".jsonl", dir=folder)
-    os.close(handle)
-    report = Path(name)
-    ours = {SWEEP: name, TYPED: json.dumps(typed)}
+    try:
+        by_hydra(job, arguments, typed)
+    except Exception as error:
+        # The job lets no Exception out: this is Hydra's own, from composing.
+        return complain(error, explain(error, typed))
+    return max((int(outcome.code) for outcome in outcomes), default=0)
+
+
+def by_hydra(job: Callable[[DictConfig], Any], arguments: list[str], typed: list[str]) -> None:
+    """Let Hydra compose what the words say and call `job` with it; it reads them from sys.argv.
+
+    Raises:
+        Exception: of Hydra's, from composing or from a launcher.
+    """
+    import hydra
+
+    from rlgan.runs.config.sources import ROOT, conf_directory
+    from rlgan.runs.config.words import TYPED
+
+    ours = {TYPED: json.dumps(typed)}
     if os.environ.get("HYDRA_FULL_ERROR") != "1":
         ours |= {"HYDRA_FULL_ERROR": "1", QUIET: "1"}
     former = {key: os.environ[key] for key in ours if key in os.environ}
     argv = sys.argv
     sys.argv = [argv[0], *arguments]
     os.environ |= ours
-    outcomes: list[dict[str, Any]] = []
     try:
         hydra.main(config_path=str(conf_directory()), config_name=ROOT, version_base="1.3")(job)()
-    except Exception as error:
-        # The job lets no Exception out: this is Hydra's own, from composing or from a launcher.
-        return complain(error, explain(error, typed))
-    except (KeyboardInterrupt, SystemExit):
-        if not report.stat().st_size:
-            raise
     finally:
         sys.argv = argv
         for key in ours:
             os.environ.pop(key, None)
         os.environ |= former
-        outcomes = [json.loads(line) for line in report.read_text().splitlines()]
-        report.unlink()
-    return _verdict(outcomes, many)
-
-
-def _verdict(outcomes: list[dict[str, Any]], many: bool) -> int:
-    failed = [outcome for outcome in outcomes if outcome["code"]]
-    if many:
-        print(f"{len(outcomes) - len(failed)} of {len(outcomes)} runs finished", file=sys.stderr)
-        for outcome in failed:
-            where = f" ({outcome['path']})" if outcome["path"] else ""
-            print(f"  {outcome['state']}: {outcome['job']}: {outcome['message']}{where}", file=sys.stderr)
-    return max((int(outcome["code"]) for outcome in failed), default=0)

@@ -132,6 +132,27 @@ def of_other_tasks(config: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
     return {task: other for task, other in found.items() if other and other["task"].get("_target_") != target}
 
 
+def composition(words: Sequence[str]) -> tuple[dict[str, Any], dict[str, str]]:
+    """What words of options and values give, not resolved, and the options of all groups, Hydra's too.
+
+    Nothing where they cannot be composed; that is said when they are composed to run.
+    """
+    from hydra import compose, initialize_config_dir
+    from hydra.core.global_hydra import GlobalHydra
+    from omegaconf import OmegaConf
+
+    GlobalHydra.instance().clear()
+    try:
+        with initialize_config_dir(str(conf_directory()), version_base="1.3"):
+            found = compose(ROOT, overrides=list(words), return_hydra_config=True)
+    except (HydraException, ConfigError):
+        return {}, {}
+    chosen = {str(key): str(value) for key, value in found.hydra.runtime.choices.items()}
+    values = OmegaConf.to_container(found)
+    assert isinstance(values, dict)
+    return {str(key): value for key, value in values.items() if key != "hydra"}, chosen
+
+
 def explain(error: BaseException, overrides: Sequence[str]) -> str:
     """Turn an error of Hydra's into one line `key = value: what is wrong; remedy`."""
     if isinstance(error, ConfigError):

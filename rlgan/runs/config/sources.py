@@ -14,8 +14,7 @@ from importlib.metadata import entry_points
 from pathlib import Path
 from typing import Any
 
-from hydra._internal.core_plugins.file_config_source import FileConfigSource
-from hydra._internal.core_plugins.importlib_resources_config_source import ImportlibResourcesConfigSource
+from hydra._internal.core_plugins import file_config_source, importlib_resources_config_source
 from hydra._internal.sources_registry import SourcesRegistry
 from hydra.core.config_search_path import ConfigSearchPath
 from hydra.core.plugins import Plugins
@@ -73,7 +72,7 @@ def _packages(path: tuple[str, ...]) -> tuple[str, ...]:
 class OutsideConfigurations(SearchPathPlugin):
     """Hydra plugin that adds the configurations of other packages and folders.
 
-    A file of theirs that is called as one of ours, or as one of another's, is refused when it is meant; see `Files`.
+    A file of theirs that is called as one of ours, or as one of another's, is refused when it is meant; see `_loaded`.
     """
 
     def manipulate_search_path(self, search_path: ConfigSearchPath) -> None:
@@ -83,7 +82,8 @@ class OutsideConfigurations(SearchPathPlugin):
             search_path.append("RLGAN_CONF", f"file://{folder}")
 
 
-class Files(FileConfigSource):
+# Called as what they stand for: a launcher's worker, which is sent the registry, takes no other class for `file`.
+class FileConfigSource(file_config_source.FileConfigSource):
     """Configuration files in a folder, as editors write them, each with a name of its own."""
 
     def load_config(self, config_path: str) -> ConfigResult:
@@ -94,8 +94,8 @@ class Files(FileConfigSource):
         return _loaded(self, file, name)
 
 
-class Packages(ImportlibResourcesConfigSource):
-    """Configuration files in an installed package; see `Files`."""
+class ImportlibResourcesConfigSource(importlib_resources_config_source.ImportlibResourcesConfigSource):
+    """Configuration files in an installed package; see `FileConfigSource`."""
 
     def load_config(self, config_path: str) -> ConfigResult:
         if self.provider not in (GROUP, "main"):  # Hydra's own and those of its plugins
@@ -162,11 +162,11 @@ def misnamed(option: str) -> str | None:
 
 
 def register() -> None:
-    """Make Hydra look in users' folders and packages as well, and read files by `Files`; a second call does nothing."""
+    """Make Hydra look in users' folders and packages as well, and read files by `_loaded`; once is enough."""
     plugins = Plugins.instance()
     if OutsideConfigurations not in plugins.discover(SearchPathPlugin):
         plugins.register(OutsideConfigurations)
-    SourcesRegistry.instance().types.update({"file": Files, "pkg": Packages})
+    SourcesRegistry.instance().types.update({"file": FileConfigSource, "pkg": ImportlibResourcesConfigSource})
 
 
 def _roots() -> list[Any]:
@@ -178,12 +178,17 @@ def _roots() -> list[Any]:
 
 
 def options() -> dict[str, list[str]]:
-    """List every configuration group with its options, ours and the user's."""
+    """List every configuration group with its options, ours and the user's; of Hydra's those in such folders."""
     found: dict[str, set[str]] = {}
     for root in _roots():
         for folder in root.iterdir():
-            if folder.is_dir() and not folder.name.startswith((".", "_")):
-                _collect(folder, "", found.setdefault(folder.name, set()))
+            if not folder.is_dir() or folder.name.startswith((".", "_")):
+                continue
+            groups = {folder.name: folder}
+            if folder.name == "hydra":  # its groups have a slash in their names
+                groups = {f"hydra/{group.name}": group for group in folder.iterdir() if group.is_dir()}
+            for name, group in groups.items():
+                _collect(group, "", found.setdefault(name, set()))
     return {group: sorted(names) for group, names in sorted(found.items()) if names}
 
 

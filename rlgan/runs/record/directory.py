@@ -50,7 +50,7 @@ State = Literal["running", "finished", "interrupted", "failed"]
 _held: set[Path] = set()
 
 #: What a killed process, a file system or a file manager leaves in a directory that is empty otherwise.
-_LEFTOVER = re.compile(r"lock|.*\.tmp|\.nfs.*|\.DS_Store|\._.*|lost\+found|\.directory|Thumbs\.db|desktop\.ini")
+_LEFTOVER = re.compile(r"lock|job\.json|.*\.tmp|\.(nfs|_).*|\.DS_Store|lost\+found|\.directory|Thumbs\.db|desktop\.ini")
 _NAME_BYTES = 100
 _IN_NAME_ALREADY = ("task", "seed", "seeds", "run_dir", "resume", "progress", "name")
 

@@ -18,7 +18,7 @@ from typing import Any, TypeVar
 
 from rlgan.runs.config.build import RunSpec
 from rlgan.runs.ends import Interrupted, Stop, say, tell
-from rlgan.runs.prepare import Outcome, prepare, report_failure, report_resumed, start_record
+from rlgan.runs.prepare import Outcome, Score, prepare, report_failure, report_resumed, start_record
 from rlgan.runs.record.curves import draw_seeds
 from rlgan.runs.record.directory import RunDirectory, State, is_run, short_path, stored
 from rlgan.runs.record.progress import Legend, SeedProgress, seeds_table
@@ -243,7 +243,9 @@ def _conclude(run: RunDirectory, first: Start, ends: Ends) -> Outcome:
     _draw(run, first, ends)
     tell(run, "failed" if message else "finished", first.settings.steps, message)
     print(f"tensorboard --logdir {short_path(run.path)}", flush=True)
-    return Outcome(1 if message else 0, "failed" if message else "finished", str(run.path), message)
+    tag, direction = first.task.best
+    score = Score(tag, direction, figures[tag]["iqm"]) if tag in figures else None
+    return Outcome(1 if message else 0, "failed" if message else "finished", str(run.path), message, score)
 
 
 def _draw(run: RunDirectory, first: Start, ends: Ends) -> None:

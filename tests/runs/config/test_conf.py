@@ -28,6 +28,8 @@ def own_options() -> dict[str, list[str]]:
     found: dict[str, list[str]] = {}
     for file in sorted(conf_directory().rglob("*/*.yaml")):
         group, *rest = file.relative_to(conf_directory()).with_suffix("").parts
+        if group == "hydra":  # its launchers and sweepers are of no task
+            continue
         found.setdefault(group, []).append("/".join(rest))
     return found
 

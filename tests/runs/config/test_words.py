@@ -50,7 +50,7 @@ def test_numbers_switches_and_null_stay_what_they_are(rlgan: Command) -> None:
 
 def test_a_sweep_and_a_file_keep_the_text_too(rlgan: Command) -> None:
     assert rlgan("-m", *SMALL, "name=007,2024_11_28,true")[0] == 0
-    runs = sorted(Path("outputs/quadratic").glob("*/config.yaml"))
+    runs = sorted(Path("outputs/quadratic").glob("*/*/config.yaml"))
     assert {yaml.safe_load(file.read_text())["name"] for file in runs} == {"007", "2024_11_28", "true"}
     Path("conf/experiment").mkdir()
     for i, text in enumerate(("2024_11_28", "007", "1e3", "0x10", "1:30", "yes", "'1_0'")):

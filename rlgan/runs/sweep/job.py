@@ -1,0 +1,135 @@
+"""One job of a sweep, in whatever process a launcher runs it."""
+
+from __future__ import annotations
+
+import math
+import os
+import signal
+import sys
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from hydra.core.hydra_config import HydraConfig
+from omegaconf import DictConfig
+
+from rlgan.runs.ends import say
+from rlgan.runs.record.directory import short_path
+from rlgan.runs.sweep.folder import begin, end, holder
+from rlgan.runs.sweep.names import key_of, names
+
+if TYPE_CHECKING:
+    from rlgan.runs.prepare import Outcome
+
+_current: list[Work] = []
+
+STOP = "stop"
+"""A file in the sweep's folder that tells jobs which have not begun not to."""
+
+
+@dataclass(frozen=True)
+class Work:
+    """What every job of a sweep knows; sent to the workers with the jobs.
+
+    Args:
+        start: this start of the sweep, a word of its own.
+        typed: what was typed.
+        fixed: the words that every job has.
+        environment: what the command tells its jobs by variables.
+        parent: host and process of the command.
+        folder: where the command was given.
+    """
+
+    start: str
+    typed: tuple[str, ...]
+    fixed: tuple[str, ...]
+    environment: Mapping[str, str]
+    parent: tuple[str, int]
+    folder: str
+
+    def __call__(self, config: DictConfig) -> float:
+        """Run the job in its own directory below the sweep's folder.
+
+        Returns:
+            The figure by which the task's checkpoints are ranked, in the final evaluation, for Hydra's sweepers; NaN
+            if the run did not finish or has none.
+        """
+        from rlgan.runs.session import composed, ended, launch  # torch, which the command itself may do without
+
+        hydra = HydraConfig.get()
+        place, name, number = Path(str(hydra.sweep.dir)), str(hydra.sweep.subdir), int(hydra.job.num)
+        with self._standing_here():
+            settled, command = composed(config)
+            words = list(command.overrides)
+            if name == ".":  # of a sweeper that knows nothing of our names
+                own = {key_of(word): word.partition("=")[2] for word in words if word not in self.fixed}
+                name = names([own])[0]
+            path = place / name
+            if (place / STOP).exists():
+                return math.nan
+            _wait(path)
+            begin(path, words, self.start)
+            share_device(number, str(settled.get("device")))
+            outcome = ended(lambda: launch({**settled, "run_dir": str(path)}, command))
+            end(path, words, self.start, outcome)
+        return self._left(outcome)
+
+    def _left(self, outcome: Outcome) -> float:
+        if outcome.code > 128 and self.parent == (os.uname().nodename, os.getpid()):
+            # In the command's own process nothing may follow.
+            if outcome.code == 128 + signal.SIGINT:
+                raise KeyboardInterrupt
+            raise SystemExit(outcome.code)
+        return math.nan if outcome.score is None else outcome.score.value
+
+    @contextmanager
+    def _standing_here(self) -> Iterator[None]:
+        """Stand where the command was given, with what it was told."""
+        os.chdir(self.folder)
+        if self.folder not in sys.path:
+            sys.path.append(self.folder)
+        former = {key: os.environ.get(key) for key in self.environment}
+        os.environ |= self.environment
+        try:
+            yield
+        finally:
+            for key, value in former.items():
+                os.environ.pop(key, None)
+                if value is not None:
+                    os.environ[key] = value
+
+
+@contextmanager
+def working(work: Work) -> Iterator[None]:
+    """Let the sweeper that Hydra makes inside the block find what its jobs know."""
+    _current.append(work)
+    try:
+        yield
+    finally:
+        _current.pop()
+
+
+def current() -> Work:
+    """What the jobs of the sweep under way know."""
+    return _current[-1]
+
+
+def _wait(path: Path) -> None:
+    """Wait for the process that runs this job already, as a worker may that outlives its killed command."""
+    if there := holder(path):
+        say(f"note: {short_path(path)}: process {there} is running there; this job waits for it")
+    while holder(path):
+        time.sleep(1)
+
+
+def share_device(number: int, device: str) -> None:
+    """Let `device=auto` mean the CUDA device `number` modulo their count, where there are several."""
+    if device not in ("auto", "cuda"):
+        return
+    import torch
+
+    if (count := torch.cuda.device_count()) > 1:
+        torch.cuda.set_device(number % count)

@@ -1,0 +1,48 @@
+"""Composing many configurations that differ in values: what their options give is composed once."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Sequence
+from typing import Any
+
+from hydra._internal.config_loader_impl import ConfigLoaderImpl
+from hydra.core.config_loader import ConfigLoader
+from hydra.core.override_parser.overrides_parser import OverridesParser
+from omegaconf import DictConfig, OmegaConf, open_dict
+
+SUBDIR = "hydra.sweep.subdir"
+_KEPT = 16
+
+# In a worker every job comes with a loader of its own, read from what was sent.
+_composed: dict[tuple[Any, ...], DictConfig] = {}
+
+
+class Shared(ConfigLoaderImpl):
+    """Hydra's loader, which composes jobs of the same options once in a process.
+
+    Words that set values, `++key=value`, are applied after all options are: so Hydra does it, too.
+
+    Args:
+        loader: Hydra's own.
+    """
+
+    def __init__(self, loader: ConfigLoader) -> None:
+        super().__init__(loader.get_search_path())
+
+    def load_sweep_config(self, master_config: DictConfig, sweep_overrides: Sequence[str]) -> DictConfig:
+        """Compose the configuration of a job."""
+        values = [word for word in sweep_overrides if word.startswith(("++", f"{SUBDIR}="))]
+        chosen = [word for word in sweep_overrides if word not in values]
+        of_all = list(master_config.hydra.overrides.hydra)
+        key = (str(self.get_search_path()), master_config.hydra.job.config_name, *of_all, *chosen)
+        if key not in _composed:
+            while len(_composed) >= _KEPT:
+                del _composed[next(iter(_composed))]
+            _composed[key] = super().load_sweep_config(master_config, chosen)
+        config = copy.deepcopy(_composed[key])
+        for override in OverridesParser.create().parse_overrides(values):
+            OmegaConf.update(config, override.key_or_group, override.value(), merge=True, force_add=True)
+        with open_dict(config.hydra):
+            config.hydra.overrides.task = [word for word in sweep_overrides if not word.startswith("hydra.")]
+        return config
