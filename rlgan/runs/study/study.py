@@ -16,8 +16,8 @@ from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from rlgan.runs.logging.pictures import picture_name
 from rlgan.runs.record.files import write_atomically
-from rlgan.runs.record.logger import picture_name
 from rlgan.runs.study.finding import find_runs
 from rlgan.runs.study.groups import Section, sections, short
 from rlgan.runs.study.page import Chapter, Drawing, page
