@@ -6,6 +6,7 @@ from datetime import datetime
 from functools import partial
 from math import isfinite as finite
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -41,6 +42,8 @@ class Evaluation:
         legend: what the task says of its metrics.
         remarks: what the numbers alone would hide.
         unwritten: what could not be kept, and why, a sentence each.
+        checkpoint: the file that was measured.
+        first: tags of what matters first: the task's best metric, then its headline.
     """
 
     metrics: dict[str, float]
@@ -49,6 +52,8 @@ class Evaluation:
     legend: Legend = NO_LEGEND
     remarks: tuple[str, ...] = ()
     unwritten: tuple[str, ...] = ()
+    checkpoint: str = ""
+    first: tuple[str, ...] = ()
 
 
 def evaluate_run(
@@ -114,6 +119,8 @@ def evaluate_run(
             tuple(dict.fromkeys(notes)),
             Legend.of(task),
             tuple(task.remarks()),
+            checkpoint=checkpoint.manifest.file,
+            first=tuple(dict.fromkeys((task.best[0], *task.headline))),
         )
         show(result)
         record: dict[str, Any] = {
@@ -237,12 +244,14 @@ class OverSeeds(NamedTuple):
         legend: what the task says of its metrics.
         notes: what a reader of these numbers has to know, one sentence each.
         unwritten: what could not be kept, and why, a sentence each.
+        every: each seed's own.
     """
 
     figures: dict[str, dict[str, float]]
     legend: Legend
     notes: tuple[str, ...] = ()
     unwritten: tuple[str, ...] = ()
+    every: Mapping[int, Evaluation] = MappingProxyType({})
 
 
 def evaluate_seeds(
@@ -273,7 +282,7 @@ def evaluate_seeds(
     notes = [f"seed={seed} is left out ({error})" for seed, error in lacking.items()]
     notes += [note for one in every for note in one.notes]
     figures = over_seeds([one.metrics for one in every])
-    result = OverSeeds(figures, every[0].legend, tuple(dict.fromkeys(notes)))
+    result = OverSeeds(figures, every[0].legend, tuple(dict.fromkeys(notes)), every=found)
     show(result)
     keep = _Keeper(path / "evaluation")
     record = {"checkpoint": which, "seeds": list(found), "metrics": figures}

@@ -270,10 +270,16 @@ def test_a_typed_word_that_suits_some_variants_only() -> None:
     assert ended.err.endswith("; what you type counts for all: compare.variants.NAME=[key=value] is for one\n")
 
 
-def test_evaluate_names_a_variant_from_where_we_stand(copy: Path) -> None:
-    assert rlgan("evaluate", str(copy.resolve())).err.endswith("one by one: rlgan evaluate run/short\n")
-    (copy / "config.yaml").write_text("task: {}\ncompare: {variants: 5}\n")
-    assert rlgan("evaluate", "run").err.endswith("one by one: rlgan evaluate run/NAME\n")
+def test_evaluate_measures_every_variant(copy: Path) -> None:
+    ended = rlgan("evaluate", "run")
+    assert ended.code == 0, ended.err
+    rows = [line.split() for line in ended.out.splitlines()[-2:]]
+    assert [row[0] for row in rows] == ["run/long", "run/short"] and [row[2] for row in rows] == ["8", "4"]
+    assert (copy / "long/evaluation.json").exists() and not (copy / "evaluation.json").exists()
+    for variant in ("long", "short"):
+        shutil.rmtree(copy / variant)
+    ended = rlgan("evaluate", "run")
+    assert ended.code == 2 and "run: is a comparison, and none of its variants has begun" in ended.err
 
 
 def test_a_claim_that_is_not_seen_is_a_result(copy: Path) -> None:
@@ -309,7 +315,6 @@ def test_other_settings_are_refused(copy: Path) -> None:
         ("experiment=two", "compare=null", "run_dir=run"): "rlgan: run_dir = run: holds a comparison; choose another",
         ("resume=run", "steps=9", "trust=[orders]"): "rlgan: steps = 9: a comparison goes on as it was",
         ("resume=run", "from=0", "trust=[orders]"): "rlgan: from = 0: a comparison goes on with what is there",
-        ("evaluate", "run"): "rlgan: run: is a comparison; evaluate its variants one by one: rlgan evaluate run/",
         ("experiment=two", "run_dir=run/long"): "rlgan: run_dir = run/long: holds a run, and no comparison",
     }.items():
         ended = rlgan(*words)

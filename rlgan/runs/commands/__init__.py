@@ -12,7 +12,7 @@ from types import ModuleType
 #: Every command with its line in `rlgan --help`; the first may be left out.
 COMMANDS = {
     "train": ("[train] [key=value ...]", "train"),
-    "evaluate": ("evaluate RUN [key=value ...]", "measure a trained run in full"),
+    "evaluate": ("evaluate RUN... [key=value ...]", "measure trained runs in full"),
     "plot": ("plot RUNS... [key=value ...]", "compare many runs on one page"),
 }
 

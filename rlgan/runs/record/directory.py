@@ -316,7 +316,7 @@ def near(path: Path) -> str:
 
 def latest_runs(count: int = 5) -> list[Path]:
     """List the runs below outputs/ that were active last, newest first; many seeds in one process are one run."""
-    return sorted(_below(Path("outputs")), key=_last_active, reverse=True)[:count]
+    return sorted(runs_below(Path("outputs")), key=_last_active, reverse=True)[:count]
 
 
 def find_run(word: str) -> Path:
@@ -341,14 +341,14 @@ def _runs_in(*places: Path) -> list[Path]:
     return sorted((run for run in found if run.parent not in found), key=_last_active, reverse=True)
 
 
-def _below(place: Path) -> Iterator[Path]:
+def runs_below(place: Path) -> Iterator[Path]:
     """All runs below a folder, however deep; what lies within a run is no other run."""
     if (place / "config.yaml").is_file():
         yield place.resolve()
     elif place.is_dir() and not place.is_symlink():
         with suppress(PermissionError):
             for child in place.iterdir():
-                yield from _below(child)
+                yield from runs_below(child)
 
 
 def _last_active(run: Path) -> float:
