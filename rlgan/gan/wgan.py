@@ -55,6 +55,7 @@ class WGAN(Drawing):
     explained: ClassVar[Mapping[str, str]] = EXPLAINED
     groups: ClassVar[Mapping[str, tuple[str, ...]]] = GROUPS
     reference: ClassVar[str] = "real"
+    family: ClassVar[str] = "gan"
 
     def __init__(
         self,

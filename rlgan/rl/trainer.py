@@ -66,6 +66,7 @@ class Trainer(Stackable):
         ("return/train", "return/eval_iqm", "return/eval_low", "return/eval_high", "return/eval_shaped"), "max"
     )
     headline: ClassVar[tuple[str, ...]] = ("return/train", "return/eval")
+    family: ClassVar[str] = "rl"
     explained: ClassVar[Mapping[str, str]] = {
         "return/eval": "mean return of the evaluation episodes, without noise",
         "return/eval_iqm": "mean of the middle half of these returns",
@@ -87,7 +88,7 @@ class Trainer(Stackable):
         "actor/grad_norm": "length of the actor's gradient",
     }
     groups: ClassVar[Mapping[str, tuple[str, ...]]] = {
-        "return": ("return/",),
+        "return": ("return/", "episode/"),
         "value": ("critic/q",),
         "exploration": ("exploration/",),
         "loss": ("critic/loss", "actor/loss", "critic/grad_norm", "actor/grad_norm"),

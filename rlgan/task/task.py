@@ -104,6 +104,8 @@ class Task(ABC):
         groups: the headings of that table with the tags, or the beginnings of tags, that stand under each.
         reference: the heading of the column that shows `references()` there.
         title: the word before the progress display; empty shows the class's name.
+        family: a word for all tasks whose metrics mean the same, which TensorBoard shows in the same charts; empty is
+            the class's name.
         learning_starts: steps that are done before the first update.
         compiled: the compile mode that `settings.compile` was resolved to; None while it has not been.
         added: metrics and pictures that the configuration adds to the task's own; set by what builds the task.
@@ -116,6 +118,7 @@ class Task(ABC):
     groups: ClassVar[Mapping[str, tuple[str, ...]]] = {}
     reference: ClassVar[str] = ""
     title: str = ""
+    family: ClassVar[str] = ""
 
     settings: Settings
     steps_done: int = 0

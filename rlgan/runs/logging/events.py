@@ -22,6 +22,7 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
+from rlgan.runs.logging.board import Board
 from rlgan.runs.record.files import write_atomically
 from rlgan.task.hooks.callback import How
 from rlgan.task.sink import Opening, Plain, Sink
@@ -30,7 +31,7 @@ if TYPE_CHECKING:
     from torch.utils.tensorboard import SummaryWriter
 
 
-_PREFIX, _END = "events.out.tfevents.", ".end"
+_PREFIX, _SESSION, _END = "events.out.tfevents.", ".session", ".end"
 
 
 class TensorBoard(Sink):
@@ -39,10 +40,11 @@ class TensorBoard(Sink):
     what = "TensorBoard's events"
 
     def open(self, run: Opening) -> None:
+        self._board = Board(None if _has_plain_tags(run.path) else run.task)
         self._begin(run.path, None if run.step is None else run.step + 1)
         for former in run.path.glob(f"{_PREFIX}*{_END}"):
             former.unlink()
-        _write_session(run.path / f"{_PREFIX}{0:010d}.session", "start", hparams=run.varied)
+        _write_session(run.path / f"{_PREFIX}{0:010d}{_SESSION}", "start", hparams=run.varied)
 
     def _begin(self, path: Path, purge: int | None) -> None:
         from torch.utils.tensorboard import SummaryWriter
@@ -50,22 +52,25 @@ class TensorBoard(Sink):
         _silence_writers()
         self._path = path
         self._writer: SummaryWriter = SummaryWriter(str(path), purge_step=purge, max_queue=1000)
+        if layout := self._board.layout():
+            self._writer.add_custom_scalars(layout)
+            self._writer.flush()
 
     def scalars(self, step: int, values: Mapping[str, float]) -> None:
         for tag, value in values.items():
-            self._writer.add_scalar(tag, value, step)
+            self._writer.add_scalar(self._board.scalar(tag), value, step)
 
     def points(self, step: int, values: Mapping[str, float], seconds: float) -> None:
         for tag, value in values.items():
-            self._writer.add_scalar(tag, value, step, walltime=seconds)
+            self._writer.add_scalar(self._board.scalar(tag), value, step, walltime=seconds)
 
     def pictures(self, step: int, pictures: Mapping[str, NDArray[np.uint8]]) -> None:
         for tag, picture in pictures.items():
-            self._writer.add_image(tag, picture, step, dataformats="HWC")
+            self._writer.add_image(self._board.picture(tag), picture, step, dataformats="HWC")
 
     def histograms(self, step: int, arrays: Mapping[str, NDArray[Any]]) -> None:
         for tag, array in arrays.items():
-            self._writer.add_histogram(tag, array, step)
+            self._writer.add_histogram(self._board.histogram(tag), array, step)
 
     def film(self, step: int, tag: str, gif: bytes) -> None:
         # `SummaryWriter.add_video` writes the same record, but makes the GIF by moviepy.
@@ -74,7 +79,9 @@ class TensorBoard(Sink):
 
         width, height = Image.open(io.BytesIO(gif)).size
         image = Summary.Image(height=height, width=width, colorspace=3, encoded_image_string=gif)
-        self._writer._get_file_writer().add_summary(Summary(value=[Summary.Value(tag=tag, image=image)]), step)
+        self._writer._get_file_writer().add_summary(
+            Summary(value=[Summary.Value(tag=self._board.picture(tag), image=image)]), step
+        )
 
     def text(self, tag: str, text: str, step: int = 0) -> None:
         self._writer.add_text(tag, text, step)
@@ -97,6 +104,16 @@ class TensorBoard(Sink):
 
     def close(self) -> None:
         self._writer.close()
+
+
+def _has_plain_tags(run: Path) -> bool:
+    """Tell whether a run was begun by a version that wrote metrics under their own tags: its curves go on there."""
+    first = next((file for file in sorted(run.glob(f"{_PREFIX}*")) if not file.name.endswith((_SESSION, _END))), None)
+    if first is None:
+        return False
+    with open(first, "rb") as file:
+        head = file.read(1 << 16)
+    return b"config/text_summary" in head and b"custom_scalars" not in head
 
 
 def _write_session(

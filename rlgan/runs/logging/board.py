@@ -1,0 +1,113 @@
+"""Names and order of what TensorBoard shows: what matters first, and no card of two tasks.
+
+TensorBoard makes a group of cards of all tags with the same beginning, up to the first slash, sorts groups by name, and
+opens the first two. So a tag is called `<number> <heading> (<family>)/<tag>` there: metrics.jsonl keeps its plain tags.
+
+1 headline      the tag that checkpoints are ranked by, and those of the progress display
+2 pictures      of the task
+3 ...           the headings of the closing table, in its order
+n ...           of tags that the task does not know: a heading each, their own first word
+histograms, optimizer, progress, time
+"""
+
+from __future__ import annotations
+
+import re
+
+from rlgan.runs.record.progress import Legend
+from rlgan.task.task import Task
+
+_LATER = {"optim": "optimizer", "progress": "progress", "time": "time"}
+_FIRST = ("headline", "pictures")
+
+# What optim/README.md says of a step.
+_OPTIMIZER = {
+    "effective_lr": "the diagonal of alpha H^-1, its median",
+    "effective_lr_p10": "its 10 % quantile",
+    "effective_lr_p90": "its 90 % quantile",
+    "effective_momentum": "beta H^-1 H of the step before, its median",
+    "update_norm": "length of the whole step",
+    "noise_norm": "length of the noise",
+    "projected_fraction": "share of the parameters on the boundary of K",
+}
+
+Layout = dict[str, dict[str, list[str | list[str]]]]
+"""Charts by title, by category: `["Multiline", patterns]` or `["Margin", [value, lower, upper]]`."""
+
+
+class Board:
+    """The names of tags in TensorBoard.
+
+    Args:
+        task: the class of the task; None keeps the tags as they are.
+    """
+
+    def __init__(self, task: type[Task] | None) -> None:
+        self._task = task
+        if task is None:
+            return
+        self._legend = Legend.of(task)
+        self._family = task.family or task.__name__.lower()
+        self._headline = tuple(dict.fromkeys((task.best[0], *task.headline)))
+        self._headings = (*_FIRST, *task.groups)
+        self._width = len(str(len(self._headings) + 1))
+
+    def scalar(self, tag: str) -> str:
+        """What a metric is called."""
+        if self._task is None:
+            return tag
+        if tag in self._headline:
+            return f"{self._group(_FIRST[0])}/{tag}"
+        first, _, rest = tag.partition("/")
+        heading = self._heading(tag, first if rest else "other")
+        return f"{self._group(heading)}/{rest if rest and (first == heading or first in _LATER) else tag}"
+
+    def _heading(self, tag: str, otherwise: str) -> str:
+        assert self._task is not None
+        if (later := _LATER.get(otherwise)) is not None:
+            return later
+        fits = [(len(start), name) for name, own in self._task.groups.items() for start in own if tag.startswith(start)]
+        return max(fits)[1] if fits else otherwise
+
+    def picture(self, tag: str) -> str:
+        """What a picture is called."""
+        return tag if self._task is None else f"{self._group(_FIRST[1])}/{tag.removeprefix('pictures/')}"
+
+    def histogram(self, tag: str) -> str:
+        """What a histogram is called."""
+        return tag if self._task is None else f"{self._group('histograms')}/{tag}"
+
+    def _group(self, heading: str) -> str:
+        name = f"{heading.replace('/', ' ')} ({self._family})"
+        if heading in (*_LATER.values(), "histograms"):
+            return name
+        known = heading in self._headings
+        number = self._headings.index(heading) + 1 if known else len(self._headings) + 1
+        return f"{number:0{self._width}d} {name}"
+
+    def layout(self) -> Layout:
+        """What the page CUSTOM SCALARS shows: a category for each heading, a chart for each metric with its meaning.
+
+        It is of the class alone, so that runs of one task have one: TensorBoard puts those of several together.
+        """
+        if self._task is None:
+            return {}
+        found: Layout = {self._group(name): {} for name in self._headings}
+        optimizer = self._group("optimizer")
+        found[optimizer] = {
+            f"{quantity}: {meaning}": ["Multiline", [f"^{re.escape(optimizer)}/.*/{quantity}$"]]
+            for quantity, meaning in _OPTIMIZER.items()
+        }
+        for tag in dict.fromkeys((*self._headline, *self._task.explained, "time/steps_per_second", "time/seconds")):
+            found.setdefault(self.scalar(tag).partition("/")[0], {})[self._title(tag)] = self._chart(tag)
+        return {category: charts for category, charts in found.items() if charts}
+
+    def _title(self, tag: str) -> str:
+        meaning = self._legend.meaning(tag)
+        return f"{tag}: {meaning}" if meaning else tag
+
+    def _chart(self, tag: str) -> list[str | list[str]]:
+        low, high = f"{tag}_low", f"{tag}_high"
+        if self._task is not None and {low, high} <= set(self._task.explained):
+            return ["Margin", [self.scalar(tag), self.scalar(low), self.scalar(high)]]
+        return ["Multiline", [f"^{re.escape(self.scalar(tag))}$"]]
