@@ -119,9 +119,9 @@ _PLUGINS = {
         "joblib": "hydra-joblib-launcher",
         "submitit_local": "hydra-submitit-launcher",
         "submitit_slurm": "hydra-submitit-launcher",
-        "ray": "hydra-ray-launcher",
+        "ray": "ray",
     },
-    "hydra/sweeper": {"optuna": "hydra-optuna-sweeper"},
+    "hydra/sweeper": {"optuna": "optuna"},
 }
 
 

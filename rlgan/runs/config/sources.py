@@ -17,6 +17,7 @@ from typing import Any
 from hydra._internal.core_plugins import file_config_source, importlib_resources_config_source
 from hydra._internal.sources_registry import SourcesRegistry
 from hydra.core.config_search_path import ConfigSearchPath
+from hydra.core.config_store import ConfigStore
 from hydra.core.plugins import Plugins
 from hydra.plugins.config_source import ConfigLoadError, ConfigResult, ConfigSource
 from hydra.plugins.search_path_plugin import SearchPathPlugin
@@ -166,6 +167,10 @@ def register() -> None:
     plugins = Plugins.instance()
     if OutsideConfigurations not in plugins.discover(SearchPathPlugin):
         plugins.register(OutsideConfigurations)
+    # Ours of these names stand in the places of the plugins' own, which Hydra would merge with them, with a warning.
+    launchers = ConfigStore.instance().repo["hydra"]["launcher"]
+    for file in conf_directory().glob("hydra/launcher/*.yaml"):
+        launchers.pop(file.name, None)
     SourcesRegistry.instance().types.update({"file": FileConfigSource, "pkg": ImportlibResourcesConfigSource})
 
 

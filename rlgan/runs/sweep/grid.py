@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import os
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -16,6 +17,7 @@ from hydra.plugins.sweeper import Sweeper
 from hydra.types import HydraContext, TaskFunction
 from omegaconf import DictConfig
 
+from rlgan.runs.answers.choices import other_plugin
 from rlgan.runs.config.words import as_text
 from rlgan.runs.ends import say
 from rlgan.runs.record.directory import short_path
@@ -27,6 +29,11 @@ from rlgan.task.errors import ConfigError
 
 _TRIES = 2
 """Starts of a job whose process is killed, within one start of the sweep."""
+
+
+def cores_over(threads: int) -> int:
+    """`${cores_over:${threads}}`: how many jobs of so many threads this process has cores for, at least one."""
+    return max(1, len(os.sched_getaffinity(0)) // max(1, threads))
 
 
 class Jobs:
@@ -100,6 +107,11 @@ class Grid(Sweeper):
         self._config, self.work = config, current()
         self.folder = Folder(Path(str(config.hydra.sweep.dir)))
         self.loader = Shared(hydra_context.config_loader)
+        target = str(config.hydra.launcher._target_)
+        if target not in Plugins.instance().class_name_to_class:
+            raise ConfigError(other_plugin("hydra/launcher", config.hydra.runtime.choices["hydra/launcher"], ()))
+        if self.max_batch_size is None and target.endswith(".LocalLauncher"):  # it starts all at once
+            self.max_batch_size = cores_over(config.threads)
         self._launcher = Plugins.instance().instantiate_launcher(
             hydra_context=HydraContext(config_loader=self.loader, callbacks=hydra_context.callbacks),
             task_function=task_function,

@@ -57,6 +57,9 @@ class Work:
             The figure by which the task's checkpoints are ranked, in the final evaluation, for Hydra's sweepers; NaN
             if the run did not finish or has none.
         """
+        if os.getpid() != self.parent[1]:
+            # Before numpy and torch are loaded: the libraries below them would take all cores for every job.
+            os.environ.setdefault("OMP_NUM_THREADS", str(config.get("threads", 1)))
         from rlgan.runs.session import composed, ended, launch  # torch, which the command itself may do without
 
         hydra = HydraConfig.get()

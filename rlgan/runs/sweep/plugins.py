@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from hydra.core.plugins import Plugins
+from omegaconf import OmegaConf
 
-from rlgan.runs.sweep.grid import Grid
+from rlgan.runs.sweep.grid import Grid, cores_over
+from rlgan.runs.sweep.on_ray import Ray
 
 OURS = ("grid",)
 """Options of hydra/sweeper."""
@@ -12,4 +14,5 @@ OURS = ("grid",)
 
 def register() -> None:
     """Let Hydra find them: it makes none whose `_target_` is not below `hydra_plugins`, where no file has to be."""
-    Plugins.instance().class_name_to_class |= {f"hydra_plugins.rlgan.{kind.__name__}": kind for kind in (Grid,)}
+    Plugins.instance().class_name_to_class |= {f"hydra_plugins.rlgan.{kind.__name__}": kind for kind in (Grid, Ray)}
+    OmegaConf.register_new_resolver("cores_over", cores_over, replace=True)

@@ -11,6 +11,8 @@ from hydra.core.config_loader import ConfigLoader
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from omegaconf import DictConfig, OmegaConf, open_dict
 
+from rlgan.runs.config.sources import register
+
 SUBDIR = "hydra.sweep.subdir"
 _KEPT = 16
 
@@ -32,6 +34,7 @@ class Shared(ConfigLoaderImpl):
 
     def load_sweep_config(self, master_config: DictConfig, sweep_overrides: Sequence[str]) -> DictConfig:
         """Compose the configuration of a job."""
+        register()  # in a worker nobody has
         values = [word for word in sweep_overrides if word.startswith(("++", f"{SUBDIR}="))]
         chosen = [word for word in sweep_overrides if word not in values]
         of_all = list(master_config.hydra.overrides.hydra)

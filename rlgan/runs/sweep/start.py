@@ -151,9 +151,9 @@ def _created(parent: Path, name: str) -> Folder:
 
 def _draw(folder: Folder) -> None:
     """Draw the page of all runs; what fails in that is no failure of the sweep."""
-    from rlgan.runs.study.study import draw_study
-
     try:
+        from rlgan.runs.study.study import draw_study
+
         page = draw_study([folder.path], folder.path / "study").page
         say(f"study: {short_path(page)}")
     except Exception as error:
