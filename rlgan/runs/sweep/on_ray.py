@@ -16,6 +16,9 @@ from omegaconf import DictConfig, OmegaConf, open_dict
 from rlgan.runs.answers.choices import other_plugin
 from rlgan.task.errors import ConfigError
 
+#: Every line of a job once, without colours; nothing is reported to Ray's authors.
+_QUIET = {"RAY_DEDUP_LOGS": "0", "RAY_COLOR_PREFIX": "0", "RAY_USAGE_STATS_ENABLED": "0"}
+
 
 class Ray(Launcher):
     """Runs jobs as tasks of a Ray cluster, or of one that it starts on this machine and ends again.
@@ -40,6 +43,8 @@ class Ray(Launcher):
         max_retries: int = 0,
         init: Mapping[str, Any] | None = None,
     ) -> None:
+        for key, value in _QUIET.items():
+            os.environ.setdefault(key, value)
         try:
             import ray
         except ImportError:
