@@ -26,6 +26,7 @@ from rlgan.optim.second_order.landscape import Landscape, survey
 from rlgan.optim.stack import Stack
 from rlgan.optim.step.types import Report
 from rlgan.optim.update import Update
+from rlgan.optim.weights import begin
 
 
 class TwoPlayers:
@@ -49,6 +50,7 @@ class TwoPlayers:
 
     Raises:
         ValueError: settings of a player that do not fit each other or the game; begins with the key at fault.
+        Unlike: a network is another one than `rlgan.optim.weights.beginning` has weights of.
 
     Attributes:
         players: by name.
@@ -75,6 +77,7 @@ class TwoPlayers:
     ) -> None:
         check_alone({name: specs[name].optimizer for name in networks})
         steps = game.steps(tuple(networks))
+        begin(networks)
         self.players = {
             name: Player(name, network, specs[name], (horizon or moves) * steps[name], noise(name))
             for name, network in networks.items()

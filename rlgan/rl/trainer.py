@@ -11,9 +11,12 @@ import torch
 from torch import Tensor, nn
 
 from rlgan.optim import Game, NonFinite, PlayerSpec, TwoPlayers
+from rlgan.optim.weights import begin_parts
 from rlgan.rl import episodes, pictures, sizes, video
 from rlgan.rl.agent import Agent, NamesErrors
 from rlgan.rl.agents import contract
+from rlgan.rl.agents.meanings import EXPLAINED, GROUPS, RECENT_EPISODES
+from rlgan.rl.border.functions import functions
 from rlgan.rl.border.rows import Episode, Step
 from rlgan.rl.envs.environment import Environment
 from rlgan.rl.exploration.explorer import Exploration, Rollout
@@ -22,6 +25,7 @@ from rlgan.rl.replay.n_step import NStep
 from rlgan.rl.replay.uniform import Layout, ReplaySpec, Transition, UniformReplay
 from rlgan.rl.together import Trainers
 from rlgan.task.errors import ConfigError, Diverged
+from rlgan.task.hooks.function import Function
 from rlgan.task.seeding import Generators, kept_globals
 from rlgan.task.settings import Settings
 from rlgan.task.task import Play, Request, Stackable, Together
@@ -32,8 +36,6 @@ if TYPE_CHECKING:
 
 CURVATURE_SAMPLES = 1024
 """Transitions on which the loss surfaces are measured."""
-RECENT_EPISODES = 10
-"""`return/train` is the mean of this many episodes, the last ones to end."""
 
 
 class Trainer(Stackable):
@@ -67,32 +69,8 @@ class Trainer(Stackable):
     )
     headline: ClassVar[tuple[str, ...]] = ("return/train", "return/eval")
     family: ClassVar[str] = "rl"
-    explained: ClassVar[Mapping[str, str]] = {
-        "return/eval": "mean return of the evaluation episodes, without noise",
-        "return/eval_iqm": "mean of the middle half of these returns",
-        "return/eval_low": "the mean is above this (95 % interval over episodes)",
-        "return/eval_high": "and below this",
-        "return/eval_std": "standard deviation of the returns over episodes",
-        "return/eval_length": "mean length of an evaluation episode, in steps",
-        "return/eval_shaped": "the same in the reward of training, through env.wrappers",
-        "return/train": f"mean return of the last {RECENT_EPISODES} episodes, with exploration",
-        "critic/q_bias": "Q minus the return that followed; above 0: too hopeful",
-        "critic/q": "mean Q of the last minibatch",
-        "critic/q_gap": "mean distance of the two critics",
-        "exploration/sigma": "standard deviation of the exploration noise",
-        "exploration/action_sigma": "that of the noise on actions, beside parameter noise",
-        "exploration/distance": "how far parameter noise moves the actions",
-        "critic/loss": "what the critic minimises: squared TD errors",
-        "actor/loss": "what the actor minimises: minus the mean Q",
-        "critic/grad_norm": "length of the critic's gradient",
-        "actor/grad_norm": "length of the actor's gradient",
-    }
-    groups: ClassVar[Mapping[str, tuple[str, ...]]] = {
-        "return": ("return/", "episode/"),
-        "value": ("critic/q",),
-        "exploration": ("exploration/",),
-        "loss": ("critic/loss", "actor/loss", "critic/grad_norm", "actor/grad_norm"),
-    }
+    explained: ClassVar[Mapping[str, str]] = EXPLAINED
+    groups: ClassVar[Mapping[str, tuple[str, ...]]] = GROUPS
 
     def __init__(
         self,
@@ -163,6 +141,7 @@ class Trainer(Stackable):
             Rollout(env.num_envs, obs_dim, action_dim, gens.torch("exploration"), self.policy, settings.planned)
         )
         self.normaliser = Normaliser(obs_dim, obs_clip, dtype, device) if normalise_obs else None
+        self.parts = begin_parts(normaliser=self.normaliser)
         self._credit = 0.0
         self._moves = 0
         self._watch = False  # a log, evaluation or save is due whose move has not come yet
@@ -326,6 +305,9 @@ class Trainer(Stackable):
     def videos(self) -> dict[str, Video]:
         """The first episode of an evaluation."""
         return {"episode": video.film(self.deployed, self.env, self.evaluation_seed, lender=self.envs)}
+
+    def functions(self) -> dict[str, Function]:
+        return functions(self.policy, self.critic.module, self.agent.value, self.normaliser, self.envs, self.env)
 
     def curvature(self) -> dict[str, Landscape]:
         """The losses near the present players, on `CURVATURE_SAMPLES` transitions of the replay, or on all it has."""

@@ -1,0 +1,34 @@
+"""What the metrics of an agent mean, and the headings that they stand under."""
+
+from collections.abc import Mapping
+
+RECENT_EPISODES = 10
+"""`return/train` is the mean of this many episodes, the last ones to end."""
+
+EXPLAINED: Mapping[str, str] = {
+    "return/eval": "mean return of the evaluation episodes, without noise",
+    "return/eval_iqm": "mean of the middle half of these returns",
+    "return/eval_low": "the mean is above this (95 % interval over episodes)",
+    "return/eval_high": "and below this",
+    "return/eval_std": "standard deviation of the returns over episodes",
+    "return/eval_length": "mean length of an evaluation episode, in steps",
+    "return/eval_shaped": "the same in the reward of training, through env.wrappers",
+    "return/train": f"mean return of the last {RECENT_EPISODES} episodes, with exploration",
+    "critic/q_bias": "Q minus the return that followed; above 0: too hopeful",
+    "critic/q": "mean Q of the last minibatch",
+    "critic/q_gap": "mean distance of the two critics",
+    "exploration/sigma": "standard deviation of the exploration noise",
+    "exploration/action_sigma": "that of the noise on actions, beside parameter noise",
+    "exploration/distance": "how far parameter noise moves the actions",
+    "critic/loss": "what the critic minimises: squared TD errors",
+    "actor/loss": "what the actor minimises: minus the mean Q",
+    "critic/grad_norm": "length of the critic's gradient",
+    "actor/grad_norm": "length of the actor's gradient",
+}
+
+GROUPS: Mapping[str, tuple[str, ...]] = {
+    "return": ("return/", "episode/"),
+    "value": ("critic/q",),
+    "exploration": ("exploration/",),
+    "loss": ("critic/loss", "actor/loss", "critic/grad_norm", "actor/grad_norm"),
+}
