@@ -13,7 +13,7 @@ from rlgan.erm.losses import Auto, Loss
 from rlgan.erm.meanings import BETTER, EXPLAINED, GROUPS
 from rlgan.erm.path import Path
 from rlgan.erm.problems.base import Problem, Sample
-from rlgan.nets.layers import NetworkSpec, couples_samples, estimate_statistics
+from rlgan.nets.layers import NetworkSpec, couples_samples, estimate_statistics, in_evaluation_mode
 from rlgan.optim import (
     BFGS,
     Average,
@@ -35,10 +35,8 @@ from rlgan.optim import (
 from rlgan.optim.compiled.choice import FEWEST
 from rlgan.optim.second_order.curvature import Scalar
 from rlgan.optim.second_order.landscape import Landscape, player_loss
-from rlgan.optim.weights import stilled
 from rlgan.task.drawn import Drawing
 from rlgan.task.errors import Diverged
-from rlgan.task.hooks.function import Function
 from rlgan.task.seeding import Generators
 from rlgan.task.settings import Settings
 from rlgan.task.task import Picture, Play, Request
@@ -305,20 +303,16 @@ class ERM(Drawing):
             return {}
         return pictures.of(self.problem, self.model.module, self.train, self.test, self.path, self.steps_done)
 
-    def functions(self) -> dict[str, Function]:
-        """The model; of a surface there is nothing to be called."""
-        if self.problem.kind == "surface":
-            return {}
-        inputs, classes = tuple(self.train.x.shape[1:]), self.problem.classes
-
-        def drawn(n: int, stream: torch.Generator) -> dict[str, Tensor]:
-            return {"x": self.train.x[torch.randint(len(self.train.x), (n,), generator=stream, device=stream.device)]}
-
-        what = f"a score for each of the {classes} classes" if classes > 2 else "the model's output"
-        return {"model": Function(stilled(self.model.module), drawn, "output", f"{what} of an input x {inputs}")}
-
     def curvature(self) -> dict[str, Landscape]:
         return self.learner.curvature(self.whole, len(self.whole.y))
+
+    def histograms(self) -> dict[str, Tensor]:
+        found = self.learner.histograms(self.whole)
+        if self.problem.kind == "surface":
+            return found
+        model = self.model.module
+        with torch.no_grad(), in_evaluation_mode(model):
+            return {**found, "outputs/model": model(self.whole.x)}
 
     def laid_out(self, horizon: int, ahead: int = 0) -> dict[str, float]:
         return {key.removeprefix("model."): value for key, value in self.learner.laid_out(horizon, ahead).items()}

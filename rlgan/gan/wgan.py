@@ -9,20 +9,18 @@ from torch import Tensor, nn
 
 from rlgan.gan import evaluation
 from rlgan.gan.data import Data
-from rlgan.gan.data.base import draw, fill, tried
+from rlgan.gan.data.base import fill, tried
 from rlgan.gan.evaluation import PlayersPath, Subject
 from rlgan.gan.game import Batch, WassersteinGame
 from rlgan.gan.lipschitz import Lipschitz
 from rlgan.gan.losses import GANLoss
 from rlgan.gan.metrics.meanings import BETTER, EXPLAINED, GROUPS
-from rlgan.nets.layers import ComputedWeight, couples_samples
+from rlgan.nets.layers import ComputedWeight, couples_samples, in_evaluation_mode
 from rlgan.optim import Game, NonFinite, PlayerSpec, TwoPlayers
 from rlgan.optim.second_order.landscape import Landscape
 from rlgan.optim.step.schedule import Constant, Schedule
-from rlgan.optim.weights import stilled
 from rlgan.task.drawn import Drawing
 from rlgan.task.errors import Diverged, InputError
-from rlgan.task.hooks.function import Function
 from rlgan.task.seeding import Generators
 from rlgan.task.settings import Settings
 from rlgan.task.task import Examination, Picture, Play, Request
@@ -239,31 +237,18 @@ class WGAN(Drawing):
     def remarks(self) -> list[str]:
         return evaluation.remarks(self.subject, self._measured)
 
-    def functions(self) -> dict[str, Function]:
-        """The first average of the generator, and the critic."""
-        shape, dtype = (self.latent_dim,), self.settings.dtype
-
-        def latent(n: int, stream: torch.Generator) -> dict[str, Tensor]:
-            return {"z": draw(torch.randn, stream, n, *shape).to(dtype)}
-
-        def real(n: int, stream: torch.Generator) -> dict[str, Tensor]:
-            return {"x": self.data.sample(n, stream).to(dtype)}
-
-        sample = f"x {self.data.shape}"
-        generator = stilled(next(iter(self.subject.generators.values())))
-        critic = stilled(self.critic.module)
-        return {
-            "generator": Function(generator, latent, "x", f"a sample {sample} of a latent vector z {shape}, N(0, I)"),
-            "critic": Function(critic, real, "score", f"f(x), the critic's score of a sample {sample}"),
-        }
-
-    def weights(self) -> dict[str, Tensor]:
-        _ = self.subject
-        return super().weights()
-
     def curvature(self) -> dict[str, Landscape]:
         batch = self.batch(Generators(self.generators.seed("curvature")), CURVATURE_SAMPLES)
         return self.learner.curvature(batch, CURVATURE_SAMPLES)
+
+    def histograms(self) -> dict[str, Tensor]:
+        batch = self.batch(Generators(self.generators.seed("histograms")))
+        critic, generator = self.critic.module, self.generator.module
+        with torch.no_grad(), in_evaluation_mode(critic), in_evaluation_mode(generator):
+            made = generator(batch.z)
+            outputs = {"outputs/generated": made, "outputs/score_real": critic(batch.x_real)}
+            outputs["outputs/score_generated"] = critic(made)
+        return {**self.learner.histograms(batch), **outputs}
 
     def laid_out(self, horizon: int, ahead: int = 0) -> dict[str, float]:
         own = {} if self._temperature is None else {"temperature": self._temperature(self.steps_done + ahead, horizon)}

@@ -14,19 +14,18 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Literal
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from rlgan.optim.compiled.choice import Choice
 from rlgan.optim.play.field import Losses
 from rlgan.optim.play.game import Game
 from rlgan.optim.play.player import Player, PlayerSpec
 from rlgan.optim.play.precision import bfloat16_note
-from rlgan.optim.play.whole_loss import check_alone
+from rlgan.optim.play.whole_loss import check_alone, player_loss
 from rlgan.optim.second_order.landscape import Landscape, survey
 from rlgan.optim.stack import Stack
 from rlgan.optim.step.types import Report
 from rlgan.optim.update import Update
-from rlgan.optim.weights import begin
 
 
 class TwoPlayers:
@@ -50,7 +49,6 @@ class TwoPlayers:
 
     Raises:
         ValueError: settings of a player that do not fit each other or the game; begins with the key at fault.
-        Unlike: a network is another one than `rlgan.optim.weights.beginning` has weights of.
 
     Attributes:
         players: by name.
@@ -77,7 +75,6 @@ class TwoPlayers:
     ) -> None:
         check_alone({name: specs[name].optimizer for name in networks})
         steps = game.steps(tuple(networks))
-        begin(networks)
         self.players = {
             name: Player(name, network, specs[name], (horizon or moves) * steps[name], noise(name))
             for name, network in networks.items()
@@ -153,6 +150,26 @@ class TwoPlayers:
             device = next(iter(self.players.values())).vector.theta.device
             note = f"{note}; {bfloat16_note(device, self.update.rounds_from)}"
         return [note]
+
+    def histograms(self, batch: Any) -> dict[str, Tensor]:
+        """Every player's parameters, and the gradients of its loss where all players stand, by tag.
+
+        The gradient is that on `batch`, which a simultaneous move would begin with; a compiled move keeps none of its
+        own. Nothing is moved.
+
+        Args:
+            batch: a minibatch; None leaves the gradients out.
+        """
+        field = self.update.pure
+        found: dict[str, Tensor] = {}
+        for name, player in self.players.items():
+            theta = player.vector.theta.detach()
+            kinds = {"weights": theta}
+            if batch is not None:
+                kinds["gradients"] = torch.func.grad(player_loss(field, name, batch))(theta)
+            for kind, vector in kinds.items():
+                found |= {f"{kind}/{name}.{key}": piece for key, piece in player.vector.split(vector).items()}
+        return found
 
     def curvature(self, batch: Any, samples: int, notes: tuple[str, ...] = ()) -> dict[str, Landscape]:
         """The loss of each player about its present vector, on one batch of `samples`; nothing is moved."""

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import deque
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
@@ -10,25 +9,24 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from rlgan.nets.layers import in_evaluation_mode
 from rlgan.optim import Game, NonFinite, PlayerSpec, TwoPlayers
-from rlgan.optim.weights import begin_parts
 from rlgan.rl import episodes, pictures, sizes, video
 from rlgan.rl.agent import Agent, NamesErrors
 from rlgan.rl.agents import contract
-from rlgan.rl.agents.meanings import EXPLAINED, GROUPS, RECENT_EPISODES
-from rlgan.rl.border.functions import functions
+from rlgan.rl.border.ended import EndedEpisodes
 from rlgan.rl.border.rows import Episode, Step
 from rlgan.rl.envs.environment import Environment
 from rlgan.rl.exploration.explorer import Exploration, Rollout
+from rlgan.rl.measures.meanings import BETTER, EXPLAINED, GROUPS
 from rlgan.rl.normalisation import NormalisedActor, Normaliser
 from rlgan.rl.replay.n_step import NStep
 from rlgan.rl.replay.uniform import Layout, ReplaySpec, Transition, UniformReplay
 from rlgan.rl.together import Trainers
 from rlgan.task.errors import ConfigError, Diverged
-from rlgan.task.hooks.function import Function
 from rlgan.task.seeding import Generators, kept_globals
 from rlgan.task.settings import Settings
-from rlgan.task.task import Play, Request, Stackable, Together
+from rlgan.task.task import Ended, Play, Request, Stackable, Together
 
 if TYPE_CHECKING:
     from rlgan.optim.second_order.landscape import Landscape
@@ -64,9 +62,7 @@ class Trainer(Stackable):
     """
 
     best: ClassVar[tuple[str, Literal["min", "max"]]] = ("return/eval", "max")
-    better: ClassVar[Mapping[str, Literal["min", "max"]]] = dict.fromkeys(
-        ("return/train", "return/eval_iqm", "return/eval_low", "return/eval_high", "return/eval_shaped"), "max"
-    )
+    better: ClassVar[Mapping[str, Literal["min", "max"]]] = BETTER
     headline: ClassVar[tuple[str, ...]] = ("return/train", "return/eval")
     family: ClassVar[str] = "rl"
     explained: ClassVar[Mapping[str, str]] = EXPLAINED
@@ -141,11 +137,10 @@ class Trainer(Stackable):
             Rollout(env.num_envs, obs_dim, action_dim, gens.torch("exploration"), self.policy, settings.planned)
         )
         self.normaliser = Normaliser(obs_dim, obs_clip, dtype, device) if normalise_obs else None
-        self.parts = begin_parts(normaliser=self.normaliser)
         self._credit = 0.0
         self._moves = 0
         self._watch = False  # a log, evaluation or save is due whose move has not come yet
-        self._returns: deque[float] = deque(maxlen=RECENT_EPISODES)
+        self._ended = EndedEpisodes()
         self._last: Mapping[str, Tensor | float] = {}
         self._eval_notes: dict[str, None] = {}
 
@@ -156,6 +151,7 @@ class Trainer(Stackable):
             count = yield Request("collect")
         self._watch |= self.settings.looks(self.steps_done, self.steps_done + count)
         self.steps_done += count
+        self._ended.stamp(self.steps_done)
         if self.steps_done > self.learning_starts:
             self._credit += self.updates_per_step * min(count, self.steps_done - self.learning_starts)
             # Ten times 0.1 is a little less than 1 in floating point.
@@ -202,7 +198,7 @@ class Trainer(Stackable):
 
     def note(self, episode: Episode) -> None:
         """Take note of an episode that has ended."""
-        self._returns.append(episode.total)
+        self._ended.note(episode)
 
     def seen(self) -> np.ndarray | Tensor:
         """The present observations, as the networks see them."""
@@ -256,8 +252,15 @@ class Trainer(Stackable):
 
     def metrics(self) -> dict[str, float]:
         learned = {k: float(v) for k, v in self._last.items()}
-        returns = {"return/train": sum(self._returns) / len(self._returns)} if self._returns else {}
+        recent = self._ended.returns
+        returns = {"return/train": sum(recent) / len(recent)} if recent else {}
         return {**learned, **returns, **self.explorer.metrics()}
+
+    def counts(self) -> dict[str, float]:
+        return {"progress/environment_steps": self.steps_done, **super().counts()}
+
+    def ended_episodes(self) -> list[Ended]:
+        return self._ended.take()
 
     @property
     def deployed(self) -> nn.Module:
@@ -306,25 +309,32 @@ class Trainer(Stackable):
         """The first episode of an evaluation."""
         return {"episode": video.film(self.deployed, self.env, self.evaluation_seed, lender=self.envs)}
 
-    def functions(self) -> dict[str, Function]:
-        return functions(self.policy, self.critic.module, self.agent.value, self.normaliser, self.envs, self.env)
-
     def curvature(self) -> dict[str, Landscape]:
         """The losses near the present players, on `CURVATURE_SAMPLES` transitions of the replay, or on all it has."""
         if len(self.replay) == 0:
             raise ConfigError("curvature = true: the replay of this checkpoint is empty; choose a later checkpoint")
-        held = min(len(self.replay), CURVATURE_SAMPLES)
-        notes: tuple[str, ...] = ()
-        generators = Generators(self.generators.seed("curvature"))
-        if held < CURVATURE_SAMPLES:
+        batch, held = self._held("curvature", CURVATURE_SAMPLES)
+        notes = (f"curvature on all {held} transitions of the replay, which holds fewer than {CURVATURE_SAMPLES}",)
+        return self.learner.curvature(batch, held, notes if held < CURVATURE_SAMPLES else ())
+
+    def _held(self, name: str, most: int) -> tuple[Transition, int]:
+        """So many transitions of the replay, or all that it has, and their number; of streams called `name`."""
+        held, generators = min(len(self.replay), most), Generators(self.generators.seed(name))
+        if held < most:
             batch = self.replay.split(self.replay.rows[:held].clone())
-            notes = (f"curvature on all {held} transitions of the replay, which holds fewer than {CURVATURE_SAMPLES}",)
         else:
             batch = self.replay.sample(held, generators.torch("replay"))
         if self.normaliser is not None:
             self.normaliser.normalise_(batch)
-        batch = self._with_noise(batch, generators)
-        return self.learner.curvature(batch, held, notes)
+        return self._with_noise(batch, generators), held
+
+    def histograms(self) -> dict[str, Tensor]:
+        if len(self.replay) == 0:
+            return self.learner.histograms(None)
+        batch, _ = self._held("histograms", self.batch_size)
+        with torch.no_grad(), in_evaluation_mode(self.policy):
+            chosen = {"actions/policy": self.policy(batch.obs), "actions/taken": batch.action}
+        return {**self.learner.histograms(batch), **chosen}
 
     def _moves_of(self, steps: int) -> int:
         return max(int(max(steps - self.learning_starts, 0) * self.updates_per_step) // self._critic_steps, 1)
@@ -350,7 +360,7 @@ class Trainer(Stackable):
             "credit": self._credit,
             "moves": self._moves,
             "watch": self._watch,
-            "returns": list(self._returns),
+            "returns": self._ended.returns,
             "last": {k: float(v) for k, v in self._last.items()},
         }
 
@@ -370,7 +380,7 @@ class Trainer(Stackable):
         self.explorer.load_state_dict(state["explorer"])
         self._credit, self._moves = state["credit"], state["moves"]
         self._watch, self._last = state["watch"], state["last"]
-        self._returns = deque(state["returns"], maxlen=RECENT_EPISODES)
+        self._ended.restore(state["returns"])
         self.generators.load_state_dict(state["generators"])
 
     def close(self) -> None:

@@ -41,7 +41,7 @@ def test_the_same_seed_gives_the_same_run_and_another_does_not(task: str) -> Non
 def test_the_tags_of_both_tasks() -> None:
     length = {"wgan": "steps=5", "ddpg": "steps=205"}  # an episode and more
     found = {task: set(summary(train(*TASKS[task], length[task], f"run_dir={task}"))) for task in TASKS}
-    common = {"step", "critic/loss", "critic/grad_norm"}
+    common = {"step", "critic/loss", "critic/grad_norm", "progress/critic_updates"}
     for task, tags in found.items():
         methods = {tag for tag in tags if tag.startswith("optim/")}
         tags -= methods
@@ -52,12 +52,12 @@ def test_the_tags_of_both_tasks() -> None:
         "generator/loss", "generator/grad_norm", "wasserstein/dual", "wasserstein/primal", "critic/lipschitz",
         "critic/lipschitz_upper_bound", "wasserstein/dual_eval", "wasserstein/dual_estimate",
         "wasserstein/dual_lower_bound", "modes/covered", "modes/high_quality", "modes/smallest_share",
-        "modes/smallest_spread", "modes/reverse_kl",
+        "modes/smallest_spread", "modes/reverse_kl", "progress/generator_updates",
     }  # fmt: skip
     assert found["ddpg"] == common | {
         "actor/loss", "actor/grad_norm", "critic/q", "critic/q_bias", "exploration/sigma", "return/train",
         "return/eval", "return/eval_std", "return/eval_iqm", "return/eval_low", "return/eval_high",
-        "return/eval_length",
+        "return/eval_length", "progress/environment_steps", "progress/actor_updates",
     }  # fmt: skip
 
 

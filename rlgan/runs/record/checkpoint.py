@@ -43,7 +43,7 @@ from rlgan.task.task import Task
 Say = Callable[[str], None]
 
 #: What a checkpoint's own description says better than a manifest, which no checksum guards.
-_INSIDE = ("metrics_bytes", "metrics_sha256", "wall_seconds")
+_INSIDE = ("metrics_bytes", "metrics_sha256", "episodes_bytes", "episodes_sha256", "wall_seconds")
 
 #: The ending of a manifest whose checkpoint is being removed.
 _GONE = ".gone"

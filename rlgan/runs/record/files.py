@@ -11,7 +11,7 @@ import hashlib
 import json
 import os
 import stat
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from io import FileIO
 from pathlib import Path
@@ -21,16 +21,15 @@ from rlgan.task.errors import RunError
 
 _FILES = (
     "lock", "config.yaml", "task.json", "status.json", "summary.json", "evaluation.json", "metrics.jsonl",
-    "metrics.csv",
-    "overrides.jsonl", "notes.jsonl", "variants.yaml", "figure.png",
+    "metrics.csv", "overrides.jsonl", "notes.jsonl", "episodes.jsonl", "variants.yaml", "figure.png",
 )  # fmt: skip
-_FILES_BEGIN = ("metrics.jsonl.", "events.out.tfevents")
+_FILES_BEGIN = ("metrics.jsonl.", "episodes.jsonl.", "events.out.tfevents")
 _READ_WHOLE = (
     "config.yaml", "task.json", "status.json", "summary.json", "metrics.jsonl", "overrides.jsonl", "notes.jsonl",
     "variants.yaml", "step_",
 )  # fmt: skip
-_FOLDERS = ("checkpoints", "pictures", "evaluation", "study")
-_ENDINGS = (".pt", ".json", ".bin", ".png", ".npz", ".mp4", ".gif", ".html", ".md", ".csv")
+_FOLDERS = ("checkpoints", "pictures", "evaluation", "videos")
+_ENDINGS = (".pt", ".json", ".bin", ".png", ".npz", ".mp4", ".gif")
 _KINDS = (
     (stat.S_ISLNK, "a symbolic link"),
     (stat.S_ISFIFO, "a FIFO"),
@@ -277,9 +276,13 @@ class Lines:
 
     def write(self, record: Mapping[str, Any]) -> None:
         """Append a record."""
-        line = (json.dumps(dict(record)) + "\n").encode()
-        self._hash.update(line)
-        _write(self._file, line)
+        self.write_all([record])
+
+    def write_all(self, records: Iterable[Mapping[str, Any]]) -> None:
+        """Append records."""
+        lines = "".join(json.dumps(dict(record)) + "\n" for record in records).encode()
+        self._hash.update(lines)
+        _write(self._file, lines)
 
     def flush(self) -> dict[str, Any]:
         """Make durable what was written; returns what a checkpoint has to know of it."""

@@ -154,7 +154,7 @@ class Legend(NamedTuple):
         return max(fits, key=len, default=None)
 
     def _heading(self, tag: str) -> str:
-        if tag.startswith("time/") or (self.groups and tag == "step"):
+        if tag.startswith(("time/", "progress/")) or (self.groups and tag == "step"):
             return "run"
         fits = [(len(start), name) for name, own in self.groups.items() for start in own if tag.startswith(start)]
         return max(fits)[1] if fits else "other"
@@ -183,9 +183,12 @@ def table(metrics: Mapping[str, float], legend: Legend = NO_LEGEND) -> str:
     return "\n".join(lines)
 
 
+_UNSEEN = ("optim/", "progress/", "time/eval")
+
+
 def seeds_table(figures: Mapping[str, Mapping[str, float]], legend: Legend) -> str:
     """Lay out `over_seeds` under the legend's headings, without what the methods did, which TensorBoard shows."""
-    rows = {tag: row for tag, row in figures.items() if tag != "step" and not tag.startswith(("optim/", "time/eval"))}
+    rows = {tag: row for tag, row in figures.items() if tag != "step" and not tag.startswith(_UNSEEN)}
     sections = legend.sections(rows)
     order = [tag for tags in sections.values() for tag in tags]
     found = {word: {tag: rows[tag][key] for tag in order} for key, word in _OVER_SEEDS.items()}

@@ -15,11 +15,11 @@ _STILLS = 128
 _WIDTH = 320
 
 
-def check_installed() -> None:
-    """Raise ConfigError unless the packages that write films are installed."""
+def check_installed(key: str = "video = true") -> None:
+    """Raise ConfigError, of what was typed, unless the packages that write films are installed."""
     missing = [name for name in ("imageio", "imageio_ffmpeg") if importlib.util.find_spec(name) is None]
     if missing:
-        raise ConfigError(f'video = true: not installed: {", ".join(missing)}; pip install "rlgan[video]"')
+        raise ConfigError(f'{key}: not installed: {", ".join(missing)}; pip install "rlgan[video]"')
 
 
 def write(video: Video, path: Path) -> bytes:

@@ -7,6 +7,7 @@ libyaml. A run directory may come from a stranger: nothing is opened through a l
 from __future__ import annotations
 
 import json
+import math
 import os
 import re
 import socket
@@ -218,11 +219,11 @@ def _read_slowly(line: bytes, found: Mapping[str, dict[int, float]]) -> None:
 
 
 def _curve(values: Mapping[int, float]) -> Curve | None:
-    steps = np.fromiter(values.keys(), float, len(values))
-    numbers = np.fromiter(values.values(), float, len(values))
-    order = np.argsort(steps, kind="stable")
-    finite = order[np.isfinite(numbers[order])]
-    return Curve(steps[finite], numbers[finite]) if len(finite) else None
+    finite = sorted((step, value) for step, value in values.items() if math.isfinite(value))
+    if not finite:
+        return None
+    steps, numbers = zip(*finite, strict=True)
+    return Curve(np.array(steps, float), np.array(numbers, float))
 
 
 def _content(path: Path) -> bytes:

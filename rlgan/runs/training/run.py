@@ -7,6 +7,8 @@ from contextlib import suppress
 from dataclasses import replace
 from typing import Any, NoReturn
 
+import numpy as np
+
 from rlgan.runs.config.reading import dump
 from rlgan.runs.ends import Interrupted, Paused, Stop, recorded, tell
 from rlgan.runs.logging.about import block, varied_by
@@ -16,10 +18,13 @@ from rlgan.runs.record.checkpoint import Checkpoints
 from rlgan.runs.record.directory import short_path, stored
 from rlgan.runs.record.progress import Progress
 from rlgan.runs.training.callbacks import Callbacks
+from rlgan.runs.training.episodes import EpisodeRecord
 from rlgan.runs.training.exactness import exactness, global_random_state, set_global_random_state
+from rlgan.runs.training.films import filmed
 from rlgan.runs.training.start import Start
 from rlgan.task.errors import Diverged, RunError
 from rlgan.task.hooks.callback import How
+from rlgan.task.hooks.measures import undisturbed
 from rlgan.task.settings import crossed
 from rlgan.task.sink import Opening
 from rlgan.task.task import Play, Request, Stackable
@@ -49,6 +54,7 @@ class Run:
                 self.checkpoints.discard_after(-1)
                 anew = -1 if (path / "metrics.jsonl").exists() else None
                 self.logger = Logger(replace(opening, step=anew), sinks)
+                self.episodes = EpisodeRecord(path, anew)
             self.logger.text("config", block(dump(dict(start.config))))
         else:
             set_global_random_state(checkpoint.state["global_random"])
@@ -60,6 +66,7 @@ class Run:
                 self.checkpoints.discard_after(self._saved_at)
                 lines = int(meta.get("metrics_bytes", 0)), meta.get("metrics_sha256")
                 self.logger = Logger(replace(opening, step=self._saved_at), sinks, *lines)
+                self.episodes = EpisodeRecord(path, self._saved_at, meta)
         self._clock = start.clock
         self._began, self._log_began = time.monotonic(), self._clock()
         self._steps_at_log = self.task.steps_done
@@ -84,9 +91,18 @@ class Run:
         values |= {"time/steps_per_second": rate, "time/seconds": self.seconds}
         self._write(step, values)
         self._of_training = values
+        self._log_episodes()
         self.say_notes()
         self.callbacks.call("on_log", step, values)
         self._log_began, self._steps_at_log = self._clock(), step
+
+    def _log_episodes(self) -> None:
+        """Write down the episodes that have ended since the last time."""
+        ended = self.task.ended_episodes()
+        with recorded(self.run):
+            self.episodes.write(ended, self.seconds)
+        for own in ended:
+            self.logger.points(own.step, {"episode/return": own.total, "episode/length": own.length}, own.time)
 
     def _idle(self) -> str:
         """Why nothing will be learnt; empty if something will."""
@@ -102,7 +118,7 @@ class Run:
         """Go on where the directory is, if somebody has renamed it."""
         former = short_path(self.run.path)
         if self.run.follow():
-            for writer in (self.logger, self._start.notes):
+            for writer in (self.logger, self.episodes, self._start.notes):
                 writer.move(self.run.path)
             self.checkpoints.move(self.run.checkpoints)
             self.callbacks.move(self.run.path)
@@ -110,7 +126,10 @@ class Run:
 
     def say_notes(self, silent: bool = False) -> None:
         """Say what was found out that was not said before; of the task, `silent` only writes it down."""
-        for note in self.logger.notes:  # of this directory, whoever else takes notes
+        for note in (
+            *self.logger.notes,
+            *filter(None, [self.episodes.note]),
+        ):  # of this directory, whoever else takes notes
             self.note(note)
         for note in self.task.added.troubles:
             self.note(note)
@@ -136,6 +155,12 @@ class Run:
             self._write(step, {**values, "time/evaluation_seconds": time.monotonic() - began})
             if draw:
                 self._draw(step)
+            if self.settings.histograms:
+                self._histograms(step)
+            index = step // self.settings.eval_every if self.settings.eval_every else 0
+            every, end = self.settings.video_every, step >= self.settings.steps
+            if every and self._start.draws and (end or index % every == 0):
+                self._film(step)
             self._evaluated_at = step
             self.say_notes()
             self.callbacks.call("on_evaluation", step, values)
@@ -166,14 +191,33 @@ class Run:
                 why = f"{type(error).__name__}: {' '.join(str(error).split())[:200]}"
                 self.note(f"the picture {tag} cannot be drawn or kept ({why})")
 
+    def _histograms(self, step: int) -> None:
+        """Hand on histograms; what fails in that is no reason to stop."""
+        try:
+            with undisturbed(self.task):
+                arrays = {tag: values.detach().float().cpu().numpy() for tag, values in self.task.histograms().items()}
+            self.logger.histograms(step, {tag: own[np.isfinite(own)] for tag, own in arrays.items() if own.size})
+        except Exception as error:
+            self.note(f"histograms cannot be made ({type(error).__name__}: {' '.join(str(error).split())[:200]})")
+
+    def _film(self, step: int) -> None:
+        """Film; what fails in that is no reason to stop."""
+        try:
+            for name, gif in filmed(self.task, self.run.path, step):
+                self.logger.film(step, f"film/{name}", gif)
+        except Exception as error:
+            self.note(f"no film of step {step} ({type(error).__name__}: {' '.join(str(error).split())[:200]})")
+
     def save(self, evaluation: Mapping[str, float]) -> None:
         """Save a checkpoint of this step; `evaluation` is this step's, if there was one."""
         with self._clock.paused():
             step = self.task.steps_done
             self._follow()
+            self._log_episodes()
             with recorded(self.run):
                 meta = {
                     **self.logger.flush(),
+                    **self.episodes.flush(),
                     "wall_seconds": self.seconds,
                     "inputs": self._start.inputs,
                     "horizon": self.settings.planned,
@@ -186,6 +230,7 @@ class Run:
                     state["callbacks"] = self.callbacks.state_dict()
                 file = self.checkpoints.save(step, state, evaluation, meta)
             self.logger.settle()
+            self.episodes.settle()
             self._saved_at = step
             tell(self.run, "running", step, show=self.progress.say, saved=step)
             self.callbacks.call("on_checkpoint", step, file)
@@ -203,7 +248,8 @@ class Run:
     def finish(self) -> dict[str, float]:
         """Write summary.json and TensorBoard's HPARAMS page; returns the summary."""
         step = self.task.steps_done
-        summary = self._start.figures = {"step": step, **self.latest, "time/seconds": self.seconds}
+        figures = {"step": step, **self.latest, **self.task.counts(), "time/seconds": self.seconds}
+        summary = self._start.figures = figures
         if isinstance(self.task, Stackable) and not self.task.learner.update.moves:
             self.note(f"nothing was learnt: no update was made in {step} steps; see learning_starts, updates_per_step")
         self._follow()
@@ -287,10 +333,12 @@ class Run:
         self.progress.close()
         with suppress(OSError):
             self.logger.close()
+        with suppress(OSError):
+            self.episodes.close()
         self.task.close()
 
     def _write(self, step: int, values: dict[str, float]) -> None:
-        self.latest |= {tag: value for tag, value in values.items() if not tag.startswith("time/")}
+        self.latest |= {tag: value for tag, value in values.items() if not tag.startswith(("time/", "progress/"))}
         self._follow()
         with recorded(self.run):
             self.logger.scalars(step, values)

@@ -1,0 +1,47 @@
+"""The episodes of training that have ended: the last ones, and those that nobody has asked for yet."""
+
+import time
+from collections import deque
+from collections.abc import Iterable
+
+from rlgan.rl.border.rows import Episode
+from rlgan.task.task import Ended
+
+RECENT = 10
+"""`return/train` is the mean of this many episodes, the last ones to end."""
+
+
+class EndedEpisodes:
+    """Takes note of episodes as they end."""
+
+    def __init__(self) -> None:
+        self._returns: deque[float] = deque(maxlen=RECENT)
+        self._new: list[Episode] = []
+        self._kept: list[Ended] = []
+
+    def note(self, episode: Episode) -> None:
+        """One has ended, in a step that is not counted yet."""
+        self._returns.append(episode.total)
+        self._new.append(episode)
+
+    def stamp(self, step: int) -> None:
+        """The step is counted."""
+        if self._new:
+            now = time.time()
+            self._kept += [Ended(step, e.env, e.total, e.length, now) for e in self._new]
+            self._new.clear()
+
+    def take(self) -> list[Ended]:
+        """Those that ended since the last call."""
+        taken, self._kept = self._kept, []
+        return taken
+
+    @property
+    def returns(self) -> list[float]:
+        """Of the last `RECENT` episodes."""
+        return list(self._returns)
+
+    def restore(self, returns: Iterable[float]) -> None:
+        """Go on after episodes of these returns."""
+        self._returns.clear()
+        self._returns.extend(returns)

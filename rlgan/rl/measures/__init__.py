@@ -1,0 +1,1 @@
+"""What an agent is measured and drawn by, beside its evaluation."""
