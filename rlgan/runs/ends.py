@@ -17,7 +17,7 @@ from rlgan.runs.record.directory import RunDirectory, State, short_path
 from rlgan.runs.terminal import printable
 from rlgan.task.errors import ConfigError, RunError
 
-_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGUSR2, signal.SIGHUP)
+_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGUSR1, signal.SIGUSR2, signal.SIGHUP)
 _IMPATIENT = (signal.SIGINT, signal.SIGTERM)
 
 
@@ -89,7 +89,8 @@ class Stop:
     def installed(self) -> Iterator[None]:
         """Handle the signals inside the block (in the main thread; elsewhere they cannot be handled).
 
-        SIGHUP stays ignored where it is, as `nohup` has it.
+        SIGHUP stays ignored where it is, as `nohup` has it. A signal that somebody else handles, as submitit does to
+        start the job again, is handed on to them after the block, when all is saved.
         """
         if threading.current_thread() is not threading.main_thread():
             yield
@@ -101,6 +102,9 @@ class Stop:
         finally:
             for number, handler in former.items():
                 signal.signal(number, handler)
+        theirs = former.get(self.number) if self.number is not None else None
+        if self.number is not None and callable(theirs) and theirs is not signal.default_int_handler:
+            signal.raise_signal(self.number)
 
 
 def say(message: str) -> None:

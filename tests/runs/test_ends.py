@@ -37,11 +37,22 @@ def steps(run: str = "run") -> list[int]:
 # --- signals
 
 
-@pytest.mark.parametrize("names", ["SIGHUP", "SIGHUP+SIGHUP", "SIGTERM+SIGHUP", "SIGUSR2+SIGTERM"])
+@pytest.mark.parametrize("names", ["SIGHUP", "SIGHUP+SIGHUP", "SIGTERM+SIGHUP", "SIGUSR2+SIGTERM", "SIGUSR1"])
 def test_a_closed_terminal_saves_however_often_it_says_so(rlgan: Command, names: str) -> None:
     code, _, err = rlgan(*SMALL, f"task.events={{33: {names}}}")
     assert 128 < code < 160 and "at step 34: saved; go on with resume=run" in err
     assert (status()["state"], status()["step"], steps()[-1]) == ("interrupted", 34, 34)
+
+
+def test_a_signal_that_somebody_else_handles_is_handed_on_when_all_is_saved(rlgan: Command) -> None:
+    seen: list[str] = []
+    theirs = [signal.signal(n, lambda *_: seen.append(status()["reason"])) for n in (signal.SIGUSR2, signal.SIGTERM)]
+    try:
+        code, _, _ = rlgan(*SMALL, "task.events={33: SIGUSR2}")
+    finally:
+        for number, former in zip((signal.SIGUSR2, signal.SIGTERM), theirs, strict=True):
+            signal.signal(number, former)
+    assert code == 128 + signal.SIGUSR2 and seen == ["SIGUSR2: saved"]
 
 
 def test_under_nohup_a_closed_terminal_is_nothing(rlgan: Command) -> None:

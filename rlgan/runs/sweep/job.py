@@ -78,6 +78,8 @@ class Work:
             share_device(number, str(settled.get("device")))
             outcome = ended(lambda: launch({**settled, "run_dir": str(path)}, command))
             end(path, words, self.start, outcome)
+        if outcome.code == 128 + signal.SIGTERM:
+            requeue()
         return self._left(outcome)
 
     def _left(self, outcome: Outcome) -> float:
@@ -126,6 +128,14 @@ def _wait(path: Path) -> None:
         say(f"note: {short_path(path)}: process {there} is running there; this job waits for it")
     while holder(path):
         time.sleep(1)
+
+
+def requeue() -> None:
+    """Have submitit start a preempted job of SLURM again; SLURM preempts by SIGTERM, which means nothing to submitit."""
+    name = os.environ.get("SUBMITIT_PREEMPT_SIGNAL", "USR2")
+    number = getattr(signal, f"SIG{name}", None)
+    if os.environ.get("SUBMITIT_EXECUTOR") == "slurm" and number and callable(signal.getsignal(number)):
+        signal.raise_signal(number)
 
 
 def share_device(number: int, device: str) -> None:
