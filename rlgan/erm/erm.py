@@ -33,6 +33,7 @@ from rlgan.optim import (
     TwoPlayers,
 )
 from rlgan.optim.compiled.choice import FEWEST
+from rlgan.optim.ranks import share, world
 from rlgan.optim.second_order.curvature import Scalar
 from rlgan.optim.second_order.landscape import Landscape, player_loss
 from rlgan.task.drawn import Drawing
@@ -56,7 +57,7 @@ class ERM(Drawing):
             the one player, see `rlgan.optim.PlayerSpec`.
         loss: L; cross-entropy or squared where none is given.
         game: the order of play of one player: how a gradient is looked for (`simultaneous` is the plain step).
-        batch_size: samples of a minibatch; null is all of them at every step.
+        batch_size: samples of a minibatch, of several ranks all together; null is all of them at every step.
         sampling: `independent` draws every sample of a minibatch anew; `epochs` goes through all of them in a random
             order, then through all of them in another (what is left over at the end of an epoch is not used).
         sharpness: which evaluations measure the curvature too: true is all, `end` the last and those of
@@ -102,7 +103,9 @@ class ERM(Drawing):
         contract.check_problem(problem)
         self._check_batch()
         self.risk = Risk(_loss(loss or Auto(), problem))
-        self.generators = Generators(settings.seed)
+        self.world = world()
+        self.batch_size = None if self.batch_size is None else share("batch_size", self.batch_size)
+        self.generators = Generators(settings.seed, self.world.rank)
         device, dtype = settings.torch_device, settings.dtype
         with self.generators.init("model"):
             outputs = () if self.risk.loss is None else self.risk.loss.outputs(problem)
@@ -114,7 +117,7 @@ class ERM(Drawing):
             )
         model = made.to(device, dtype)
         contract.check_model(problem, self.risk, model, self.train, outputs)
-        contract.check_batch_norm(model, self.train, batch_size or len(self.train.y))
+        contract.check_batch_norm(model, self.train, self.batch_size or len(self.own.y))
         compiles, self._untraceable = settings.compile, ""
         if compiles is True or (compiles and settings.steps * len(settings.every_seed) >= FEWEST):
             self._untraceable = contract.untraceable(problem, self.risk, model, self.train)
@@ -143,7 +146,7 @@ class ERM(Drawing):
                 game or Simultaneous(),
                 moves=settings.steps,
                 horizon=settings.planned,
-                noise=lambda name: self.generators.torch(f"noise/{name}", device),
+                noise=lambda name: self.generators.torch(f"noise/{name}", device, shared=True),
                 compile=compiles,
                 precision=settings.precision,
                 seeds=len(settings.every_seed),
@@ -183,6 +186,24 @@ class ERM(Drawing):
         return self.problem.train.to(self.settings.torch_device, self.settings.dtype)
 
     @cached_property
+    def own(self) -> Sample:
+        """This rank's part of it, for steps on all samples.
+
+        Raises:
+            ValueError: the ranks' parts would not be of one size.
+        """
+        rank, size = self.world
+        if size == 1 or self.problem.kind == "surface":
+            return self.train
+        n = len(self.train.y)
+        if n % size:
+            raise ValueError(
+                f"batch_size = null: {n:,} samples cannot be shared out evenly among {size} ranks; use "
+                f"batch_size={n - n % size}"
+            )
+        return Sample(self.train.x[rank::size].contiguous(), self.train.y[rank::size].contiguous())
+
+    @cached_property
     def test(self) -> Sample | None:
         """The test sample, where and as the model takes it."""
         test = self.problem.test
@@ -195,7 +216,7 @@ class ERM(Drawing):
 
     def memory(self, rows: tuple[int, ...]) -> Batch:
         """Memory for a minibatch, or for so many `rows` of them."""
-        n = len(self.train.y) if self.batch_size is None else self.batch_size
+        n = len(self.own.y) if self.batch_size is None else self.batch_size
         return Batch(*(torch.zeros((*rows, n, *p.shape[1:]), dtype=p.dtype, device=p.device) for p in self.train))
 
     def batches(self, into: Sequence[Batch] | None = None) -> list[Batch]:
@@ -203,11 +224,11 @@ class ERM(Drawing):
         count = self.update.batches
         if self.batch_size is None:
             if into is None:
-                return [Batch(*self.train)] * count
+                return [Batch(*self.own)] * count
             if self._filled is not into:  # it stays what it is
                 self._filled = into
                 for at in into:
-                    at.x.copy_(self.train.x), at.y.copy_(self.train.y)
+                    at.x.copy_(self.own.x), at.y.copy_(self.own.y)
             return list(into)
         if into is None:
             self._memory = into = self._memory or [self.memory(()) for _ in range(count)]
@@ -226,11 +247,12 @@ class ERM(Drawing):
         if self.sampling == "independent":
             index = torch.randint(n, (size,), generator=stream, device=stream.device)
         else:
-            epoch, place = divmod(count, n // size)
+            rank, ranks = self.world
+            epoch, place = divmod(count, n // (size * ranks))
             if self._order[0] != epoch:
                 own = torch.Generator().manual_seed(self.generators.seed(f"epoch/{epoch}"))
                 self._order = epoch, torch.randperm(n, generator=own).to(self.settings.torch_device)
-            index = self._order[1][place * size : (place + 1) * size]
+            index = self._order[1][(place * ranks + rank) * size :][:size]
         torch.index_select(self.train.x, 0, index, out=at.x)
         torch.index_select(self.train.y, 0, index, out=at.y)
 

@@ -17,6 +17,7 @@ from rlgan.gan.losses import GANLoss
 from rlgan.gan.metrics.meanings import BETTER, EXPLAINED, GROUPS
 from rlgan.nets.layers import ComputedWeight, couples_samples, in_evaluation_mode
 from rlgan.optim import Game, NonFinite, PlayerSpec, TwoPlayers
+from rlgan.optim.ranks import share, world
 from rlgan.optim.second_order.landscape import Landscape
 from rlgan.optim.step.schedule import Constant, Schedule
 from rlgan.task.drawn import Drawing
@@ -39,7 +40,7 @@ class WGAN(Drawing):
         game: the order of play.
         lipschitz: what keeps the critic Lipschitz; a projection goes into the critic's projection slot.
         loss: of the critic's scores; the Wasserstein loss where none is given.
-        batch_size: samples of each kind in a minibatch.
+        batch_size: samples of each kind in a minibatch; of several ranks all together.
         latent_dim: length of z; data that bring a generator of their own (a pair of known W1) set it themselves.
         temperature: by which the loss divides the scores (see `WassersteinGame`), as a schedule over `steps`; 1 where
             none is given.
@@ -78,12 +79,13 @@ class WGAN(Drawing):
                 f"temperature = {temperature}: falls to 0; scores are divided by it, so give it an end above"
             )
         data.check_batch(batch_size)
+        batch_size = share("batch_size", batch_size)
         self._odd = tried(data, settings.torch_device)
         critic = _projected(critic, lipschitz)
         self.settings, self.data, self.lipschitz = settings, data, lipschitz
         self._temperature = None if isinstance(temperature or Constant(), Constant) else temperature
         self.batch_size, self.latent_dim = batch_size, data.latent_dim or latent_dim
-        self.generators = Generators(settings.seed)
+        self.generators = Generators(settings.seed, world().rank)
         device, dtype = settings.torch_device, settings.dtype
         with self.generators.init("critic"):
             f = critic.network.build(data.shape, ()).to(device, dtype)
@@ -101,7 +103,7 @@ class WGAN(Drawing):
             game,
             moves=settings.steps,
             horizon=settings.planned,
-            noise=lambda name: self.generators.torch(f"noise/{name}", device),
+            noise=lambda name: self.generators.torch(f"noise/{name}", device, shared=True),
             compile=settings.compile,
             precision=settings.precision,
             seeds=len(settings.every_seed),
@@ -165,7 +167,7 @@ class WGAN(Drawing):
         try:
             return self._drawn(into)
         except InputError as error:
-            self.generators = Generators(seed)  # a stream that was asked for just now has no state before
+            self.generators = Generators(seed, world().rank)  # a stream that was asked for just now has no state before
             self.generators.load_state_dict(before)
             raise InputError(str(error), intact=True) from error
 

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from rlgan.nets.layers import in_evaluation_mode
-from rlgan.optim import Game, NonFinite, PlayerSpec, TwoPlayers
+from rlgan.optim import Game, NonFinite, PlayerSpec, TwoPlayers, ranks
 from rlgan.rl import episodes, pictures, sizes, video
 from rlgan.rl.agent import Agent, NamesErrors
 from rlgan.rl.agents import contract
@@ -38,6 +38,8 @@ CURVATURE_SAMPLES = 1024
 
 class Trainer(Stackable):
     """Off-policy training of a deterministic actor and its critic. `steps` counts steps over all environments.
+
+    Of several ranks each has environments and a replay of its own; but for `env.num_envs` sizes are of all together.
 
     Args:
         settings: of the run.
@@ -96,15 +98,17 @@ class Trainer(Stackable):
             )
         self.settings, self.agent, self.env, self.game = settings, agent, env, game
         self.title = type(agent).__name__.lower()
+        rank, size = ranks.world()
         # A window of n steps is stored when its last step has been taken.
-        self.learning_starts = max(learning_starts, batch_size + (n_step - 1) * env.num_envs)
+        self.learning_starts = max(learning_starts, batch_size + (n_step - 1) * env.num_envs * size)
+        batch_size, capacity = ranks.share("batch_size", batch_size), ranks.part(capacity)
         self.updates_per_step = updates_per_step
         self.batch_size = batch_size
         self.eval_episodes = eval_episodes
         self.steps_done = 0
-        self.generators = gens = Generators(settings.seed)
+        self.generators = gens = Generators(settings.seed, rank)
         device, dtype = settings.torch_device, settings.dtype
-        self.envs = env.make(gens.seed("environments") % 2**31)
+        self.envs = env.make(gens.own_seed("environments") % 2**31)
         self.envs.largest = torch.finfo(dtype).max
         obs_dim, action_dim = self.envs.obs_dim, self.envs.action_dim
         specs = {"critic": critic, "actor": actor}
@@ -117,7 +121,7 @@ class Trainer(Stackable):
             game,
             moves=self._moves_of(settings.steps),
             horizon=self._moves_of(settings.planned),
-            noise=lambda name: gens.torch(f"noise/{name}", device),
+            noise=lambda name: gens.torch(f"noise/{name}", device, shared=True),
             compile=settings.compile,
             precision=settings.precision,
             seeds=len(settings.every_seed),
@@ -129,12 +133,11 @@ class Trainer(Stackable):
         contract.check_agent(agent, specs, self.update, first, action_dim, batch_size, replay)
         self.policy = agent.policy(self.actor.module)
         self.windows = NStep(n_step, agent.discount, self.envs.num_envs, obs_dim, action_dim) if n_step != 1 else None
-        self.replay = replay.make(
-            Layout(capacity, obs_dim, action_dim, dtype, device, self.windows is not None, settings.planned)
-        )
+        planned, windows = ranks.part(settings.planned), self.windows is not None
+        self.replay = replay.make(Layout(capacity, obs_dim, action_dim, dtype, device, windows, planned))
         self._samplers = [self.replay.sampler(batch_size) for _ in range(self.update.batches)]
         self.explorer = exploration.make(
-            Rollout(env.num_envs, obs_dim, action_dim, gens.torch("exploration"), self.policy, settings.planned)
+            Rollout(env.num_envs, obs_dim, action_dim, gens.torch("exploration"), self.policy, planned)
         )
         self.normaliser = Normaliser(obs_dim, obs_clip, dtype, device) if normalise_obs else None
         self._credit = 0.0
@@ -148,7 +151,7 @@ class Trainer(Stackable):
         """One step of all environments, and the updates that it buys."""
         count = 0
         while not count:  # a step in which every environment resets is no step
-            count = yield Request("collect")
+            count = ranks.sum_over_ranks((yield Request("collect")))
         self._watch |= self.settings.looks(self.steps_done, self.steps_done + count)
         self.steps_done += count
         self._ended.stamp(self.steps_done)
@@ -190,7 +193,9 @@ class Trainer(Stackable):
     def store(self, step: Step) -> int:
         """Put a step's transitions into the replay, and their observations into the statistics; how many they are."""
         if self.normaliser is not None:
-            self.normaliser.observe(step.obs[step.valid])
+            # Every rank counts what all have seen, in one order: they see through the same statistics.
+            for rows in ranks.rows_of_ranks(torch.from_numpy(step.obs[step.valid])):
+                self.normaliser.observe(rows.numpy())
         if self.windows is None:
             return self.replay.add(step)
         self.replay.add(self.windows.push(step))
@@ -341,6 +346,7 @@ class Trainer(Stackable):
 
     def laid_out(self, horizon: int, ahead: int = 0) -> dict[str, float]:
         found = self.learner.laid_out(self._moves_of(horizon), int(ahead * self.updates_per_step) // self._critic_steps)
+        horizon, ahead = ranks.part(horizon), ranks.part(ahead)
         return {**found, **self.explorer.laid_out(horizon, ahead), **self.replay.laid_out(horizon, ahead)}
 
     def notes(self) -> list[str]:

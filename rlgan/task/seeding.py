@@ -77,29 +77,36 @@ class Generators:
 
     Args:
         seed: the run's seed.
+        rank: of the processes that train the run together, which one this is: each draws numbers of its own, and rank
+            0 those of a run alone.
     """
 
-    def __init__(self, seed: int) -> None:
-        self._seed = seed
+    def __init__(self, seed: int, rank: int = 0) -> None:
+        self._seed, self._rank = seed, rank
         self._torch: dict[str, Generator] = {}
         self._numpy: dict[str, np.random.Generator] = {}
         self._restored: dict[str, Any] = {"torch": {}, "numpy": {}}
 
     def seed(self, name: str) -> int:
-        """Return the 63-bit seed of the stream `name`, for what seeds itself (environments)."""
+        """Return the 63-bit seed of the stream `name`, the same at every rank."""
         return derive_seed(self._seed, name)
 
-    def torch(self, name: str, device: str | Device = "cpu") -> Generator:
-        """Return the torch generator `name`, on `device`."""
+    def own_seed(self, name: str) -> int:
+        """Return that of this rank's stream, for what seeds itself (environments)."""
+        return self.seed(f"{name}/rank={self._rank}" if self._rank else name)
+
+    def torch(self, name: str, device: str | Device = "cpu", shared: bool = False) -> Generator:
+        """Return the torch generator `name`, on `device`; a `shared` one draws the same numbers at every rank."""
         if name not in self._torch:
-            self._torch[name] = Generator(device=device).manual_seed(self.seed(name))
+            seed = self.seed(name) if shared else self.own_seed(name)
+            self._torch[name] = Generator(device=device).manual_seed(seed)
             self._restore()
         return self._torch[name]
 
     def numpy(self, name: str) -> np.random.Generator:
         """Return the numpy generator `name`."""
         if name not in self._numpy:
-            self._numpy[name] = np.random.Generator(np.random.PCG64(self.seed(name)))
+            self._numpy[name] = np.random.Generator(np.random.PCG64(self.own_seed(name)))
             self._restore()
         return self._numpy[name]
 

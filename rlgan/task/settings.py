@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import os
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Literal
 
@@ -187,7 +188,10 @@ class Settings:
         import torch
 
         if self.device == "auto":
-            return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+            if not torch.cuda.is_available():
+                return torch.device("cpu")
+            own = os.environ.get("LOCAL_RANK") if "RANK" in os.environ else None  # torchrun: a device each
+            return torch.device("cuda" if own is None else f"cuda:{int(own) % torch.cuda.device_count()}")
         return torch.device(self.device)
 
     @property

@@ -14,6 +14,7 @@ from typing import Any, Literal, NamedTuple, TypeVar
 import torch
 
 from rlgan.optim.compiled.kept import kept, known, machine
+from rlgan.optim.ranks import of_first, world
 from rlgan.optim.step.method import Method
 from rlgan.optim.tree import tree_leaves
 
@@ -90,7 +91,9 @@ class Choice:
         self.compiled, self.why = _at_once(requested, moves * seeds, device, methods)
         self._moves, self._parameters, self._seeds = moves, parameters, seeds
         # Addresses of objects are another at every start.
-        self._what = re.sub(r"0x[0-9a-f]+", "", f"{machine()}; {device}; {torch.get_num_threads()} threads; {what}")
+        ranks = f"{world().size} ranks; " if world().size > 1 else ""
+        words = f"{machine()}; {device}; {torch.get_num_threads()} threads; {ranks}{what}"
+        self._what = re.sub(r"0x[0-9a-f]+", "", words)
         self._eager, self._compiled = math.inf, list[float]()
         self._of = ""
 
@@ -151,7 +154,7 @@ class Choice:
                 f"for a compilation: {saved:.0f} s quicker, against {cost:.0f} s",
             }
 
-        found = kept("verdicts", key, verdict)
+        found = of_first(kept("verdicts", key, verdict) if world().rank == 0 else {})
         self.compiled, self.why = bool(found["compiled"]), str(found["why"])
 
     def _keep(self, compilation: float, move: float) -> None:

@@ -137,17 +137,33 @@ class EagerField(GradientField):
             pulled = back(u, create_graph=True)
             return split(torch.autograd.grad(pulled, u, torch.cat([w[name] for name in v]))[0])
 
-        return Linearised({name: g.detach() for name, g in v.items()}, transposed, forward), report
+        at = {name: g.detach() for name, g in v.items()}
+        if self.world.size == 1:
+            return Linearised(at, transposed, forward), report
+        at, report = self._over_ranks(at, report)
+        mean = self._mean_over_ranks
+        return Linearised(at, lambda w: mean(transposed(w)), lambda w: mean(forward(w))), report
+
+    def _over_ranks(self, grads: Mapping[str, Tensor], report: Report) -> tuple[dict[str, Tensor], Report]:
+        means, found = super()._over_ranks(grads, report)
+        for label in {*self.names, self.joint_label}:
+            if f"{label}/loss" in found:
+                number = found[f"{label}/loss"] = float(found[f"{label}/loss"])
+                if not math.isfinite(number):
+                    raise NonFinite(f"the loss of {label}, a mean over {self.world.size} ranks, is {number}")
+        for name, g in grads.items():
+            g.copy_(means[name])  # a player's own gradient vector stays the one that is looked at
+        return dict(grads), found
 
     def _loss(self, loss: Loss, label: str, training: tuple[str, ...], batch: Any) -> tuple[Tensor, Report]:
         """A loss, and what is reported of it.
 
         Raises:
-            NonFinite: if it is not finite.
+            NonFinite: if it is not finite; of several ranks that is looked at when all of them know it.
         """
         value, metrics = loss(self.nets(training), batch)
         number = value.item()
-        if not math.isfinite(number):
+        if self.world.size == 1 and not math.isfinite(number):
             raise NonFinite(f"the loss of {label} is {number}")
         return value, {f"{label}/loss": number, **{k: v.detach() for k, v in metrics.items()}}
 

@@ -15,9 +15,11 @@ from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple, TypeAlias
 
+import torch
 from torch import Tensor
 
 from rlgan.optim.play.player import Player, PlayerState
+from rlgan.optim.ranks import mean_over_ranks, world
 from rlgan.optim.step.types import Metrics, Report, Scalars
 
 Nets: TypeAlias = Any
@@ -75,9 +77,14 @@ class Net(ABC):
 
 
 class GradientField(ABC):
-    """Gradients where the players stand, and steps from there. The field holds the position and moves on with it."""
+    """Gradients where the players stand, and steps from there. The field holds the position and moves on with it.
+
+    Where several ranks train together (`rlgan.optim.ranks`) every gradient that a game sees is the mean over the ranks,
+    and so are the metrics and the products with the Jacobian.
+    """
 
     def __init__(self, players: Sequence[Player], losses: Losses) -> None:
+        self.world = world()
         self.players = {p.name: p for p in players}
         self.losses = losses
         if set(self.players) != set(losses.of):
@@ -102,10 +109,29 @@ class GradientField(ABC):
         For all players of a zero-sum game this is one forward and one backward pass.
         """
         ahead = [n for n in names if self.players[n].spec.optimizer.looks_ahead]
-        if not ahead:
-            return self._gradients(batch, names)
-        with self._elsewhere({n: self.players[n].point(self.state(n), scalars[n]) for n in ahead}):
-            return self._gradients(batch, names)
+        if ahead:
+            with self._elsewhere({n: self.players[n].point(self.state(n), scalars[n]) for n in ahead}):
+                grads, report = self._gradients(batch, names)
+        else:
+            grads, report = self._gradients(batch, names)
+        return (grads, report) if self.world.size == 1 else self._over_ranks(grads, report)
+
+    def _over_ranks(self, grads: Mapping[str, Tensor], report: Report) -> tuple[dict[str, Tensor], Report]:
+        """The mean over the ranks of gradients and of what is reported, by one call for all of them.
+
+        A loss that is not finite at one rank makes the mean of it so at all.
+        """
+        like = next(iter(grads.values()))
+        numbers = [torch.as_tensor(v, dtype=like.dtype, device=like.device).reshape(1) for v in report.values()]
+        *vectors, tail = mean_over_ranks(torch.cat([*grads.values(), *numbers])).split(
+            [*(g.numel() for g in grads.values()), len(numbers)]
+        )
+        return dict(zip(grads, vectors, strict=True)), dict(zip(report, tail.unbind(), strict=True))
+
+    def _mean_over_ranks(self, w: Mapping[str, Tensor]) -> dict[str, Tensor]:
+        """The mean over the ranks of a vector over all players."""
+        flat = mean_over_ranks(torch.cat(list(w.values())))
+        return dict(zip(w, flat.split([g.numel() for g in w.values()]), strict=True))
 
     def _gradients(self, batch: Any, names: Sequence[str]) -> tuple[dict[str, Tensor], Report]:
         if len(names) == 1:

@@ -45,7 +45,7 @@ class PureField(GradientField):
     def at(self, position: Position) -> PureField:
         """This field with its players at `position`."""
         field = PureField.__new__(PureField)
-        field.players, field.losses, field.names = self.players, self.losses, self.names
+        field.players, field.losses, field.names, field.world = self.players, self.losses, self.names, self.world
         field._nets_type, field._average_type = self._nets_type, self._average_type
         field.position = position
         return field
@@ -118,7 +118,20 @@ class PureField(GradientField):
             pushed: dict[str, Tensor] = push(dict(w))[0]
             return pushed
 
-        return Linearised(v, transposed, forward), report
+        if self.world.size == 1:
+            return Linearised(v, transposed, forward), report
+        v, report = self._over_ranks(v, report)
+        mean = self._mean_over_ranks
+        return Linearised(v, lambda w: mean(transposed(w)), lambda w: mean(forward(w))), report
+
+    def _over_ranks(self, grads: Mapping[str, Tensor], report: Report) -> tuple[dict[str, Tensor], Report]:
+        means, found = super()._over_ranks(grads, report)
+        players, finite = self.position
+        for label in sorted({*self.names, self.joint_label}):
+            if f"{label}/loss" in found:
+                finite = finite & torch.isfinite(torch.as_tensor(found[f"{label}/loss"]))
+        self.position = Position(players, finite)
+        return means, found
 
     def _gradient(self, batch: Any, names: tuple[str, ...], loss: Loss, label: str) -> tuple[dict[str, Tensor], Report]:
         players, finite = self.position

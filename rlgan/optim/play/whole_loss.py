@@ -9,6 +9,7 @@ from torch.nn.modules.dropout import _DropoutNd
 from rlgan.optim.play.game import Alternating, Game, Simultaneous
 from rlgan.optim.play.player import Player
 from rlgan.optim.play.pure_field import PureField
+from rlgan.optim.ranks import world
 from rlgan.optim.step.method import Method
 from rlgan.optim.step.schedule import Constant
 
@@ -73,6 +74,11 @@ def _unfit(player: Player, game: Game, full_batch: bool, bfloat16: bool) -> str 
         return (
             f"steps from theta by the loss there, and {type(game).__name__} by a gradient from elsewhere or part of "
             "the way; use game=simultaneous, or another method"
+        )
+    if world().size > 1:
+        return (
+            f"evaluates the loss several times a step, and each of {world().size} ranks has a part of it; train in one "
+            "process, or use e.g. optimizer=adam"
         )
     if not full_batch:
         return (
