@@ -39,12 +39,11 @@ CURVATURE_SAMPLES = 1024
 class Trainer(Stackable):
     """Off-policy training of a deterministic actor and its critic. `steps` counts steps over all environments.
 
-    Of several ranks each has environments and a replay of its own; but for `env.num_envs` sizes are of all together.
-
     Args:
         settings: of the run.
         agent: the losses.
-        env: which environment, and how many of them.
+        env: which environment, and how many of them. Of several ranks each has so many, and a replay of its own; the
+            sizes below are of all ranks together.
         exploration: what is added to the actor while it collects experience.
         critic, actor: the two players; their averages are the target networks.
         game: the order of play.

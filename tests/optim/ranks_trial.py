@@ -20,7 +20,6 @@ from rlgan.rl import Transition
 from rlgan.task.errors import ConfigError
 from tests.small import ERM, TASKS, build, builder
 
-MOVES = 20
 GP = (*TASKS["wgan"], "lipschitz=gradient_penalty", "precision=float64", "optimizer@critic.optimizer=adam_wgan")
 TD3 = (*TASKS["ddpg"], "experiment=rl/td3", "env=pendulum", "precision=float64")
 CASES: dict[str, tuple[str, ...]] = {
@@ -36,6 +35,7 @@ CASES: dict[str, tuple[str, ...]] = {
     "erm, all samples": (*ERM, "precision=float64", "problem=two_moons", "batch_size=null"),
     "TD3": TD3,
 }
+LONG = ("WGAN-GP", "extragradient", "erm", "TD3")
 COMPILED = ("WGAN-GP", "consensus")
 
 
@@ -76,7 +76,7 @@ def apart(name: str, rank: World, mode: str) -> dict[str, float]:
     other: Any = make() if mode == "stacked" else None
     stack = Stack([mine.update, other.update]) if mode == "stacked" else None
     joint: Any = None
-    for _ in range(MOVES):
+    for _ in range(20 if name in LONG else 4):
         # What a minibatch is overwritten by comes later; all samples are drawn by every rank for itself.
         joint = transitions(whole) if name == "TD3" else whole.batches()
         own = mine.batches() if name == "erm, all samples" else [part(batch, rank) for batch in joint]
