@@ -25,6 +25,7 @@ from rlgan.gan.metrics.transport import PRIMAL_LIMIT, wasserstein_primal, wasser
 from rlgan.gan.pictures import image_grid, mode_bars, neighbour_grid, plane, trajectory
 from rlgan.nets.layers import estimate_statistics, in_evaluation_mode
 from rlgan.nets.lipschitz.bounds import FREQUENCIES, lipschitz_bound
+from rlgan.optim.contract.calls import calling
 from rlgan.task.errors import Diverged, InputError
 from rlgan.task.seeding import Generators
 from rlgan.task.task import Examination, Picture
@@ -175,7 +176,12 @@ def own_measures(data: Data, samples: Tensor) -> dict[str, float]:
     Raises:
         InputError: no numbers under tags, or under one of ours.
     """
-    found, name = data.measure(samples.clone()), f"data = {type(data).__name__}"
+    name = f"data = {type(data).__name__}"
+    try:
+        with calling("data", data, "measure"):
+            found = data.measure(samples.clone())
+    except ValueError as error:
+        raise InputError(str(error), intact=True) from error
     if not isinstance(found, Mapping):
         raise InputError(f"{name}: its measure gave {found!r:.60}, where a dict of numbers is due", intact=True)
     measures: dict[str, float] = {}

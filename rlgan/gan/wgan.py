@@ -7,7 +7,7 @@ from typing import Any, ClassVar, Literal
 import torch
 from torch import Tensor, nn
 
-from rlgan.gan import evaluation
+from rlgan.gan import contract, evaluation
 from rlgan.gan.data import Data
 from rlgan.gan.data.base import fill, tried
 from rlgan.gan.evaluation import PlayersPath, Subject
@@ -81,6 +81,7 @@ class WGAN(Drawing):
         data.check_batch(batch_size)
         batch_size = share("batch_size", batch_size)
         self._odd = tried(data, settings.torch_device)
+        contract.check_control(lipschitz)
         critic = _projected(critic, lipschitz)
         self.settings, self.data, self.lipschitz = settings, data, lipschitz
         self._temperature = None if isinstance(temperature or Constant(), Constant) else temperature
@@ -88,12 +89,11 @@ class WGAN(Drawing):
         self.generators = Generators(settings.seed, world().rank)
         device, dtype = settings.torch_device, settings.dtype
         with self.generators.init("critic"):
-            f = critic.network.build(data.shape, ()).to(device, dtype)
+            f = contract.critic(critic.network, data.shape).to(device, dtype)
         with self.generators.init("generator"):
-            g = (data.generator() or generator.network.build((self.latent_dim,), data.shape)).to(device, dtype)
+            g = contract.generator(generator.network, data, self.latent_dim).to(device, dtype)
         _check_normalised({"critic": f, "generator": g}, batch_size)
-        lipschitz.check(f)
-        f = lipschitz.constrain(f)
+        f = contract.constrained(lipschitz, f, data.shape)
         # Spectral norm and orthonormal layers compute their weights anew at every call.
         at_once = not couples_samples(f) and any(isinstance(m, ComputedWeight) for m in f.modules())
         self.learner = TwoPlayers(
@@ -110,6 +110,8 @@ class WGAN(Drawing):
         )
         self.critic, self.generator = self.learner.players["critic"], self.learner.players["generator"]
         self.update = self.learner.update
+        scores = self.update.eager.nets(("critic",)).critic
+        contract.check_game(lipschitz, loss, scores, self.critic.module, lambda: self.batch(Generators(0)).x_real)
         self._last: Mapping[str, Tensor | float] = {}
         self._memory: list[Batch] = []
         self._primal: float | None = None

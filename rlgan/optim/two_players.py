@@ -17,6 +17,7 @@ import torch
 from torch import Tensor, nn
 
 from rlgan.optim.compiled.choice import Choice
+from rlgan.optim.contract.slots import check_spec
 from rlgan.optim.play.field import Losses
 from rlgan.optim.play.game import Game
 from rlgan.optim.play.player import Player, PlayerSpec
@@ -75,6 +76,8 @@ class TwoPlayers:
     ) -> None:
         check_alone({name: specs[name].optimizer for name in networks})
         steps = game.steps(tuple(networks))
+        for name, network in networks.items():
+            check_spec(name, specs[name], network, (horizon or moves) * steps[name])
         self.players = {
             name: Player(name, network, specs[name], (horizon or moves) * steps[name], noise(name))
             for name, network in networks.items()

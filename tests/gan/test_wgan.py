@@ -43,7 +43,7 @@ def test_clip_is_the_projection_of_the_critic_alone() -> None:
         ({"batch_size": 0}, r"^batch_size = 0: "),
         ({"data": Digits(), "batch_size": 1798}, r"^batch_size = 1798: larger than the data set \(1,438 samples\)"),
         ({"lipschitz": GradientPenalty(), "critic": MLPSpec(norm="batch")}, r"^critic.network.norm = batch: .*layer"),
-        ({"critic": DCGANSpec()}, r"^shape = .*mlp"),
+        ({"critic": DCGANSpec()}, r"^critic.network.shape = .*mlp"),
     ],
 )
 def test_impossible_tasks_name_key_value_and_remedy(changes: dict[str, Any], message: str) -> None:

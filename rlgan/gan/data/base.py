@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import math
 import numbers
 from abc import ABC, abstractmethod
@@ -12,6 +13,7 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor, nn
 
+from rlgan.optim.contract.calls import calling, foreign
 from rlgan.optim.errors import positive
 from rlgan.reading.split import split
 
@@ -107,18 +109,34 @@ def tried(data: Data, device: torch.device | str = "cpu") -> list[str]:
         ValueError: they are none; naming what was given and what is due.
     """
     name = f"data = {type(data).__name__}"
-    shape = data.shape
-    if not isinstance(shape, tuple | list) or not shape or not all(isinstance(n, numbers.Integral) for n in shape):
+    with calling("data", data, "shape"):
+        shape: object = data.shape
+    if inspect.ismethod(shape):
+        raise ValueError(f"{name}: its shape is a method; write @property above it")
+    if (
+        not isinstance(shape, tuple | list)
+        or not shape
+        or not all(isinstance(n, numbers.Integral) and int(n) > 0 for n in shape)
+    ):
         raise ValueError(f"{name}: its shape is {shape!r}, where lengths are due, for example (2,)")
     if data.decodes:  # of files, which are looked at by themselves
         return []
-    one, two = (data.sample(TRIED, torch.Generator(device).manual_seed(0)) for _ in range(2))
+
+    def drawn(n: int) -> Tensor:
+        with calling("data", data, "sample"):
+            return data.sample(n, torch.Generator(device).manual_seed(0))
+
+    one, two = drawn(TRIED), drawn(TRIED)
     due = (TRIED, *shape)
     if not isinstance(one, Tensor) or tuple(one.shape) != due or not one.is_floating_point():
         given = f"{one.dtype} {tuple(one.shape)}" if isinstance(one, Tensor) else f"a {type(one).__name__}"
         raise ValueError(f"{name}: its sample({TRIED}, generator) gave {given}, where a tensor of floats {due} is due")
     if not one.isfinite().all():
         raise ValueError(f"{name}: its samples hold nan or inf; leave these out")
+    if one.requires_grad:
+        raise ValueError(f"{name}: its samples require a gradient, which no player has a use for; .detach() them")
+    if foreign(data) and len(other := drawn(3)) != 3:
+        raise ValueError(f"{name}: its sample(3, generator) gave {len(other)} samples; give as many as n says")
     notes = []
     if not torch.equal(one, two) and two is not one:
         notes.append(

@@ -4,6 +4,7 @@ import copy
 import inspect
 import math
 import re
+import sysconfig
 import traceback
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
@@ -14,10 +15,11 @@ from typing import TypeVar
 import torch
 from torch import Tensor
 
-_OURS = (str(Path(__file__).parents[2]), str(Path(torch.__file__).parent), "<frozen")
+_OURS = (str(Path(__file__).parents[2]), str(Path(torch.__file__).parent), "<")
+_STANDARD = sysconfig.get_paths()["stdlib"]
 _SETTING = re.compile(r"^[A-Za-z_][\w.\[\]]* = ")
-_ARGUMENTS = re.compile(r"(\w+)\(\) (takes|missing|got an unexpected)")
-_TRACEBACK = "HYDRA_FULL_ERROR=1 shows where"
+_ARGUMENTS = re.compile(r"(\w+)\(\) (?:takes|missing|got an unexpected)")
+_LACKING = re.compile(r"__init__\(\) missing .*?: (.*)")
 T = TypeVar("T")
 
 
@@ -46,8 +48,8 @@ def calling(key: str, piece: object, method: str, hint: str = "") -> Iterator[No
     Args:
         key: as it is typed.
         piece: whose method it is, or the function itself.
-        method: its name; "" of a function.
-        hint: the remedy where torch's shapes do not fit (a RuntimeError).
+        method: its name.
+        hint: the remedy where shapes do not fit (torch's RuntimeError), or a None is no tensor.
 
     Raises:
         ValueError: in the place of any exception, as ``key = Class: method raised Kind: message (file.py, line 3);
@@ -58,32 +60,54 @@ def calling(key: str, piece: object, method: str, hint: str = "") -> Iterator[No
             warnings.simplefilter("ignore")  # they come again when it is called in earnest
             yield
     except Exception as error:
-        text = " ".join(str(error).split())
-        if isinstance(error, ValueError) and _SETTING.match(text):  # a setting of its own, which it refuses
-            raise ValueError(f"{key}.{text}" if not text.startswith(f"{key} = ") else text) from error
-        where = line_of(error)
-        fits = hint if isinstance(error, RuntimeError) else ""
-        remedy = fits or _signature(piece, method, text) or ("mend it there" if where else _TRACEBACK)
-        said = f"{type(error).__name__}: {text[:200]}" if text else type(error).__name__
-        place = f" ({where})" if where else ""
-        raise ValueError(f"{key} = {name_of(piece)}: {method or 'the call'} raised {said}{place}; {remedy}") from error
+        if _as_it_is(piece, error):
+            raise
+        raise ValueError(told(key, piece, method, error, hint)) from error
+
+
+def _as_it_is(piece: object, error: Exception) -> bool:
+    """Whether an error is not of the piece: of our own code, of memory, of a file; or one of ours with a meaning."""
+    if isinstance(error, ValueError):
+        return False
+    meant = type(error).__module__.startswith("rlgan.") or isinstance(error, MemoryError | OSError)
+    memory = type(error).__name__ == "OutOfMemoryError" or "can't allocate memory" in str(error)
+    return meant or memory or not (foreign(piece) or inspect.isroutine(piece))
+
+
+def told(key: str, piece: object, method: str, error: BaseException, hint: str = "") -> str:
+    """The line of an error; see `calling`."""
+    text = " ".join(str(error).split())
+    if isinstance(error, ValueError) and _SETTING.match(text):  # a setting of its own, which it refuses
+        return text if text.startswith(f"{key} = ") else f"{key}.{text}"
+    where = line_of(error)
+    fits = hint if isinstance(error, RuntimeError) or "NoneType" in text else ""
+    remedy = fits or _signature(piece, text) or ("mend it there" if where else "HYDRA_FULL_ERROR=1 shows where")
+    said = f"{type(error).__name__}: {text[:200]}" if text else type(error).__name__
+    return f"{key} = {name_of(piece)}: {method or 'making it'} raised {said}{f' ({where})' if where else ''}; {remedy}"
 
 
 def line_of(error: BaseException) -> str:
-    """Where somebody else's code raised it, ``file.py, line 3``: the last frame that is neither ours nor torch's."""
-    frames = [frame for frame in traceback.extract_tb(error.__traceback__) if not frame.filename.startswith(_OURS)]
+    """Where somebody else's code raised it, ``file.py, line 3``: the last frame that is no library's."""
+    frames = [frame for frame in traceback.extract_tb(error.__traceback__) if not _known(frame.filename)]
     return f"{Path(frames[-1].filename).name}, line {frames[-1].lineno}" if frames else ""
 
 
-def _signature(piece: object, method: str, text: str) -> str:
-    """How a method is to be defined, where it does not take the arguments that it is called with."""
+def _known(file: str) -> bool:
+    """Whether a file is ours, torch's or of another library that a mistake is not in."""
+    inner = "site-packages" in file or "dist-packages" in file
+    library = re.search(r"[\\/](numpy|scipy|gymnasium)[\\/]", file) if inner else file.startswith(_STANDARD)
+    return file.startswith(_OURS) or bool(library)
+
+
+def _signature(piece: object, text: str) -> str:
+    """What is to be given, or how a method is to be defined, where arguments do not fit."""
+    if lacking := _LACKING.search(text):
+        return f"give {lacking[1]}"
     if (found := _ARGUMENTS.search(text)) is None:
         return ""
-    asked = found[1] if method else ""
     for base in type(piece).__mro__:
-        if base.__module__.startswith("rlgan.") and asked in vars(base) and callable(vars(base)[asked]):
-            words = ", ".join(inspect.signature(vars(base)[asked]).parameters)
-            return f"define it as {asked}({words})"
+        if base.__module__.startswith("rlgan.") and callable(method := vars(base).get(found[1])):
+            return f"define it as {found[1]}({', '.join(inspect.signature(method).parameters)})"
     return ""
 
 

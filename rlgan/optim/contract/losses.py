@@ -126,7 +126,7 @@ def check_network(
         ValueError: it raised, or gave another shape, dtype or device, nan or inf, or something without a gradient.
     """
     shapes = ", ".join(str(tuple(x.shape[1:])) for x in inputs)
-    what = f"the network of {method}"
+    what = f"{method}'s network"
     with kept_buffers([network]), torch.enable_grad():
         hint = f"build it for inputs {shapes} and outputs {outputs}"
         with calling(key, piece, what, hint):

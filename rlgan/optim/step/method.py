@@ -11,7 +11,7 @@ import math
 from abc import ABC, abstractmethod
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Any, ClassVar, Literal, NamedTuple, TypeAlias
+from typing import Any, ClassVar, Literal, NamedTuple, TypeAlias, get_args
 
 import torch
 from torch import Tensor
@@ -205,7 +205,8 @@ class Descent(Method):
         project_in: the metric of the projection: the method's ``own``, or ``euclidean`` as torch users write it.
 
     Raises:
-        ValueError: if `lr` is not positive, `weight_decay` is negative, or `project_in` is neither.
+        ValueError: if `lr` is not positive, `weight_decay` is negative, `project_in` is neither, or a slot holds
+            something else.
     """
 
     lr: float
@@ -217,6 +218,20 @@ class Descent(Method):
     project_in: Literal["own", "euclidean"] = "own"
 
     def __post_init__(self) -> None:
+        for name, kind, example in (
+            ("momentum", Momentum, "GradientEMA(0.9)"),
+            ("metric", Metric, "RMS(0.999, 1e-8, bias_correction=True)"),
+            ("noise", Noise, "GaussianNoise(1e-3)"),
+        ):
+            if not isinstance(given := getattr(self, name), kind):
+                named, said = getattr(given, "__name__", given), "a class" if isinstance(given, type) else "none"
+                raise ValueError(f"{name} = {named}: must be a {kind.__name__}, and is {said}; for example {example}")
+        if self.metric.kind not in (kinds := get_args(Kind)):
+            name = type(self.metric).__name__
+            raise ValueError(f"metric = {name}: is of the kind {self.metric.kind}; must be {', '.join(kinds)}")
+        for name in ("lr", "weight_decay"):
+            if not hasattr(given := getattr(self, name), "__float__"):
+                raise ValueError(f"{name} = {given}: must be a number, not a {type(given).__name__}; for example 1e-3")
         if not 0 < self.lr < math.inf:
             raise ValueError(f"lr = {self.lr}: the learning rate must be positive, for example 1e-3")
         if not 0 <= self.weight_decay < math.inf:

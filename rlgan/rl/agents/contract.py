@@ -112,14 +112,14 @@ def _check_act(agent: Agent, actor: nn.Module, batch: Transition) -> None:
     for rows in (batch.obs[:1], batch.obs):
         with kept_buffers([actor]), in_evaluation_mode(actor), torch.no_grad(), calling("agent", agent, "act"):
             action: object = agent.policy(actor)(rows)
-        method = "act" if _written(agent, "act") else "the network of actor"
+        method = "act" if _written(agent, "act") else "actor's network"
         check_tensor("agent", agent, method, action, (len(rows), batch.action.shape[1]), rows)
 
 
 def _check_value(agent: Agent, spec: PlayerSpec, critic: nn.Module, batch: Transition) -> None:
     """Q of a minibatch, as pictures and the critic's bias want it."""
     key, piece, method = _maker(agent, "critic", spec)
-    what = f"the network of {method}"
+    what = f"{method}'s network"
     if _written(agent, "value"):
         key, piece, what = "agent", agent, "value"
     hint = f"build it for inputs {tuple(batch.obs.shape[1:])} and {tuple(batch.action.shape[1:])}, and outputs ()"

@@ -370,6 +370,12 @@ def _call(target: Callable[..., Any], arguments: dict[str, Any], path: str) -> A
             raise ConfigError(message) from error
         separator = "." if _FIELD.match(message) else ": "
         raise ConfigError(f"{path}{separator}{message}") from error
+    except Exception as error:
+        if str(getattr(target, "__module__", "")).partition(".")[0] == "rlgan":
+            raise  # a fault of ours, which a traceback explains
+        from rlgan.optim.contract.calls import told
+
+        raise ConfigError(told(path or "task", target, "", error)) from error
 
 
 def _join(path: str, key: str) -> str:

@@ -239,6 +239,8 @@ def _walk(target: str, key: str) -> Callable[..., Any]:
             raise ConfigError(f"{key} = {target}: its module needs {error.name}, which is not installed") from error
         except ValueError:  # an empty part: `a..b`
             continue
+        except Exception as error:  # it runs what its author wrote
+            raise ConfigError(f"{key} = {target}: importing {name} raised {_said(error)}; mend it there") from error
         for part in parts[cut:]:
             if not hasattr(found, part):
                 raise _unknown(key, target, name, part, found if hasattr(found, "__dict__") else type(found))
@@ -247,6 +249,16 @@ def _walk(target: str, key: str) -> Callable[..., Any]:
             raise ConfigError(f"{key} = {target}: cannot be called; name a class or a function")
         return found
     raise ConfigError(f"{key} = {target}: no module {parts[0]}; start from the folder that holds it, or install it")
+
+
+def _said(error: Exception) -> str:
+    """What a module raised, and in which line of whose code."""
+    from rlgan.optim.contract.calls import line_of
+
+    if isinstance(error, SyntaxError) and error.filename:
+        return f"{type(error).__name__}: {error.msg} ({os.path.basename(error.filename)}, line {error.lineno})"
+    where = line_of(error)
+    return " ".join(f"{type(error).__name__}: {error}".split()) + (f" ({where})" if where else "")
 
 
 def _defined(found: Any) -> str:

@@ -187,9 +187,9 @@ MISTAKES = [
     (ActsInNumpy, "act returned a ndarray; return a tensor of shape (1, 1)"),
     (ActsWithout, "but 3 were given; define it as act(self, actor, obs)"),
     (NoModule, "actor returned a function; return a torch.nn.Module"),
-    (WideActor, "the network of actor returned a tensor of shape (1, 2); return one of shape (1, 1)"),
-    (ColumnCritic, "the network of critic returned a tensor of shape (32, 1); return one of shape (32,)"),
-    (OneInput, "the network of critic raised TypeError: Linear.forward() takes 2 positional arguments but 3"),
+    (WideActor, "actor's network returned a tensor of shape (1, 2); return one of shape (1, 1)"),
+    (ColumnCritic, "critic's network returned a tensor of shape (32, 1); return one of shape (32,)"),
+    (OneInput, "critic's network raised TypeError: Linear.forward() takes 2 positional arguments but 3"),
     (NoParameters, "critic returned a Flatten without a parameter to train; make its layers in its __init__"),
 ]
 
