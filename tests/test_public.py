@@ -50,8 +50,9 @@ PUBLIC: dict[str, str] = {
         QCritic ResNetCritic ResNetGenerator ResNetSpec Single TwinQCritic initialise spectrally_normalised twin
     """,
     "rlgan.task": """
-        Callback CheckpointError ConfigError Diverged EarlyStopping Examination InputError Metric Opening Painter
-        Picture Play Request RunError Settings Sink Stackable Task TimeLimit Together Video drive
+        Callback CheckpointError ConfigError Diverged EarlyStopping Examination Function InputError Metric
+        Opening Painter Picture Play Request RunError Settings Sink Stackable Task TimeLimit Together Video
+        drive
     """,
     "rlgan.runs.compare": """
         Drawn Ran

@@ -36,8 +36,10 @@ from rlgan.optim.compiled.choice import FEWEST
 from rlgan.optim.ranks import share, world
 from rlgan.optim.second_order.curvature import Scalar
 from rlgan.optim.second_order.landscape import Landscape, player_loss
+from rlgan.optim.weights import stilled
 from rlgan.task.drawn import Drawing
 from rlgan.task.errors import Diverged
+from rlgan.task.hooks.function import Function
 from rlgan.task.seeding import Generators
 from rlgan.task.settings import Settings
 from rlgan.task.task import Picture, Play, Request
@@ -324,6 +326,18 @@ class ERM(Drawing):
         if not self.draw:
             return {}
         return pictures.of(self.problem, self.model.module, self.train, self.test, self.path, self.steps_done)
+
+    def functions(self) -> dict[str, Function]:
+        """The model; of a surface there is nothing to be called."""
+        if self.problem.kind == "surface":
+            return {}
+        inputs, classes = tuple(self.train.x.shape[1:]), self.problem.classes
+
+        def drawn(n: int, stream: torch.Generator) -> dict[str, Tensor]:
+            return {"x": self.train.x[torch.randint(len(self.train.x), (n,), generator=stream, device=stream.device)]}
+
+        what = f"a score for each of the {classes} classes" if classes > 2 else "the model's output"
+        return {"model": Function(stilled(self.model.module), drawn, "output", f"{what} of an input x {inputs}")}
 
     def curvature(self) -> dict[str, Landscape]:
         return self.learner.curvature(self.whole, len(self.whole.y))

@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 from rlgan.gan import contract, evaluation
 from rlgan.gan.data import Data
-from rlgan.gan.data.base import fill, tried
+from rlgan.gan.data.base import draw, fill, tried
 from rlgan.gan.evaluation import PlayersPath, Subject
 from rlgan.gan.game import Batch, WassersteinGame
 from rlgan.gan.lipschitz import Lipschitz
@@ -20,8 +20,10 @@ from rlgan.optim import Game, NonFinite, PlayerSpec, TwoPlayers
 from rlgan.optim.ranks import share, world
 from rlgan.optim.second_order.landscape import Landscape
 from rlgan.optim.step.schedule import Constant, Schedule
+from rlgan.optim.weights import stilled
 from rlgan.task.drawn import Drawing
 from rlgan.task.errors import Diverged, InputError
+from rlgan.task.hooks.function import Function
 from rlgan.task.seeding import Generators
 from rlgan.task.settings import Settings
 from rlgan.task.task import Examination, Picture, Play, Request
@@ -240,6 +242,28 @@ class WGAN(Drawing):
 
     def remarks(self) -> list[str]:
         return evaluation.remarks(self.subject, self._measured)
+
+    def functions(self) -> dict[str, Function]:
+        """The first average of the generator, and the critic."""
+        shape, dtype = (self.latent_dim,), self.settings.dtype
+
+        def latent(n: int, stream: torch.Generator) -> dict[str, Tensor]:
+            return {"z": draw(torch.randn, stream, n, *shape).to(dtype)}
+
+        def real(n: int, stream: torch.Generator) -> dict[str, Tensor]:
+            return {"x": self.data.sample(n, stream).to(dtype)}
+
+        sample = f"x {self.data.shape}"
+        generator = stilled(next(iter(self.subject.generators.values())))
+        critic = stilled(self.critic.module)
+        return {
+            "generator": Function(generator, latent, "x", f"a sample {sample} of a latent vector z {shape}, N(0, I)"),
+            "critic": Function(critic, real, "score", f"f(x), the critic's score of a sample {sample}"),
+        }
+
+    def weights(self) -> dict[str, Tensor]:
+        _ = self.subject
+        return super().weights()
 
     def curvature(self) -> dict[str, Landscape]:
         batch = self.batch(Generators(self.generators.seed("curvature")), CURVATURE_SAMPLES)

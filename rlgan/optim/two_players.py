@@ -27,6 +27,7 @@ from rlgan.optim.second_order.landscape import Landscape, survey
 from rlgan.optim.stack import Stack
 from rlgan.optim.step.types import Report
 from rlgan.optim.update import Update
+from rlgan.optim.weights import begin
 
 
 class TwoPlayers:
@@ -50,6 +51,7 @@ class TwoPlayers:
 
     Raises:
         ValueError: settings of a player that do not fit each other or the game; begins with the key at fault.
+        Unlike: a network is another one than `rlgan.optim.weights.beginning` has weights of.
 
     Attributes:
         players: by name.
@@ -78,6 +80,7 @@ class TwoPlayers:
         steps = game.steps(tuple(networks))
         for name, network in networks.items():
             check_spec(name, specs[name], network, (horizon or moves) * steps[name])
+        begin(networks)
         self.players = {
             name: Player(name, network, specs[name], (horizon or moves) * steps[name], noise(name))
             for name, network in networks.items()

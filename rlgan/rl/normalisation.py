@@ -66,17 +66,18 @@ class Normaliser:
 
     def __call__(self, obs: Tensor) -> Tensor:
         """The normalised observations, for (..., obs_dim) of the dtype and the device named at construction."""
-        shift, scale = self._numbers()
+        shift, scale = self.numbers()
         return ((obs - shift) * scale).clamp_(-self.clip, self.clip)
 
     def normalise_(self, batch: Transition) -> Transition:
         """The batch, both of its observations normalised in place: it must not be a view of the replay's own rows."""
-        shift, scale = self._numbers()
+        shift, scale = self.numbers()
         for obs in (batch.obs, batch.next_obs):
             obs.sub_(shift).mul_(scale).clamp_(-self.clip, self.clip)
         return batch
 
-    def _numbers(self) -> tuple[Tensor, Tensor]:
+    def numbers(self) -> tuple[Tensor, Tensor]:
+        """The mean and 1 / standard deviation, (obs_dim,) each, that are applied now."""
         if not self._current:
             self._shift.copy_(torch.from_numpy(self.mean))
             self._scale.copy_(torch.from_numpy(1.0 / np.sqrt(self.variance + EPSILON)))

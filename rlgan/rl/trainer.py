@@ -11,19 +11,22 @@ from torch import Tensor, nn
 
 from rlgan.nets.layers import in_evaluation_mode
 from rlgan.optim import Game, NonFinite, PlayerSpec, TwoPlayers, ranks
+from rlgan.optim.weights import begin_parts
 from rlgan.rl import episodes, pictures, sizes, video
 from rlgan.rl.agent import Agent, NamesErrors
 from rlgan.rl.agents import contract
+from rlgan.rl.agents.meanings import EXPLAINED, GROUPS
 from rlgan.rl.border.ended import EndedEpisodes
+from rlgan.rl.border.functions import functions
 from rlgan.rl.border.rows import Episode, Step
 from rlgan.rl.envs.environment import Environment
 from rlgan.rl.exploration.explorer import Exploration, Rollout
-from rlgan.rl.measures.meanings import BETTER, EXPLAINED, GROUPS
 from rlgan.rl.normalisation import NormalisedActor, Normaliser
 from rlgan.rl.replay.n_step import NStep
 from rlgan.rl.replay.uniform import Layout, ReplaySpec, Transition, UniformReplay
 from rlgan.rl.together import Trainers
 from rlgan.task.errors import ConfigError, Diverged
+from rlgan.task.hooks.function import Function
 from rlgan.task.seeding import Generators, kept_globals
 from rlgan.task.settings import Settings
 from rlgan.task.task import Ended, Play, Request, Stackable, Together
@@ -63,7 +66,9 @@ class Trainer(Stackable):
     """
 
     best: ClassVar[tuple[str, Literal["min", "max"]]] = ("return/eval", "max")
-    better: ClassVar[Mapping[str, Literal["min", "max"]]] = BETTER
+    better: ClassVar[Mapping[str, Literal["min", "max"]]] = dict.fromkeys(
+        ("return/train", "return/eval_iqm", "return/eval_low", "return/eval_high", "return/eval_shaped"), "max"
+    )
     headline: ClassVar[tuple[str, ...]] = ("return/train", "return/eval")
     family: ClassVar[str] = "rl"
     explained: ClassVar[Mapping[str, str]] = EXPLAINED
@@ -139,6 +144,7 @@ class Trainer(Stackable):
             Rollout(env.num_envs, obs_dim, action_dim, gens.torch("exploration"), self.policy, planned)
         )
         self.normaliser = Normaliser(obs_dim, obs_clip, dtype, device) if normalise_obs else None
+        self.parts = begin_parts(normaliser=self.normaliser)
         self._credit = 0.0
         self._moves = 0
         self._watch = False  # a log, evaluation or save is due whose move has not come yet
@@ -312,6 +318,9 @@ class Trainer(Stackable):
     def videos(self) -> dict[str, Video]:
         """The first episode of an evaluation."""
         return {"episode": video.film(self.deployed, self.env, self.evaluation_seed, lender=self.envs)}
+
+    def functions(self) -> dict[str, Function]:
+        return functions(self.policy, self.critic.module, self.agent.value, self.normaliser, self.envs, self.env)
 
     def curvature(self) -> dict[str, Landscape]:
         """The losses near the present players, on `CURVATURE_SAMPLES` transitions of the replay, or on all it has."""

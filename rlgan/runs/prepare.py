@@ -15,6 +15,7 @@ from rlgan.runs.record.checkpoint import Checkpoint, Checkpoints
 from rlgan.runs.record.directory import RunDirectory, short_path
 from rlgan.runs.record.files import write_json
 from rlgan.runs.record.progress import Legend, table
+from rlgan.runs.share.start import begun
 from rlgan.runs.training.exactness import (
     changed_inputs,
     changed_settings,
@@ -80,7 +81,7 @@ def prepare(run: RunDirectory, spec: RunSpec, task: Task | None = None, stacked:
     with of_config(run.path if spec.settings.seeds is None else run.path.parent, spec.command.changes):
         callbacks = spec.callbacks()
         if task is None:
-            task = spec.task()
+            task = begun(spec) if checkpoint is None else spec.task()
             check_films(task, spec.settings)
     if checkpoint is not None:
         try:
@@ -94,7 +95,10 @@ def prepare(run: RunDirectory, spec: RunSpec, task: Task | None = None, stacked:
     run.add_start(start_record(spec.command, checkpoint.manifest.step if checkpoint else 0))
     write_json(run.path / "task.json", task_record(task), lasting=False)
     typed = frozenset(spec.command.changes)
-    return Start(task, spec.settings, run, spec.config, checkpoint, stacked, typed=typed, callbacks=callbacks)
+    start = Start(task, spec.settings, run, spec.config, checkpoint, stacked, typed=typed, callbacks=callbacks)
+    if checkpoint is None and task.origin:
+        start.notes(f"begins at the weights of {task.origin}", 0, say)
+    return start
 
 
 def _chosen(run: RunDirectory, step: int | None) -> Checkpoint | None:

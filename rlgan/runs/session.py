@@ -19,6 +19,7 @@ from rlgan.runs.config.words import Words
 from rlgan.runs.ends import Stop, explained, say, started
 from rlgan.runs.prepare import Outcome, Score, prepare, report_failure, report_figures, report_resumed
 from rlgan.runs.record.directory import RunDirectory, first_choices, is_run, run_name, short_path, stored, stored_config
+from rlgan.runs.share.start import begun, check_seeds, settled
 from rlgan.runs.terminal import complain
 from rlgan.runs.training.exactness import differences
 from rlgan.runs.training.films import check_films
@@ -76,6 +77,7 @@ def launch(config: Mapping[str, Any], command: Command) -> Outcome:
     Raises:
         ConfigError, RunError: it cannot start.
     """
+    config = settled(config)
     if config.get("compare") is not None:
         from rlgan.runs.compare.run import begin
 
@@ -86,8 +88,9 @@ def launch(config: Mapping[str, Any], command: Command) -> Outcome:
     chosen = None if settings.run_dir is None else Path(settings.run_dir)
     if chosen is not None and is_run(chosen):
         return _continue(chosen, spec)
+    check_seeds(settings)
     # Built before its directory is made: a configuration that cannot be built must not leave one behind.
-    task = spec.with_values(seed=settings.every_seed[0]).task()
+    task = begun(spec.with_values(seed=settings.every_seed[0]))
     parent = Path("outputs") / (command.choices.get("task") or type(task).__name__.lower())
     try:
         spec.callbacks()

@@ -39,6 +39,8 @@ class Settings:
         keep_last: newest checkpoints that are kept, besides the best one.
         run_dir: the run's directory; None makes a new one below `outputs/`.
         resume: an earlier run's directory to go on with.
+        init_from: begin at the weights of a run, or of what `rlgan export` wrote of one, instead of random ones; the
+            optimizers begin anew and steps count from 0 (rlgan.runs.share.start).
         horizon: the length that schedules, averages and explorations are laid out for; None is `steps`. A run that goes
             on for longer keeps their old end with the steps that it had before.
         progress: show the progress bar (or progress lines where standard error is no terminal).
@@ -66,6 +68,7 @@ class Settings:
     keep_last: int = 2
     run_dir: str | None = None
     resume: str | None = None
+    init_from: str | None = None
     horizon: int | None = None
     progress: bool = True
     logger: list[str | Sink] | str = field(default_factory=lambda: list[str | Sink]([TENSORBOARD]))

@@ -7,6 +7,7 @@ from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, ClassVar, Generic, Literal, NamedTuple, TypeAlias, TypeVar
 
 from rlgan.task.errors import ConfigError
+from rlgan.task.hooks.function import Function
 from rlgan.task.hooks.measures import Measures
 from rlgan.task.settings import Settings
 
@@ -107,6 +108,7 @@ class Task(ABC):
         family: a word for all tasks whose metrics mean the same, which TensorBoard shows in the same charts; empty is
             the class's name.
         learning_starts: steps that are done before the first update.
+        origin: of a run that begins at the weights of another one, which; empty for random ones.
         compiled: the compile mode that `settings.compile` was resolved to; None while it has not been.
         added: metrics and pictures that the configuration adds to the task's own; set by what builds the task.
     """
@@ -123,6 +125,7 @@ class Task(ABC):
     settings: Settings
     steps_done: int = 0
     learning_starts: int = 0
+    origin: str = ""
     compiled: bool | None = False
     added: Measures = Measures()
 
@@ -195,6 +198,22 @@ class Task(ABC):
         """
         return {}
 
+    def functions(self) -> Mapping[str, Function]:
+        """Give what was learnt as others use it: `policy`, `generator`, `critic`, `model`, or names of one's own."""
+        return {}
+
+    def weights(self) -> dict[str, Tensor]:
+        """Give the tensors that `functions` compute with, by name; see `rlgan.optim.weights`."""
+        return {}
+
+    def load_weights(self, weights: Mapping[str, Tensor]) -> None:
+        """Restore `weights()` of a task built from the same configuration, for use and not for training.
+
+        Raises:
+            rlgan.optim.weights.Unlike: a tensor is missing or of another shape.
+        """
+        raise ConfigError(f"the task {type(self).__name__} has no weights(), and none can be loaded; write it")
+
     @abstractmethod
     def state_dict(self) -> dict[str, Any]:
         """Return all that the next step depends on, as dict, list, tuple, tensor, int, float, str, bool and None.
@@ -237,13 +256,25 @@ class Stackable(Task):
 
     Attributes:
         learner: the players and their update.
+        parts: what else the networks are of no use without, by name, each with `state_dict` and `load_state_dict`.
     """
 
     learner: TwoPlayers
+    parts: Mapping[str, Any] = {}
 
     @property
     def compiled(self) -> bool | None:  # type: ignore[override]
         return self.learner.compiled
+
+    def weights(self) -> dict[str, Tensor]:
+        from rlgan.optim.weights import weights_of
+
+        return weights_of(self.learner.players, self.parts)
+
+    def load_weights(self, weights: Mapping[str, Tensor]) -> None:
+        from rlgan.optim.weights import load_weights
+
+        load_weights(weights, self.learner.players, self.parts)
 
     @abstractmethod
     def play(self) -> Play[None]:

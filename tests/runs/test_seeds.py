@@ -151,7 +151,8 @@ def test_every_seed_has_a_run_of_its_own_and_the_run_sums_them_up(group: Path) -
     assert primal["mean"] == pytest.approx(np.mean(values)) and primal["iqm"] == pytest.approx(np.mean(values))
     assert primal["min"] == min(values) <= primal["mean_low"] <= primal["mean"]
     assert primal["mean"] <= primal["mean_high"] <= primal["max"] + 1e-12 and primal["max"] == max(values)
-    assert (group / "pictures" / "seeds_wasserstein_primal.png").stat().st_size > 5000
+    assert "<h2" in (group / "study" / "study.html").read_text()
+    assert (group / "study" / "figures" / "curves_wasserstein_primal.png").stat().st_size > 5000
     assert status(group)["state"] == "finished" and status(group)["seeds"] == [0, 2, 5]
 
 

@@ -48,7 +48,7 @@ def test_two_cells_train_and_are_not_trained_twice(
     # What takes its time and is tested elsewhere: optimal transport of 1,024 samples, and pictures.
     monkeypatch.setattr(evaluation, "PRIMAL_SAMPLES", 64)
     monkeypatch.setattr(evaluation, "pictures", lambda *given: {})
-    monkeypatch.setattr("rlgan.runs.training.seeds.draw_seeds", lambda *given: None)
+    monkeypatch.setattr("rlgan.runs.study.study.page_at_end", lambda *given: "")
     cells = [
         small(cell)
         for cell in gan.cells(seeds=2, steps=2)
@@ -161,7 +161,7 @@ def test_the_explorations_are_the_whole_table_at_one_scale_an_environment() -> N
 
 def test_a_cell_of_explorations_keeps_every_evaluation(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("rlgan.rl.trainer.Trainer.pictures", lambda task: {})
-    monkeypatch.setattr("rlgan.runs.training.seeds.draw_seeds", lambda *given: None)
+    monkeypatch.setattr("rlgan.runs.study.study.page_at_end", lambda *given: "")
     title = "exploration, Pendulum-v1, ddpg, mixed"
     (cell,) = [cell for cell in rl.cells(seeds=2, steps=200) if cell.title == title]
     size = ("compile=false", "batch_size=8", "learning_starts=20", "eval_every=100", "log_every=100", "eval_episodes=2")

@@ -36,6 +36,7 @@ class Found:
         looked: they have been looked at.
         draws: they draw from the process's global generators, or seed them.
         batched_draws: and so does what batches them; None while that has not been looked at.
+        space: the observations as they are given, before they are flattened.
         limit: steps of an episode at which they are truncated, if there is such a number.
         beside: how many can be open beside those of training; None while nothing stood against it.
         reason: what stood against more.
@@ -45,6 +46,7 @@ class Found:
     looked: bool = False
     draws: bool = False
     batched_draws: bool | None = None
+    space: gymnasium.Space | None = None
     limit: int | None = None
     beside: int | None = None
     reason: str = ""

@@ -4,18 +4,16 @@ import time
 from collections import deque
 from collections.abc import Iterable
 
+from rlgan.rl.agents.meanings import RECENT_EPISODES
 from rlgan.rl.border.rows import Episode
 from rlgan.task.task import Ended
-
-RECENT = 10
-"""`return/train` is the mean of this many episodes, the last ones to end."""
 
 
 class EndedEpisodes:
     """Takes note of episodes as they end."""
 
     def __init__(self) -> None:
-        self._returns: deque[float] = deque(maxlen=RECENT)
+        self._returns: deque[float] = deque(maxlen=RECENT_EPISODES)
         self._new: list[Episode] = []
         self._kept: list[Ended] = []
 
@@ -38,7 +36,7 @@ class EndedEpisodes:
 
     @property
     def returns(self) -> list[float]:
-        """Of the last `RECENT` episodes."""
+        """Of the last `RECENT_EPISODES` episodes."""
         return list(self._returns)
 
     def restore(self, returns: Iterable[float]) -> None:

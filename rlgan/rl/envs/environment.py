@@ -223,7 +223,7 @@ class Environment:
                 env = _wrapped(env, wrapper, f"wrappers[{i}] = {_described(wrapper)}")
             _check_spaces(self.id, env)
             limits = [layer._max_episode_steps for layer in all_layers(env) if isinstance(layer, TimeLimit)]
-            self.found.limit = min(limits, default=None)
+            self.found.limit, self.found.space = min(limits, default=None), env.observation_space
         except BaseException:
             with contextlib.suppress(Exception):
                 env.close()

@@ -28,8 +28,8 @@ _READ_WHOLE = (
     "config.yaml", "task.json", "status.json", "summary.json", "metrics.jsonl", "overrides.jsonl", "notes.jsonl",
     "variants.yaml", "step_",
 )  # fmt: skip
-_FOLDERS = ("checkpoints", "pictures", "evaluation", "videos")
-_ENDINGS = (".pt", ".json", ".bin", ".png", ".npz", ".mp4", ".gif")
+_FOLDERS = ("checkpoints", "pictures", "evaluation", "study", "videos")
+_ENDINGS = (".pt", ".json", ".bin", ".png", ".npz", ".mp4", ".gif", ".html", ".md", ".csv")
 _KINDS = (
     (stat.S_ISLNK, "a symbolic link"),
     (stat.S_ISFIFO, "a FIFO"),

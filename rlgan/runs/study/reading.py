@@ -7,7 +7,6 @@ libyaml. A run directory may come from a stranger: nothing is opened through a l
 from __future__ import annotations
 
 import json
-import math
 import os
 import re
 import socket
@@ -219,11 +218,11 @@ def _read_slowly(line: bytes, found: Mapping[str, dict[int, float]]) -> None:
 
 
 def _curve(values: Mapping[int, float]) -> Curve | None:
-    finite = sorted((step, value) for step, value in values.items() if math.isfinite(value))
-    if not finite:
-        return None
-    steps, numbers = zip(*finite, strict=True)
-    return Curve(np.array(steps, float), np.array(numbers, float))
+    steps = np.fromiter(values.keys(), float, len(values))
+    numbers = np.fromiter(values.values(), float, len(values))
+    order = np.argsort(steps, kind="stable")
+    finite = order[np.isfinite(numbers[order])]
+    return Curve(steps[finite], numbers[finite]) if len(finite) else None
 
 
 def _content(path: Path) -> bytes:

@@ -108,6 +108,23 @@ def draw_study(
     return Study(folder / "study.html", table, notes)
 
 
+def page_at_end(paths: Sequence[Path], to: Path | None = None) -> str:
+    """Draw the study of runs that have just ended; a failure in that is none of the runs.
+
+    Args:
+        paths, to: as of `draw_study`.
+
+    Returns:
+        A line that says where the page is, or why there is none; empty for less than two runs.
+    """
+    try:
+        if len(find_runs(paths)) < 2:
+            return ""
+        return f"page of all runs: {short(draw_study(paths, to).page.resolve())}"
+    except Exception as error:
+        return f"note: no page of the runs can be drawn ({type(error).__name__}: {' '.join(str(error).split())[:200]})"
+
+
 def _read(paths: Sequence[Path], metrics: Sequence[str]) -> tuple[list[Record], list[str]]:
     runs, notes = [], []
     for path in paths:
@@ -200,6 +217,8 @@ def _folder(to: Path | None, words: Sequence[str]) -> Path:
     places = [to] if to else [Path("outputs/studies") / f"{name}{f'-{i}' if i > 1 else ''}" for i in range(1, 100)]
     folder = next((place for place in places if to or not place.exists()), places[-1])
     try:
+        if (folder / "figures").is_symlink():
+            raise RunError(f"to = {folder}: its folder figures is a link; remove it, or choose another folder")
         (folder / "figures").mkdir(parents=True, exist_ok=True)
         for old in (folder / "figures").glob("*.png") if (folder / "study.html").exists() else ():
             old.unlink()

@@ -149,19 +149,6 @@ def _created(parent: Path, name: str) -> Folder:
     return Folder(path.absolute())
 
 
-def _draw(folder: Folder) -> None:
-    """Draw the page of all runs; what fails in that is no failure of the sweep."""
-    try:
-        from rlgan.runs.study.study import draw_study
-
-        page = draw_study([folder.path], folder.path / "study").page
-        say(f"study: {short_path(page)}")
-    except Exception as error:
-        say(
-            f"note: the page of all runs cannot be drawn ({type(error).__name__}: {' '.join(str(error).split())[:200]})"
-        )
-
-
 def _conclude(folder: Folder, words: Sequence[str], left: BaseException | None) -> int:
     """Say what became of every job, and how the sweep goes on; the exit code."""
     ended = folder.ended()
@@ -169,7 +156,10 @@ def _conclude(folder: Folder, words: Sequence[str], left: BaseException | None) 
         again = shlex.join(["rlgan", "-m", *words, f"run_dir={short_path(folder.path)}"])
         say(f"what is not finished goes on with: {again}")
     if any(one.state == "finished" for one in ended):
-        _draw(folder)
+        from rlgan.runs.study.study import page_at_end
+
+        if line := page_at_end([folder.path], folder.path / "study"):
+            say(line)
     for line in report(ended):
         say(line)
     if isinstance(left, KeyboardInterrupt):

@@ -3,7 +3,7 @@
 RUN/seed=<k>/      an ordinary run's directory, which can be evaluated, resumed or trained further by itself; the first
                    seed draws pictures at every evaluation, the others at the end
 RUN/summary.json   what became of each seed; mean, IQM and 95 % bootstrap intervals over those that finished
-RUN/pictures/      the seeds' curves
+RUN/study/         the seeds on one page, with their curves
 
 The seeds run side by side, and what they ask for at the same time is done at once, from acting and environments to
 updates and evaluation (`Stackable.together`), each with its own generators. A seed that fails is marked and left out,
@@ -12,14 +12,13 @@ and the others go on.
 
 import sys
 from collections.abc import Callable, Sequence
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from dataclasses import replace
 from typing import Any, TypeVar
 
 from rlgan.runs.config.build import RunSpec
 from rlgan.runs.ends import Interrupted, Stop, say, tell
 from rlgan.runs.prepare import Outcome, Score, prepare, report_failure, report_resumed, start_record
-from rlgan.runs.record.curves import draw_seeds
 from rlgan.runs.record.directory import RunDirectory, State, is_run, short_path, stored
 from rlgan.runs.record.progress import Legend, SeedProgress, seeds_table
 from rlgan.runs.training.loop import progress_display, train, training
@@ -220,7 +219,7 @@ def _conclude(run: RunDirectory, first: Start, ends: Ends) -> Outcome:
     good = {seed: values for seed, values in ends.items() if not isinstance(values, BaseException)}
     message = "; ".join(f"seed={seed}: {str(error) or type(error).__name__}" for seed, error in failed.items())
     if stopped:
-        _draw(run, first, ends)
+        _draw(run, first)
         code = max(error.code for error in stopped)
         tell(run, "interrupted", stopped[0].step, stopped[0].reason)
         say(f"{stopped[0]}{short_path(run.path)}")
@@ -240,7 +239,7 @@ def _conclude(run: RunDirectory, first: Start, ends: Ends) -> Outcome:
         lost = f"summary.json: cannot be written ({getattr(error, 'strerror', None) or error})"
         message = "; ".join([*([message] if message else []), lost])
         say(f"rlgan: {short_path(run.path)}/{lost}")
-    _draw(run, first, ends)
+    _draw(run, first)
     tell(run, "failed" if message else "finished", first.settings.steps, message)
     print(f"tensorboard --logdir {short_path(run.path)}", flush=True)
     tag, direction = first.task.best
@@ -248,11 +247,14 @@ def _conclude(run: RunDirectory, first: Start, ends: Ends) -> Outcome:
     return Outcome(1 if message else 0, "failed" if message else "finished", str(run.path), message, score)
 
 
-def _draw(run: RunDirectory, first: Start, ends: Ends) -> None:
-    """Draw the seeds' curves; what fails in that is no failure of the run."""
-    try:
+def _draw(run: RunDirectory, first: Start) -> None:
+    """Draw the page of the seeds; what fails in that is no failure of the run."""
+    from rlgan.runs.study.study import page_at_end
+
+    with suppress(RunError):  # the directory is gone, which has been said
         run.follow()
-        draw_seeds(run.path, list(ends), first.task.headline)
-    except Exception as error:
-        why = f"{type(error).__name__}: {' '.join(str(error).split())[:200]}"
-        Notes(run.path)(f"the seeds' curves cannot be drawn ({why})", first.settings.steps, say)
+        line = page_at_end([run.path], run.path / "study")
+        if line.startswith("note: "):
+            Notes(run.path)(line.removeprefix("note: "), first.settings.steps, say)
+        elif line:
+            say(line)

@@ -1,13 +1,10 @@
-"""What each metric of an agent means, in one line: for the table at the end of a run."""
+"""What the metrics of an agent mean, and the headings that they stand under."""
 
 from collections.abc import Mapping
-from typing import Literal
 
-from rlgan.rl.border.ended import RECENT
+RECENT_EPISODES = 10
+"""`return/train` is the mean of this many episodes, the last ones to end."""
 
-BETTER: Mapping[str, Literal["min", "max"]] = dict.fromkeys(
-    ("return/train", "return/eval_iqm", "return/eval_low", "return/eval_high", "return/eval_shaped"), "max"
-)
 EXPLAINED: Mapping[str, str] = {
     "return/eval": "mean return of the evaluation episodes, without noise",
     "return/eval_iqm": "mean of the middle half of these returns",
@@ -16,7 +13,7 @@ EXPLAINED: Mapping[str, str] = {
     "return/eval_std": "standard deviation of the returns over episodes",
     "return/eval_length": "mean length of an evaluation episode, in steps",
     "return/eval_shaped": "the same in the reward of training, through env.wrappers",
-    "return/train": f"mean return of the last {RECENT} episodes, with exploration",
+    "return/train": f"mean return of the last {RECENT_EPISODES} episodes, with exploration",
     "critic/q_bias": "Q minus the return that followed; above 0: too hopeful",
     "critic/q": "mean Q of the last minibatch",
     "critic/q_gap": "mean distance of the two critics",
@@ -28,6 +25,7 @@ EXPLAINED: Mapping[str, str] = {
     "critic/grad_norm": "length of the critic's gradient",
     "actor/grad_norm": "length of the actor's gradient",
 }
+
 GROUPS: Mapping[str, tuple[str, ...]] = {
     "return": ("return/", "episode/"),
     "value": ("critic/q",),

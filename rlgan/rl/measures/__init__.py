@@ -1,1 +1,0 @@
-"""What an agent is measured and drawn by, beside its evaluation."""

@@ -1,0 +1,78 @@
+"""A folder that `rlgan export` wrote, read as data: nothing in it is run.
+
+DIR/model.safetensors    every tensor under its name of `rlgan.optim.weights`
+DIR/config.yaml          the run's configuration
+DIR/rlgan.json           format, run, step, metrics, and what was exported of each function
+DIR/README.md            the model card
+DIR/<function>.onnx, .pt2    what other programs run
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from torch import Tensor
+
+from rlgan.runs.record.files import read_json
+from rlgan.task.errors import ConfigError, RunError
+
+WEIGHTS, CONFIG, ABOUT, CARD = "model.safetensors", "config.yaml", "rlgan.json", "README.md"
+FORMAT = 1
+"""Of rlgan.json and of the tensors' names."""
+
+
+def is_exported(path: Path) -> bool:
+    """Tell whether a folder is one that `rlgan export` wrote."""
+    return path.is_dir() and (path / ABOUT).is_file() and (path / WEIGHTS).is_file()
+
+
+def read_about(path: Path) -> dict[str, Any]:
+    """What rlgan.json says.
+
+    Raises:
+        RunError: it cannot be read, or a newer rlgan wrote it.
+    """
+    file = path / ABOUT
+    try:
+        about = read_json(file)
+    except (OSError, ValueError) as error:
+        raise RunError(f"{file}: cannot be read ({error}); export the run again") from error
+    number = about.get("format")
+    if type(number) is not int or number < 1:
+        raise RunError(f"{file}: format = {number!r}: there is none such; export the run again")
+    if number > FORMAT:
+        raise RunError(f"{file}: written by a newer rlgan (format {number}, this one reads {FORMAT}); update rlgan")
+    return about
+
+
+def read_weights(path: Path) -> dict[str, Tensor]:
+    """The tensors by name, on the CPU.
+
+    Raises:
+        RunError: they cannot be read.
+        ConfigError: the library that reads them is missing.
+    """
+    read_about(path)
+    load_file = needed("safetensors.torch").load_file
+    try:
+        found: dict[str, Tensor] = load_file(path / WEIGHTS)
+    except Exception as error:  # whatever a damaged file brings about in the library
+        why = " ".join(f"{type(error).__name__}: {error}".split())[:160]
+        raise RunError(f"{path / WEIGHTS}: cannot be read ({why}); export the run again") from error
+    return found
+
+
+def needed(module: str) -> Any:
+    """Import a module of the extra `export`.
+
+    Raises:
+        ConfigError: it is not installed.
+    """
+    import importlib
+
+    try:
+        return importlib.import_module(module)
+    except ImportError as error:
+        package = (error.name or module).partition(".")[0]
+        raise ConfigError(f'export: needs {package}, which is not installed; pip install "rlgan[export]"') from error
