@@ -262,9 +262,7 @@ class Trainer(Stackable):
 
     def metrics(self) -> dict[str, float]:
         learned = {k: float(v) for k, v in self._last.items()}
-        recent = self._ended.returns
-        returns = {"return/train": sum(recent) / len(recent)} if recent else {}
-        return {**learned, **returns, **self.explorer.metrics()}
+        return {**learned, **self._ended.metrics(), **self.explorer.metrics()}
 
     def counts(self) -> dict[str, float]:
         return {"progress/environment_steps": self.steps_done, **super().counts()}

@@ -34,6 +34,11 @@ class EndedEpisodes:
         taken, self._kept = self._kept, []
         return taken
 
+    def metrics(self) -> dict[str, float]:
+        """`return/train`, once an episode has ended."""
+        recent = self._returns
+        return {"return/train": sum(recent) / len(recent)} if recent else {}
+
     @property
     def returns(self) -> list[float]:
         """Of the last `RECENT_EPISODES` episodes."""
