@@ -36,7 +36,7 @@ sys.path.insert(0, str(ROOT))
 
 from omegaconf import OmegaConf  # noqa: E402
 
-from rlgan.runs.config.sources import conf_directory, outside_directories  # noqa: E402
+from rlgan.runs.options import conf_directory, outside_directories  # noqa: E402
 from rlgan.runs.record.files import write_atomically  # noqa: E402
 from rlgan.task.errors import ConfigError  # noqa: E402
 from rlgan.task.suggest import nearest  # noqa: E402

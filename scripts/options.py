@@ -34,7 +34,7 @@ def described(text: str) -> str:
 
 def table() -> str:
     """Every group and its options as Markdown."""
-    from rlgan.runs.config.sources import conf_directory, options
+    from rlgan.runs.options import conf_directory, options
 
     parts = []
     for group, names in options().items():

@@ -16,7 +16,8 @@ from omegaconf import OmegaConf
 
 from rlgan.runs.cli import main
 from rlgan.runs.config.build import build_settings, build_task, plain
-from rlgan.runs.config.sources import ROOT, conf_directory
+from rlgan.runs.config.sources import ROOT
+from rlgan.runs.options import conf_directory
 from rlgan.runs.record.checkpoint import Checkpoints
 from rlgan.task.task import Task
 

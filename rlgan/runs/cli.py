@@ -10,7 +10,7 @@ from collections.abc import Sequence
 
 import rlgan
 from rlgan.runs.commands import COMMANDS, command
-from rlgan.runs.config.trust import look_here, trusting
+from rlgan.runs.config.trust import trusting
 from rlgan.runs.terminal import OVERVIEW, complain, help_text, standing
 from rlgan.task.errors import ConfigError, InputError, RunError
 
@@ -55,8 +55,9 @@ def _dispatch(arguments: list[str]) -> int:
         print(f"rlgan {rlgan.__version__}")
         return 0
     if any(word in ("-sc", "--shell-completion") for word in arguments):
-        look_here(True)
-        return int(command("train").compose(arguments, []))
+        from rlgan.runs.answers.shells import answer
+
+        return answer(arguments)
     arguments, trusted = _trusted(arguments[1:] if first else arguments)
     with trusting(trusted):
         return int(command(first or "train").run(arguments))

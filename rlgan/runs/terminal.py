@@ -11,7 +11,7 @@ from typing import Any, TextIO
 
 import rlgan
 from rlgan.runs.commands import usage
-from rlgan.runs.config.sources import options
+from rlgan.runs.options import options
 
 OVERVIEW = """\
 rlgan {version}: train a Wasserstein GAN, a deterministic policy gradient agent (DDPG, TD3), or a model on a sample.

@@ -6,7 +6,8 @@ from hydra import compose, initialize_config_dir
 from omegaconf import OmegaConf
 
 from rlgan.runs.config.build import build_settings, build_task, plain
-from rlgan.runs.config.sources import ROOT, conf_directory
+from rlgan.runs.config.sources import ROOT
+from rlgan.runs.options import conf_directory
 from rlgan.task.task import Task
 
 

@@ -7,7 +7,7 @@ import copy
 import pytest
 
 from rlgan.rl.trainer import Trainer
-from rlgan.runs.config.sources import options
+from rlgan.runs.options import options
 from tests.small import QUIET, TASKS, builder, differences
 
 OWN = [(group, option) for group in ("agent", "exploration", "replay") for option in options()[group]]

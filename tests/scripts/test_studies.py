@@ -11,7 +11,8 @@ from hydra import compose, initialize_config_dir
 
 from rlgan.gan import evaluation
 from rlgan.gan.wgan import WGAN
-from rlgan.runs.config.sources import ROOT, conf_directory
+from rlgan.runs.config.sources import ROOT
+from rlgan.runs.options import conf_directory
 from scripts.benchmarks.harness import Report
 from scripts.studies import gan, gan_truth, rl, study
 from tests.small import build

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from rlgan.gan.wgan import WGAN
 from rlgan.optim import Extragradient, Lookahead
-from rlgan.runs.config.sources import options
+from rlgan.runs.options import options
 from tests.small import OTHER, TASKS, build, builder, differences, summary, train
 
 GAMES = options()["game"]

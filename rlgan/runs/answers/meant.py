@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 from rlgan.runs.answers.names import ALIASES, CONVERTED, GROUPS, OPTIONS, REMARKS, normal
-from rlgan.runs.config.sources import options_with
+from rlgan.runs.options import options_with
 from rlgan.task.suggest import closest
 
 #: Beyond so many places a line does not help any more.

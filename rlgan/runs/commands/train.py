@@ -52,8 +52,9 @@ def run(arguments: Sequence[str]) -> int:
     from hydra._internal.utils import get_args_parser
 
     from rlgan.runs.config.overrides import forced, refuse_setting_for_option, whole_words
-    from rlgan.runs.config.sources import options, register
+    from rlgan.runs.config.sources import register
     from rlgan.runs.config.words import parse, quoted, text_of
+    from rlgan.runs.options import options
 
     # Hydra's options may stand anywhere among the words: `seed=1,2 -m task=ddpg`.
     words = [quoted(item) for item in arguments]
@@ -149,8 +150,9 @@ def by_hydra(job: Callable[[DictConfig], Any], arguments: list[str], typed: list
     """
     import hydra
 
-    from rlgan.runs.config.sources import ROOT, conf_directory
+    from rlgan.runs.config.sources import ROOT
     from rlgan.runs.config.words import TYPED
+    from rlgan.runs.options import conf_directory
 
     ours = {TYPED: json.dumps(typed)}
     if os.environ.get("HYDRA_FULL_ERROR") != "1":

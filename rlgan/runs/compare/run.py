@@ -29,9 +29,9 @@ from rlgan.runs.config.build import Command, RunSpec, build_settings
 from rlgan.runs.config.overrides import forced
 from rlgan.runs.config.places import Settler
 from rlgan.runs.config.reading import dump, read
-from rlgan.runs.config.sources import options
 from rlgan.runs.config.trust import EVERYONE, Trust
 from rlgan.runs.ends import Stop, of_config, recorded, say, started, tell
+from rlgan.runs.options import options
 from rlgan.runs.prepare import Outcome, start_record
 from rlgan.runs.record.directory import OF_THE_START, RunDirectory, is_run, run_name, short_path, stored, stored_config
 from rlgan.runs.record.files import read_json, write_atomically

@@ -16,9 +16,10 @@ from omegaconf.errors import OmegaConfBaseException
 from rlgan.runs.config.build import Command, RunSpec, plain
 from rlgan.runs.config.overrides import explain, forced, group_choices, is_group, refuse_setting_for_option, whole_words
 from rlgan.runs.config.places import Settler
-from rlgan.runs.config.sources import ROOT, conf_directory, options, register
+from rlgan.runs.config.sources import ROOT, register
 from rlgan.runs.config.trust import EVERYONE
 from rlgan.runs.config.words import Words, parse, quoted
+from rlgan.runs.options import conf_directory, options
 from rlgan.task.errors import ConfigError
 
 _REFUSED = {

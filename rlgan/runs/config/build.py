@@ -313,7 +313,7 @@ def _answered(error: NoSuchKey, config: Mapping[str, Any]) -> ConfigError:
     """The error with what was meant, as the whole configuration tells."""
     from rlgan.runs.answers.meant import is_alias, meant, similar, unfolded
     from rlgan.runs.config.overrides import of_other_tasks
-    from rlgan.runs.config.sources import options
+    from rlgan.runs.options import options
 
     elsewhere = not error.close or is_alias(error.key)  # a slip of the finger is not looked for in other tasks
     hint = meant(error.key, error.value, config, options(), lambda: of_other_tasks(config) if elsewhere else {})

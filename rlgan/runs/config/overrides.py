@@ -9,8 +9,9 @@ from hydra.errors import HydraException, MissingConfigException
 
 from rlgan.runs.answers.choices import option_meant, other_option, other_plugin
 from rlgan.runs.answers.meant import either
-from rlgan.runs.config.sources import ROOT, conf_directory, misnamed, options
+from rlgan.runs.config.sources import ROOT, misnamed
 from rlgan.runs.config.words import as_text, parse
+from rlgan.runs.options import conf_directory, options
 from rlgan.task.errors import ConfigError
 from rlgan.task.suggest import closest, nearest
 
@@ -155,12 +156,17 @@ def composition(words: Sequence[str]) -> tuple[dict[str, Any], dict[str, str]]:
 
 def explain(error: BaseException, overrides: Sequence[str]) -> str:
     """Turn an error of Hydra's into one line `key = value: what is wrong; remedy`."""
-    if isinstance(error, ConfigError):
-        return str(error)
+    ours: BaseException | None = error  # Hydra wraps what a launcher's or a sweeper's constructor says
+    while ours is not None and not isinstance(ours, ConfigError):
+        ours = ours.__cause__
+    if ours is not None:
+        return str(ours)
     groups = options()
     text = " ".join(str(error).split())
     if isinstance(error, MissingConfigException) and error.missing_cfg_file:
         group, _, option = error.missing_cfg_file.rpartition("/")
+        if group.startswith("hydra/"):
+            return other_plugin(group, option, error.options or ())
         if group.partition("/")[0] in groups:
             group, _, option = error.missing_cfg_file.partition("/")
         if group in groups:
@@ -169,8 +175,6 @@ def explain(error: BaseException, overrides: Sequence[str]) -> str:
                 return f"{key} = {option}: {file} is not read; rename it to {option.rpartition('/')[2]}.yaml"
             hint = other_option(key, option, groups, _choices(overrides).get("task", "") if group != "task" else "")
             return f"{key} = {option}: {group} has no such option; {hint}"
-        if group.startswith("hydra/"):
-            return other_plugin(group, option, error.options or ())
         if group:
             return _no_group(group, option, groups)
     unknown = re.search(r"Override (\S+?)=(\S+) looks like a config group override, but", text)

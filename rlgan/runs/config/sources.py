@@ -1,16 +1,11 @@
 """Where configurations come from: ours, users' folders and installed packages; how their files are read.
 
-Nothing here imports torch: tab completion goes through this module.
+Nothing here imports torch: --help and --cfg go through this module.
 """
 
-import functools
-import os
 import re
-import sys
 from collections.abc import Iterator
-from contextlib import suppress
 from importlib import resources
-from importlib.metadata import entry_points
 from pathlib import Path
 from typing import Any
 
@@ -23,51 +18,14 @@ from hydra.plugins.config_source import ConfigLoadError, ConfigResult, ConfigSou
 from hydra.plugins.search_path_plugin import SearchPathPlugin
 from omegaconf import OmegaConf
 
-import rlgan
 from rlgan.runs.config.reading import content, decoded, header_missing, own_name
+from rlgan.runs.options import GROUP, conf_directory, outside_directories, outside_packages, roots
 from rlgan.task.errors import ConfigError
 
 ROOT = "train"
-GROUP = "rlgan.conf"
 
 # Files of these groups set keys of the run itself, at its root.
 _OF_THE_RUN = ("experiment", "task")
-
-
-def conf_directory() -> Path:
-    """Find the package's own conf/: beside pyproject.toml in a source tree, inside the package in a wheel."""
-    package = Path(rlgan.__file__).resolve().parent
-    source = package.parent / "conf"
-    return source if source.is_dir() and (package.parent / "pyproject.toml").is_file() else package / "conf"
-
-
-def outside_directories() -> list[Path]:
-    """List a user's folders of configurations: those of $RLGAN_CONF, then conf/ in the current folder.
-
-    Raises:
-        ConfigError: a folder of $RLGAN_CONF does not exist.
-    """
-    found = []
-    for name in filter(None, os.environ.get("RLGAN_CONF", "").split(os.pathsep)):
-        path = Path(name).expanduser().resolve()
-        if not path.is_dir():
-            raise ConfigError(f"RLGAN_CONF = {name}: no such folder; name folders, separated by {os.pathsep}")
-        found.append(path)
-    here = Path.cwd() / "conf"
-    if here.is_dir() and here.resolve() not in (conf_directory(), *found):
-        found.append(here.resolve())
-    return found
-
-
-def outside_packages() -> list[str]:
-    """List configuration packages of installed distributions: the entry points of the group `rlgan.conf`."""
-    return list(_packages(tuple(sys.path)))
-
-
-@functools.lru_cache(maxsize=4)
-def _packages(path: tuple[str, ...]) -> tuple[str, ...]:
-    """Of the distributions on this `sys.path`, which a command asks for dozens of times."""
-    return tuple(sorted({point.value for point in entry_points(group=GROUP)}))
 
 
 class OutsideConfigurations(SearchPathPlugin):
@@ -135,7 +93,7 @@ def _sets_the_run(found: dict[str, Any], group: str) -> bool:
 
 def _twins(name: str) -> Iterator[Any]:
     """Every file that is called so, ours first."""
-    for root in _roots():
+    for root in roots():
         file = root.joinpath(name)
         if file.is_file():
             yield file.resolve() if isinstance(file, Path) else file
@@ -172,43 +130,3 @@ def register() -> None:
     for file in conf_directory().glob("hydra/launcher/*.yaml"):
         launchers.pop(file.name, None)
     SourcesRegistry.instance().types.update({"file": FileConfigSource, "pkg": ImportlibResourcesConfigSource})
-
-
-def _roots() -> list[Any]:
-    roots: list[Any] = [conf_directory(), *outside_directories()]
-    for package in outside_packages():
-        with suppress(ModuleNotFoundError):
-            roots.append(resources.files(package))
-    return roots
-
-
-def options() -> dict[str, list[str]]:
-    """List every configuration group with its options, ours and the user's; of Hydra's those in such folders."""
-    found: dict[str, set[str]] = {}
-    for root in _roots():
-        for folder in root.iterdir():
-            if not folder.is_dir() or folder.name.startswith((".", "_")):
-                continue
-            groups = {folder.name: folder}
-            if folder.name == "hydra":  # its groups have a slash in their names
-                groups = {f"hydra/{group.name}": group for group in folder.iterdir() if group.is_dir()}
-            for name, group in groups.items():
-                _collect(group, "", found.setdefault(name, set()))
-    return {group: sorted(names) for group, names in sorted(found.items()) if names}
-
-
-def options_with(group: str, key: str) -> list[str]:
-    """The options of a group whose own file sets this key."""
-    line = re.compile(rf"^{re.escape(key)}:", re.MULTILINE)
-    files = [item for root in _roots() if (folder := root.joinpath(group)).is_dir() for item in folder.iterdir()]
-    found = [file for file in files if file.name.endswith(".yaml") and line.search(file.read_text(errors="replace"))]
-    return sorted({file.name.removesuffix(".yaml") for file in found})
-
-
-def _collect(folder: Any, prefix: str, names: set[str]) -> None:
-    """Options of one group; those in a folder of their own are called `folder/option`, as Hydra calls them."""
-    for item in folder.iterdir():
-        if item.is_dir() and not item.name.startswith((".", "_")):
-            _collect(item, f"{prefix}{item.name}/", names)
-        elif item.name.endswith(".yaml"):
-            names.add(prefix + item.name.removesuffix(".yaml"))

@@ -8,7 +8,7 @@ import pytest
 
 from rlgan.rl.envs.environment import Environment
 from rlgan.runs.config.build import build
-from rlgan.runs.config.sources import options
+from rlgan.runs.options import options
 from rlgan.task.errors import ConfigError
 from tests.runs.config.test_conf import composed
 

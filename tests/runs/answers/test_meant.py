@@ -13,8 +13,9 @@ from rlgan.runs.answers.meant import meant, similar
 from rlgan.runs.answers.names import ALIASES, CONVERTED, GROUPS, normal
 from rlgan.runs.config.build import Command, RunSpec, plain
 from rlgan.runs.config.overrides import forced
-from rlgan.runs.config.sources import ROOT, conf_directory, options
+from rlgan.runs.config.sources import ROOT
 from rlgan.runs.config.trust import EVERYONE
+from rlgan.runs.options import conf_directory, options
 from tests.small import rlgan
 
 #: What is typed last, and words of the answer.

@@ -11,7 +11,8 @@ from omegaconf import OmegaConf
 
 from rlgan.runs.config.build import HOOKS, build, build_settings, build_task, plain
 from rlgan.runs.config.overrides import group_choices
-from rlgan.runs.config.sources import ROOT, conf_directory, options
+from rlgan.runs.config.sources import ROOT
+from rlgan.runs.options import conf_directory, options
 
 
 @cache

@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 
 from rlgan.runs.config.renames import current
-from rlgan.runs.config.sources import conf_directory
 from rlgan.runs.config.trust import Trust
+from rlgan.runs.options import conf_directory
 from tests.runs.conftest import Command
 
 SMALL = ("task=quadratic", "steps=4", "progress=false", "tensorboard=false", "run_dir=run")
