@@ -343,12 +343,9 @@ class ERM(Drawing):
         return self.learner.curvature(self.whole, len(self.whole.y))
 
     def histograms(self) -> dict[str, Tensor]:
-        found = self.learner.histograms(self.whole)
-        if self.problem.kind == "surface":
-            return found
-        model = self.model.module
-        with torch.no_grad(), in_evaluation_mode(model):
-            return {**found, "outputs/model": model(self.whole.x)}
+        with torch.no_grad(), in_evaluation_mode(self.model.module):
+            outputs = {} if self.problem.kind == "surface" else {"outputs/model": self.model.module(self.whole.x)}
+        return {**self.learner.histograms(self.whole), **outputs}
 
     def laid_out(self, horizon: int, ahead: int = 0) -> dict[str, float]:
         return {key.removeprefix("model."): value for key, value in self.learner.laid_out(horizon, ahead).items()}
