@@ -2,6 +2,7 @@
 
 import sys
 import traceback
+from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime
@@ -11,8 +12,10 @@ from typing import Any, Literal, NamedTuple
 import rlgan
 from rlgan.runs.config.build import Command, RunSpec
 from rlgan.runs.ends import Interrupted, explained, of_config, say
+from rlgan.runs.logging.origin import origin
+from rlgan.runs.logging.sinks import sinks_of
 from rlgan.runs.record.checkpoint import Checkpoint, Checkpoints
-from rlgan.runs.record.directory import RunDirectory, short_path
+from rlgan.runs.record.directory import RunDirectory, last_logger, short_path
 from rlgan.runs.record.files import write_json
 from rlgan.runs.record.progress import Legend, table
 from rlgan.runs.share.start import begun
@@ -27,6 +30,7 @@ from rlgan.runs.training.exactness import (
 from rlgan.runs.training.films import check_films
 from rlgan.runs.training.start import Start
 from rlgan.task.errors import CheckpointError, ConfigError, InputError, RunError
+from rlgan.task.settings import loggers
 from rlgan.task.task import Task
 
 
@@ -69,6 +73,9 @@ def prepare(run: RunDirectory, spec: RunSpec, task: Task | None = None, stacked:
     Raises:
         ConfigError, CheckpointError: nothing is recorded: the run can still go on as it was.
     """
+    if "logger" not in spec.config and (former := last_logger(run.path)) is not None:
+        spec = RunSpec.of({**spec.config, "logger": former}, spec.command, spec.trust)
+    sinks_of(spec.settings)
     checkpoint = _chosen(run, spec.command.start)
     decided = None if checkpoint is None else checkpoint.manifest.meta.get("compiled")
     if decided is not None and "compile" not in spec.command.changes:
@@ -92,7 +99,7 @@ def prepare(run: RunDirectory, spec: RunSpec, task: Task | None = None, stacked:
             raise
     elif spec.command.start == 0:
         run.keep_metrics()
-    run.add_start(start_record(spec.command, checkpoint.manifest.step if checkpoint else 0))
+    run.add_start(start_record(spec.command, checkpoint.manifest.step if checkpoint else 0, spec.config))
     write_json(run.path / "task.json", task_record(task), lasting=False)
     typed = frozenset(spec.command.changes)
     start = Start(task, spec.settings, run, spec.config, checkpoint, stacked, typed=typed, callbacks=callbacks)
@@ -147,11 +154,16 @@ def _look_at(checkpoint: Checkpoint) -> None:
         raise CheckpointError(f"{checkpoint.manifest.file}: no run can go on from it ({why})") from error
 
 
-def start_record(command: Command, step: int) -> dict[str, Any]:
-    """Describe a start of a run for overrides.jsonl: what was typed, and the versions."""
+def start_record(command: Command, step: int, config: Mapping[str, Any] | None = None) -> dict[str, Any]:
+    """Describe a start of a run for overrides.jsonl: what was typed, where it logs to, the commit and the versions."""
+    said = config or {}
+    logger = {"logger": loggers(said["logger"], said.get("tensorboard"))} if "logger" in said else {}
     return {
         "time": datetime.now().astimezone().isoformat(timespec="seconds"),
         "step": step,
+        "command": command.line,
+        **logger,
+        "git": origin(),
         "overrides": list(command.overrides),
         "changes": dict(command.changes),
         "choices": dict(command.choices),

@@ -17,6 +17,7 @@ from rlgan.runs.config.places import Settler
 from rlgan.runs.config.trust import EVERYONE, Trust
 from rlgan.runs.config.words import Words
 from rlgan.runs.ends import Stop, explained, say, started
+from rlgan.runs.logging.sinks import sinks_of
 from rlgan.runs.prepare import Outcome, Score, prepare, report_failure, report_figures, report_resumed
 from rlgan.runs.record.directory import RunDirectory, first_choices, is_run, run_name, short_path, stored, stored_config
 from rlgan.runs.share.start import begun, check_seeds, settled
@@ -85,6 +86,7 @@ def launch(config: Mapping[str, Any], command: Command) -> Outcome:
     config = {key: value for key, value in config.items() if key != "compare"}
     spec = RunSpec.of(config, command, EVERYONE)
     settings = spec.settings
+    sinks_of(settings)
     chosen = None if settings.run_dir is None else Path(settings.run_dir)
     if chosen is not None and is_run(chosen):
         return _continue(chosen, spec)
@@ -164,7 +166,7 @@ def resume(path: Path, changes: Mapping[str, Any], overrides: Sequence[str], sta
         return go_on(path, changes, overrides, start)
     several = former.get("seeds") is not None
     config = stored_config(path, changes)
-    spec = RunSpec.of(config, Command(overrides, first_choices(path), changes, start))
+    spec = RunSpec.of(config, Command(overrides, first_choices(path), changes, start, short_path(path)))
     if several != (spec.settings.seeds is not None) or (several and "seed" in changes):
         what = f"seeds = {config['seeds']}" if "seeds" in changes else f"seed = {config['seed']}"
         kind = "a run of several seeds" if several else "the run of a single seed"

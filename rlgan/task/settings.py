@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import math
 import os
+from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Literal, TypeVar
 
 from rlgan.task.sink import Sink
 from rlgan.task.suggest import closest, nearest
@@ -15,6 +16,7 @@ if TYPE_CHECKING:
 
 Precision = Literal["auto", "float32", "float64", "bf16"]
 Compile = Literal["auto"] | bool
+T = TypeVar("T")
 
 TENSORBOARD = "tensorboard"
 LOGGERS = (TENSORBOARD, "csv")
@@ -144,12 +146,7 @@ class Settings:
     @property
     def loggers(self) -> list[str | Sink]:
         """Every entry of `logger`, once."""
-        every: list[str | Sink] = [self.logger] if isinstance(self.logger, str) else list(self.logger)
-        if self.tensorboard is not None:
-            every = [entry for entry in every if entry != TENSORBOARD]
-        if self.tensorboard:
-            every.insert(0, TENSORBOARD)
-        return [entry for i, entry in enumerate(every) if entry not in every[:i]]
+        return loggers(self.logger, self.tensorboard)
 
     @property
     def planned(self) -> int:
@@ -203,6 +200,16 @@ class Settings:
         import torch
 
         return torch.float64 if self.precision == "float64" else torch.float32
+
+
+def loggers(logger: str | Sequence[T], tensorboard: bool | None = None) -> list[str | T]:
+    """The entries of `logger`, each once, as `tensorboard` of earlier versions changes them."""
+    every: list[str | T] = [logger] if isinstance(logger, str) else list(logger)
+    if tensorboard is not None:
+        every = [entry for entry in every if entry != TENSORBOARD]
+    if tensorboard:
+        every.insert(0, TENSORBOARD)
+    return [entry for i, entry in enumerate(every) if entry not in every[:i]]
 
 
 def crossed(every: int, former: int, step: int) -> bool:

@@ -32,8 +32,18 @@ from rlgan.runs.config.reading import dump, read
 from rlgan.runs.config.trust import EVERYONE, Trust
 from rlgan.runs.ends import Stop, of_config, recorded, say, started, tell
 from rlgan.runs.options import options
+from rlgan.runs.logging.sinks import sinks_of
 from rlgan.runs.prepare import Outcome, start_record
-from rlgan.runs.record.directory import OF_THE_START, RunDirectory, is_run, run_name, short_path, stored, stored_config
+from rlgan.runs.record.directory import (
+    OF_THE_START,
+    RunDirectory,
+    is_run,
+    last_logger,
+    run_name,
+    short_path,
+    stored,
+    stored_config,
+)
 from rlgan.runs.record.files import read_json, write_atomically
 from rlgan.runs.session import ended, new_directory, train_in
 from rlgan.runs.terminal import printable
@@ -75,6 +85,7 @@ class Plan:
             if path is not None and _finished(path / name, spec):
                 continue
             try:
+                sinks_of(spec.settings)
                 spec.with_values(seed=spec.settings.every_seed[0]).task().close()
             except ConfigError as error:
                 others = accepted and str(error).partition(" = ")[0] in typed
@@ -186,6 +197,8 @@ def _stored_specs(path: Path, comparison: Comparison, changes: Mapping[str, Any]
     except OSError as error:
         raise RunError(f"{file}: cannot be read ({error.strerror}); make it readable") from error
     specs = {}
+    logger = last_logger(path)
+    kept = {} if logger is None else {"logger": logger}
     for name in comparison.section.variants:
         entry = found.get(name) if isinstance(found, dict) else None
         wanted = (("overrides", list), ("choices", dict), ("config", dict))
@@ -193,7 +206,7 @@ def _stored_specs(path: Path, comparison: Comparison, changes: Mapping[str, Any]
             raise RunError(f"{file}: is damaged (it does not describe the variant {name}); put it back as it was")
         command = Command(list(map(str, entry["overrides"])), {str(k): str(v) for k, v in entry["choices"].items()})
         with of_config(path / name, {}):
-            specs[name] = RunSpec.of({**entry["config"], **changes}, command, trust)
+            specs[name] = RunSpec.of({**entry["config"], **kept, **changes}, command, trust)
     return specs
 
 
@@ -233,7 +246,7 @@ def _work(run: RunDirectory, plan: Plan) -> Outcome:
         with recorded(run):
             if not (run.path / VARIANTS).exists():
                 write_atomically(run.path / VARIANTS, plan.record().encode())
-            run.add_start(start_record(plan.command, plan.steps_done))
+            run.add_start(start_record(plan.command, plan.steps_done, next(iter(plan.specs.values())).config))
         say(f"comparison: {short_path(run.path)}")
         for number, (name, spec) in enumerate(plan.specs.items(), 1):
             stop.runs[:] = [(run, plan)]

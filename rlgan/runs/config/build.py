@@ -12,6 +12,7 @@ from __future__ import annotations
 import functools
 import inspect
 import re
+import shlex
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field, fields, replace
 from typing import Any
@@ -142,12 +143,21 @@ class Command:
         choices: option of every group.
         changes: values by dotted key that replace a resumed run's.
         start: the step to go back to on resume; 0 starts anew, None goes on from the newest checkpoint.
+        resumes: the path of the run that was named to go on with, if one was.
     """
 
     overrides: Sequence[str] = ()
     choices: Mapping[str, str] = field(default_factory=dict)
     changes: Mapping[str, Any] = field(default_factory=dict)
     start: int | None = None
+    resumes: str | None = None
+
+    @property
+    def line(self) -> str:
+        """The command as a shell takes it."""
+        back = [] if self.start is None else [f"from={self.start}"]
+        named = [] if self.resumes is None else [f"resume={self.resumes}"]
+        return shlex.join(["rlgan", *named, *back, *self.overrides])
 
 
 @dataclass(frozen=True)

@@ -238,6 +238,12 @@ def first_choices(path: Path) -> dict[str, str]:
     return dict(starts[0]["choices"]) if starts else {}
 
 
+def last_logger(path: Path) -> Any:
+    """Read where the last start of a run was logged to; None where that is not known."""
+    said = [start["logger"] for start in starts_of(path) if "logger" in start]
+    return said[-1] if said else None
+
+
 def starts_of(path: Path) -> list[dict[str, Any]]:
     """The records of a run's starts; a line that is none is left out, and said."""
     file = path / "overrides.jsonl"

@@ -11,7 +11,7 @@ import numpy as np
 
 from rlgan.runs.config.reading import dump
 from rlgan.runs.ends import Interrupted, Paused, Stop, recorded, tell
-from rlgan.runs.logging.about import block, varied_by
+from rlgan.runs.logging.about import about_run, block, table, varied_by
 from rlgan.runs.logging.logger import Logger
 from rlgan.runs.logging.sinks import sinks_of
 from rlgan.runs.record.checkpoint import Checkpoints
@@ -48,14 +48,14 @@ class Run:
         self.callbacks = Callbacks(start.callbacks, self.task, path)
         self._saved_at, self._evaluated_at, self._drawn_at = -1, -1, -1
         self._earlier_seconds = 0.0
-        opening = Opening(path, type(self.task), start.config, varied_by(path, start.config))
+        varied, about = varied_by(path, start.config), about_run(path)
+        opening = Opening(path, type(self.task), start.config, varied, about)
         if checkpoint is None:
             with recorded(self.run):
                 self.checkpoints.discard_after(-1)
                 anew = -1 if (path / "metrics.jsonl").exists() else None
                 self.logger = Logger(replace(opening, step=anew), sinks)
                 self.episodes = EpisodeRecord(path, anew)
-            self.logger.text("config", block(dump(dict(start.config))))
         else:
             set_global_random_state(checkpoint.state["global_random"])
             self.latest = dict(checkpoint.state["latest"])
@@ -67,6 +67,8 @@ class Run:
                 lines = int(meta.get("metrics_bytes", 0)), meta.get("metrics_sha256")
                 self.logger = Logger(replace(opening, step=self._saved_at), sinks, *lines)
                 self.episodes = EpisodeRecord(path, self._saved_at, meta)
+        for name, text in {"about": table(about), "config": block(dump(dict(start.config)))}.items():
+            self.logger.text(name, text, max(self._saved_at, 0))
         self._clock = start.clock
         self._began, self._log_began = time.monotonic(), self._clock()
         self._steps_at_log = self.task.steps_done

@@ -60,7 +60,7 @@ def run_seeds(run: RunDirectory, spec: RunSpec, stop: Stop, task: Task | None = 
         _all_there(run, seeds)
         first = make(seeds[0], task=task)
         why_not = _why_not(first) if stacked > 1 else ""
-        run.add_start(start_record(spec.command, first.task.steps_done))
+        run.add_start(start_record(spec.command, first.task.steps_done, spec.config))
         say(f"run: {short_path(run.path)}")
         run.write_status("running", first.task.steps_done, seeds=seeds)
         stop.runs.append((run, first.task))
