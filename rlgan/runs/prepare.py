@@ -1,5 +1,6 @@
 """Build a run's task in the state of its newest checkpoint, and report how a run went."""
 
+import shlex
 import sys
 import traceback
 from collections.abc import Mapping
@@ -157,11 +158,13 @@ def _look_at(checkpoint: Checkpoint) -> None:
 def start_record(command: Command, step: int, config: Mapping[str, Any] | None = None) -> dict[str, Any]:
     """Describe a start of a run for overrides.jsonl: what was typed, where it logs to, the commit and the versions."""
     said = config or {}
+    named = [] if command.resumes is None else [f"resume={command.resumes}"]
+    back = [] if command.start is None else [f"from={command.start}"]
     logger = {"logger": loggers(said["logger"], said.get("tensorboard"))} if "logger" in said else {}
     return {
         "time": datetime.now().astimezone().isoformat(timespec="seconds"),
         "step": step,
-        "command": command.line,
+        "command": shlex.join(["rlgan", *named, *back, *command.overrides]),
         **logger,
         "git": origin(),
         "overrides": list(command.overrides),

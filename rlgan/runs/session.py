@@ -19,7 +19,8 @@ from rlgan.runs.config.words import Words
 from rlgan.runs.ends import Stop, explained, say, started
 from rlgan.runs.logging.sinks import sinks_of
 from rlgan.runs.prepare import Outcome, Score, prepare, report_failure, report_figures, report_resumed
-from rlgan.runs.record.directory import RunDirectory, first_choices, is_run, run_name, short_path, stored, stored_config
+from rlgan.runs.record.directory import RunDirectory, first_choices, is_run, short_path, stored, stored_config
+from rlgan.runs.record.naming import run_name
 from rlgan.runs.share.start import begun, check_seeds, settled
 from rlgan.runs.terminal import complain
 from rlgan.runs.training.exactness import differences

@@ -19,7 +19,7 @@ Compile = Literal["auto"] | bool
 T = TypeVar("T")
 
 TENSORBOARD = "tensorboard"
-LOGGERS = (TENSORBOARD, "csv")
+LOGGERS = (TENSORBOARD, "csv", "wandb")
 
 
 @dataclass(frozen=True)
@@ -46,8 +46,8 @@ class Settings:
         horizon: the length that schedules, averages and explorations are laid out for; None is `steps`. A run that goes
             on for longer keeps their old end with the steps that it had before.
         progress: show the progress bar (or progress lines where standard error is no terminal).
-        logger: where metrics and pictures go besides metrics.jsonl: `tensorboard`, `csv`, or sections that describe a
-            `rlgan.task.Sink` of one's own.
+        logger: where metrics and pictures go besides metrics.jsonl: `tensorboard`, `csv`, `wandb`, or sections that
+            describe a `rlgan.task.Sink` of one's own.
         tensorboard: of earlier versions: true adds tensorboard to `logger`, false takes it away.
         histograms: at evaluations, draw TensorBoard's histograms of weights, gradients and actions as well.
         video_every: film an episode at every so-manieth evaluation, and at the end; 0 films none.

@@ -31,20 +31,20 @@ from rlgan.runs.config.places import Settler
 from rlgan.runs.config.reading import dump, read
 from rlgan.runs.config.trust import EVERYONE, Trust
 from rlgan.runs.ends import Stop, of_config, recorded, say, started, tell
-from rlgan.runs.options import options
 from rlgan.runs.logging.sinks import sinks_of
+from rlgan.runs.options import options
 from rlgan.runs.prepare import Outcome, start_record
 from rlgan.runs.record.directory import (
     OF_THE_START,
     RunDirectory,
     is_run,
     last_logger,
-    run_name,
     short_path,
     stored,
     stored_config,
 )
 from rlgan.runs.record.files import read_json, write_atomically
+from rlgan.runs.record.naming import run_name
 from rlgan.runs.session import ended, new_directory, train_in
 from rlgan.runs.terminal import printable
 from rlgan.runs.training.exactness import differences

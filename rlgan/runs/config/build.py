@@ -12,7 +12,6 @@ from __future__ import annotations
 import functools
 import inspect
 import re
-import shlex
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field, fields, replace
 from typing import Any
@@ -151,13 +150,6 @@ class Command:
     changes: Mapping[str, Any] = field(default_factory=dict)
     start: int | None = None
     resumes: str | None = None
-
-    @property
-    def line(self) -> str:
-        """The command as a shell takes it."""
-        back = [] if self.start is None else [f"from={self.start}"]
-        named = [] if self.resumes is None else [f"resume={self.resumes}"]
-        return shlex.join(["rlgan", *named, *back, *self.overrides])
 
 
 @dataclass(frozen=True)

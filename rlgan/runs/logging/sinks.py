@@ -1,4 +1,4 @@
-"""Which sinks a run has: `logger=[tensorboard,csv]`, and those of one's own."""
+"""Which sinks a run has: `logger=[tensorboard,csv,wandb]`, and those of one's own."""
 
 from __future__ import annotations
 
@@ -6,11 +6,12 @@ from collections.abc import Callable, Mapping
 
 from rlgan.runs.logging.events import TensorBoard
 from rlgan.runs.logging.table import CSV
+from rlgan.runs.logging.weights_and_biases import WandB
 from rlgan.task.errors import ConfigError
 from rlgan.task.settings import Settings
 from rlgan.task.sink import Sink
 
-_KNOWN: Mapping[str, Callable[[], Sink]] = {"tensorboard": TensorBoard, "csv": CSV}
+_KNOWN: Mapping[str, Callable[[], Sink]] = {"tensorboard": TensorBoard, "csv": CSV, "wandb": WandB}
 
 
 def sinks_of(settings: Settings) -> list[Sink]:

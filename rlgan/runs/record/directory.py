@@ -15,13 +15,12 @@ from __future__ import annotations
 
 import errno
 import fcntl
-import hashlib
 import os
 import re
 import socket
 import sys
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from contextlib import suppress
 from datetime import datetime
 from pathlib import Path
@@ -51,26 +50,6 @@ _held: set[Path] = set()
 
 #: What a killed process, a file system or a file manager leaves in a directory that is empty otherwise.
 _LEFTOVER = re.compile(r"lock|job\.json|.*\.tmp|\.(nfs|_).*|\.DS_Store|lost\+found|\.directory|Thumbs\.db|desktop\.ini")
-_NAME_BYTES = 100
-_IN_NAME_ALREADY = ("task", "seed", "seeds", "run_dir", "resume", "progress", "name")
-
-
-def run_name(overrides: Sequence[str], seeds: str, name: str | None = None, now: datetime | None = None) -> str:
-    """Name a run `<date>_<time>_<overrides>_<seeds>`, safe on every file system and cut to a bearable length.
-
-    `seeds` is a word such as `seed=1`. A cut name carries a hash of what it lost, and the seeds always stay.
-    """
-    stamp = (now or datetime.now()).strftime("%Y-%m-%d_%H-%M-%S")
-    said = [item for item in (word.lstrip("+~") for word in overrides) if item.split("=")[0] not in _IN_NAME_ALREADY]
-    words = "_".join(([name] if name else []) + said)
-    safe = _cut(re.sub(r"[^A-Za-z0-9._=+@-]+", "-", words).strip("-_."), words)
-    return "_".join(part for part in (stamp, safe, _cut(seeds, seeds)) if part)
-
-
-def _cut(safe: str, words: str) -> str:
-    if len(safe) <= _NAME_BYTES:
-        return safe
-    return f"{safe[: _NAME_BYTES - 9]}-{hashlib.sha256(words.encode()).hexdigest()[:8]}"
 
 
 class RunDirectory:

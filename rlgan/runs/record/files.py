@@ -21,7 +21,7 @@ from rlgan.task.errors import RunError
 
 _FILES = (
     "lock", "config.yaml", "task.json", "status.json", "summary.json", "evaluation.json", "metrics.jsonl",
-    "metrics.csv", "overrides.jsonl", "notes.jsonl", "episodes.jsonl", "variants.yaml", "figure.png",
+    "metrics.csv", "wandb.json", "overrides.jsonl", "notes.jsonl", "episodes.jsonl", "variants.yaml", "figure.png",
 )  # fmt: skip
 _FILES_BEGIN = ("metrics.jsonl.", "episodes.jsonl.", "events.out.tfevents")
 _READ_WHOLE = (

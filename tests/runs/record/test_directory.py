@@ -6,33 +6,13 @@ import errno
 import json
 import os
 from concurrent.futures import ThreadPoolExecutor
-from datetime import datetime
 from pathlib import Path
 
 import pytest
 
-from rlgan.runs.record.directory import RunDirectory, read_config, run_name
+from rlgan.runs.record.directory import RunDirectory, read_config
 from rlgan.runs.record.files import write_atomically
 from rlgan.task.errors import RunError
-
-NOW = datetime(2026, 1, 31, 12, 0, 5)
-
-
-def test_names_say_what_was_overridden_and_always_the_seed() -> None:
-    overrides = ["task=wgan", "seed=3", "++critic.optimizer.lr=1e-3", "lipschitz=gp", "run_dir=x"]
-    assert (
-        run_name(overrides, "seed=3", "try", NOW)
-        == "2026-01-31_12-00-05_try_critic.optimizer.lr=1e-3_lipschitz=gp_seed=3"
-    )
-    assert run_name([], "seed=0", None, NOW) == "2026-01-31_12-00-05_seed=0"
-
-
-def test_names_fit_every_file_system() -> None:
-    name = run_name(["data.path=/a/b: *?\\ö", *[f"key{i}={'v' * 30}" for i in range(20)]], "seed=7", None, NOW)
-    assert len(name.encode()) < 180 and name.endswith("_seed=7")
-    assert set(name) <= set("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789._=+@-")
-    other = run_name(["data.path=/a/b: *?\\ö", *[f"key{i}={'v' * 30}" for i in range(19)], "z=1"], "seed=7", None, NOW)
-    assert name != other
 
 
 def test_runs_of_the_same_second_get_directories_of_their_own(tmp_path: Path) -> None:

@@ -1,0 +1,77 @@
+"""The name of a run's directory: when, what was changed, and the seed, short enough to be read."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from datetime import datetime
+
+from rlgan.runs.sweep.names import key_of, short_keys
+
+_LONGEST = 60
+_LONGEST_VALUE = 24
+
+# They change where a run is and how it is watched, or stand in its path and at the end of its name.
+_NOT_IN_NAME = (
+    "task", "seed", "seeds", "run_dir", "resume", "progress", "logger", "tensorboard", "name", "log_every",
+    "eval_every", "checkpoint_every", "keep_last", "threads", "device", "histograms", "video_every",
+)  # fmt: skip
+
+
+def run_name(overrides: Sequence[str], seeds: str, name: str | None = None, now: datetime | None = None) -> str:
+    """Name a run `<date>_<time>_<name>_<what was changed>_<seeds>`, safe on every file system.
+
+    Keys and values are shortened: `critic.optimizer.lr=1e-3` is `lr=1e-3` where no other rate is among them, of a path
+    the last name stands, of an experiment nothing else. What does not fit is counted, `+3` for three more words.
+
+    Args:
+        overrides: the words that were typed; of two with one key the later counts.
+        seeds: a word such as `seed=1`.
+        name: a word of the user's.
+        now: the date.
+    """
+    stamp = (now or datetime.now()).strftime("%Y-%m-%d_%H-%M-%S")
+    said = [word for word in {key_of(word): word for word in overrides}.values() if _counts(word)]
+    short = short_keys([key_of(word) for word in said])
+    words = [_safe(name, _LONGEST)] if name else []
+    words += [_word(word, short[key_of(word)]) for word in said]
+    return "_".join(filter(None, (stamp, _fitting(words, "_"), _seeds(seeds))))
+
+
+def _counts(word: str) -> bool:
+    key = key_of(word)
+    return key not in _NOT_IN_NAME and not key.startswith("hydra") and word not in ("experiment=null", "compare=null")
+
+
+def _word(word: str, key: str) -> str:
+    if word.startswith("~"):
+        return f"no-{_safe(key, _LONGEST_VALUE)}"
+    value = word.partition("=")[2]
+    if re.fullmatch(r"[^\[{,]*[/\\][^\[{,]*", value):
+        value = re.split(r"[/\\]", value.rstrip("/\\"))[-1]
+    value = _safe(value, _LONGEST_VALUE)
+    return value if key == "experiment" else f"{key}={value or '-'}"
+
+
+def _seeds(word: str) -> str:
+    key, _, value = word.partition("=")
+    return f"{key}={_fitting(value.split('-'), '-', _LONGEST_VALUE)}"
+
+
+def _fitting(words: Sequence[str], between: str, longest: int = _LONGEST) -> str:
+    """As many of the words as fit, at least one, and how many more there are."""
+    kept = 1
+    while kept < len(words) and len(between.join(words[: kept + 1])) <= longest:
+        kept += 1
+    more = len(words) - kept
+    return between.join(words[:kept]) + (f"+{more}" if more > 0 else "")
+
+
+def _safe(text: str, longest: int) -> str:
+    """Text in letters that every file system takes, cut where a word in it ends if that is not near its beginning."""
+    safe = re.sub(r"[^A-Za-z0-9._+-]+", "-", text.strip("[]{}()'\" ")).rstrip("-_.")
+    if len(safe) <= longest:
+        return safe
+    cut = safe[:longest]
+    ends = [found.start() for found in re.finditer(r"[-_.]", cut)]
+    return cut[: ends[-1]] if ends and ends[-1] > longest // 2 else cut
