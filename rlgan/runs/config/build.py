@@ -368,9 +368,7 @@ def _call(target: Callable[..., Any], arguments: dict[str, Any], path: str) -> A
         raise
     except (ValueError, ImportError, FileNotFoundError) as error:
         message = " ".join(str(error).split())
-        if not path:
-            raise ConfigError(message) from error
-        separator = "." if _FIELD.match(message) else ": "
+        separator = "" if not path else "." if _FIELD.match(message) else ": "
         raise ConfigError(f"{path}{separator}{message}") from error
     except Exception as error:
         if str(getattr(target, "__module__", "")).partition(".")[0] == "rlgan":
