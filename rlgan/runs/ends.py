@@ -102,9 +102,9 @@ class Stop:
         finally:
             for number, handler in former.items():
                 signal.signal(number, handler)
-        theirs = former.get(self.number) if self.number is not None else None
-        if self.number is not None and callable(theirs) and theirs is not signal.default_int_handler:
-            signal.raise_signal(self.number)
+        for number, handler in former.items():
+            if number == self.number and callable(handler) and handler is not signal.default_int_handler:
+                signal.raise_signal(number)
 
 
 def say(message: str) -> None:

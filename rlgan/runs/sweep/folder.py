@@ -42,7 +42,7 @@ class Ended:
 
     Args:
         job: which one.
-        state: finished, failed, refused, interrupted, running, killed, or `not started`.
+        state: finished, failed, refused, interrupted, pruned, running, killed, or `not started`.
         code: exit code; 0 finished.
         message: one line on what went wrong.
         path: its directory.
@@ -132,6 +132,12 @@ def end(path: Path, words: Sequence[str], start: str, outcome: Outcome) -> None:
     write_json(path / JOB, {"words": list(words), **record, "start": start, **_where()})
 
 
+def mark(path: Path, state: str) -> None:
+    """Call the end of a job by another word."""
+    if record := _record(path / JOB):
+        write_json(path / JOB, {**record, "state": state})
+
+
 def _where() -> dict[str, Any]:
     now = datetime.now().astimezone().isoformat(timespec="seconds")
     return {"pid": os.getpid(), "host": socket.gethostname(), "time": now}
@@ -191,9 +197,10 @@ def holder(path: Path) -> str:
 def report(ended: Sequence[Ended]) -> Iterator[str]:
     """Say how many runs finished, and of the others which and why, a line each."""
     done = sum(one.state == "finished" for one in ended)
-    yield f"{done} of {len(ended)} runs finished"
+    pruned = sum(one.state == "pruned" for one in ended)
+    yield f"{done} of {len(ended)} runs finished{f', {pruned} pruned' if pruned else ''}"
     for one in ended:
-        if one.state not in ("finished", "not started"):
+        if one.state not in ("finished", "not started", "pruned"):
             where = f" ({short_path(one.path)})" if one.path.is_dir() else ""
             yield f"  {one.state}: {' '.join(one.job.words)}: {one.message}{where}"
     if waiting := sum(one.state == "not started" for one in ended):

@@ -87,7 +87,39 @@ class Jobs:
         return ended.state if ended.state in ("killed", "running") else "ended"
 
 
-class Grid(Sweeper):
+class Prepared(Sweeper):
+    """What our sweepers have in common.
+
+    Attributes:
+        master: the configuration without what is varied.
+        work: what jobs know.
+        folder: of the sweep.
+        loader: composes the jobs.
+        engine: the launcher.
+        basic: it runs one after the other, in this process.
+    """
+
+    def prepare(self, context: HydraContext, task_function: TaskFunction, config: DictConfig) -> None:
+        """Take what Hydra gives a sweeper.
+
+        Raises:
+            ConfigError: the launcher is not installed.
+        """
+        self.master, self.work = config, current()
+        self.folder = Folder(Path(str(config.hydra.sweep.dir)))
+        self.loader = Shared(context.config_loader)
+        target = str(config.hydra.launcher._target_)
+        self.basic = target.endswith(".BasicLauncher")
+        if target not in Plugins.instance().class_name_to_class:
+            raise ConfigError(other_plugin("hydra/launcher", config.hydra.runtime.choices["hydra/launcher"], ()))
+        self.engine = Plugins.instance().instantiate_launcher(
+            hydra_context=HydraContext(config_loader=self.loader, callbacks=context.callbacks),
+            task_function=task_function,
+            config=config,
+        )
+
+
+class Grid(Prepared):
     """Every combination of the values, in the order in which they were typed.
 
     Args:
@@ -104,19 +136,9 @@ class Grid(Sweeper):
         Raises:
             ConfigError: the launcher is not installed.
         """
-        self._config, self.work = config, current()
-        self.folder = Folder(Path(str(config.hydra.sweep.dir)))
-        self.loader = Shared(hydra_context.config_loader)
-        target = str(config.hydra.launcher._target_)
-        if target not in Plugins.instance().class_name_to_class:
-            raise ConfigError(other_plugin("hydra/launcher", config.hydra.runtime.choices["hydra/launcher"], ()))
-        if self.max_batch_size is None and target.endswith(".LocalLauncher"):  # it starts all at once
-            self.max_batch_size = cores_over(config.threads)
-        self._launcher = Plugins.instance().instantiate_launcher(
-            hydra_context=HydraContext(config_loader=self.loader, callbacks=hydra_context.callbacks),
-            task_function=task_function,
-            config=config,
-        )
+        self.prepare(hydra_context, task_function, config)
+        if self.max_batch_size is None and type(self.engine).__name__ == "LocalLauncher":
+            self.max_batch_size = cores_over(config.threads)  # it would start all at once
 
     def sweep(self, arguments: list[str]) -> None:
         """Run what is not finished of all combinations.
@@ -136,13 +158,13 @@ class Grid(Sweeper):
         jobs = [Job(*named) for named in zip(names(own), plain, strict=True)]
         # What is wrong with an option is said before anything starts.
         for chosen in dict.fromkeys(tuple(word for word in job if not word.startswith("++")) for job in composed):
-            self.loader.load_sweep_config(self._config, chosen)
+            self.loader.load_sweep_config(self.master, chosen)
         self.folder.write(self.work.typed, [key_of(str(words[k].input_line)) for k in varied], jobs)
         say(f"sweep: {short_path(self.folder.path)}")
         left = [(job, words) for job, words in zip(jobs, composed, strict=True) if not self.folder.stands(job).is_done]
         if len(left) < len(jobs):
             say(f"{len(jobs) - len(left)} of {len(jobs)} runs are finished already")
-        Jobs(self._launcher, self.work, self.folder, self.max_batch_size)(left)
+        Jobs(self.engine, self.work, self.folder, self.max_batch_size)(left)
 
 
 def _values(word: Override) -> list[str]:

@@ -131,7 +131,7 @@ def _wait(path: Path) -> None:
 
 
 def requeue() -> None:
-    """Have submitit start a preempted job of SLURM again; SLURM preempts by SIGTERM, which means nothing to submitit."""
+    """Have submitit start a preempted job of SLURM again: SLURM preempts by SIGTERM, which submitit passes over."""
     name = os.environ.get("SUBMITIT_PREEMPT_SIGNAL", "USR2")
     number = getattr(signal, f"SIG{name}", None)
     if os.environ.get("SUBMITIT_EXECUTOR") == "slurm" and number and callable(signal.getsignal(number)):

@@ -53,11 +53,15 @@ def sweep(composed: Sequence[str], switches: Sequence[str], typed: Sequence[str]
     if chosen and chosen[-1] != "null":
         folder = _opened(Path(chosen[-1]), words)
     else:
+        several = several or ["search="] * (choices.get("hydra/sweeper") == "optuna")
         named = [text_of(word) for word in fixed if key_of(word) == "name"]
         name = named or short_keys(last_seed(map(key_of, several))).values()
         folder = _created(Path("outputs") / choices.get("task", "sweeps"), "_".join(name))
     start = [word for word in composed if key_of(word) != "run_dir"]
-    if choices.get("hydra/sweeper") not in (*plugins.OURS, None):
+    if choices.get("hydra/sweeper") == "basic":
+        # Not by `override` in the root's defaults: an experiment could not choose another one then.
+        start.append("hydra/sweeper=grid")
+    elif choices.get("hydra/sweeper") not in (*plugins.OURS, None):
         known = OmegaConf.create(values)
         # Another sweeper calls its parameters as they are written: `++lr`.
         start = [word.lstrip("+") if OmegaConf.select(known, key_of(word)) is not None else word for word in start]
@@ -80,7 +84,8 @@ def sweep(composed: Sequence[str], switches: Sequence[str], typed: Sequence[str]
         with working(work):
             by_hydra(job, [*start, place, *switches], words)
     except Exception as error:
-        code = complain(error, explain(error, words))
+        causes = error, error.__cause__, error.__context__  # what a constructor says, Hydra wraps
+        code = complain(error, explain(next((e for e in causes if isinstance(e, ConfigError)), error), words))
         if new and all(one.state == "not started" for one in folder.ended()):
             (folder.path / FILE).unlink()
             with suppress(OSError):
@@ -152,7 +157,7 @@ def _created(parent: Path, name: str) -> Folder:
 def _conclude(folder: Folder, words: Sequence[str], left: BaseException | None) -> int:
     """Say what became of every job, and how the sweep goes on; the exit code."""
     ended = folder.ended()
-    if any(one.state != "finished" for one in ended):
+    if any(one.state not in ("finished", "pruned") for one in ended):
         again = shlex.join(["rlgan", "-m", *words, f"run_dir={short_path(folder.path)}"])
         say(f"what is not finished goes on with: {again}")
     if any(one.state == "finished" for one in ended):
@@ -164,5 +169,5 @@ def _conclude(folder: Folder, words: Sequence[str], left: BaseException | None) 
         say(line)
     if isinstance(left, KeyboardInterrupt):
         return 130
-    codes = [one.code for one in ended if one.state != "finished"]
+    codes = [one.code for one in ended if one.state not in ("finished", "pruned")]
     return max([*codes, left.code if isinstance(left, SystemExit) and isinstance(left.code, int) else 0], default=0)
