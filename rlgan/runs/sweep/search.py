@@ -14,9 +14,9 @@ from omegaconf import DictConfig
 
 from rlgan.runs.answers.choices import other_plugin
 from rlgan.runs.config.overrides import forced
-from rlgan.runs.config.sources import options
 from rlgan.runs.config.trust import EVERYONE
 from rlgan.runs.ends import say
+from rlgan.runs.options import options
 from rlgan.runs.record.directory import short_path
 from rlgan.runs.record.files import read_json, write_json
 from rlgan.runs.sweep.folder import Ended, Job, mark
