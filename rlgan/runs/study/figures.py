@@ -11,10 +11,10 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from rlgan.runs.study.groups import Group, Section
+from rlgan.runs.study.groups import Section
 from rlgan.runs.study.scores import STATISTICS, bands
 from rlgan.runs.study.tables import Row, heading
-from rlgan.task.figure import COLOURS, INK, SMALL, figure, quiet
+from rlgan.task.figure import COLOURS, INK, REAL, SMALL, figure, quiet
 from rlgan.task.statistics import (
     improvement_interval,
     performance_profile,
@@ -29,18 +29,16 @@ if TYPE_CHECKING:
 
 MOST_CURVES, MOST_BARS, MOST_PAIRS = 8, 40, 6
 """Groups in a figure of curves or profiles, in one of intervals; pairs that are drawn as bars."""
-_DASHES = ("-", "--", ":", "-.")
 
-Look = Mapping[str, tuple[str, str]]
-"""Colour and dashes of every group, by its label."""
+Look = Mapping[str, str]
+"""The colour of every group, by its label."""
 
 
-def looks(groups: Sequence[Group]) -> Look:
-    """The same colour for a group in all figures; after eight of them the dashes change."""
-    return {
-        group.label: (COLOURS[i % len(COLOURS)], _DASHES[i // len(COLOURS) % len(_DASHES)])
-        for i, group in enumerate(groups)
-    }
+def looks(rows: Sequence[Row]) -> Look:
+    """A group's colour in all figures: of many groups the first rows are told apart, and the others grey."""
+    labels = [row.group.label for row in rows]
+    told = labels if len(labels) > len(COLOURS) else [group.label for group in rows[0].section.groups]
+    return {label: COLOURS[i] if i < len(COLOURS) else REAL for i, label in enumerate(told)}
 
 
 def draw_curves(rows: Sequence[Row], look: Look, explained: str = "") -> Figure | None:
@@ -56,7 +54,7 @@ def draw_curves(rows: Sequence[Row], look: Look, explained: str = "") -> Figure 
     few = sum(len(row.group.runs) for row in shown) <= 24
     largest = []
     for row in shown:
-        colour, dashes = look[row.group.label]
+        colour = look[row.group.label]
         drawn = bands(row.group, row.tag)
         n = max(band.n for band in drawn)
         label = f"{row.group.label} (n={n})"
@@ -67,7 +65,7 @@ def draw_curves(rows: Sequence[Row], look: Look, explained: str = "") -> Figure 
             whole = band.n == n
             points = "." if len(band.steps) == 1 else None
             axes.plot(
-                band.steps, band.middle, color=colour, ls=dashes if whole else ":", lw=1.8 if whole else 1.1,
+                band.steps, band.middle, color=colour, ls="-" if whole else ":", lw=1.8 if whole else 1.1,
                 marker=points, label=label if whole else None,
             )  # fmt: skip
             label = label if not whole else "_"
@@ -86,11 +84,11 @@ def draw_scores(rows: Sequence[Row], look: Look) -> Figure | None:
     if not shown:
         return None
     made = figure(7.6, 1.1 + 0.27 * len(shown))
-    panels = made.subplots(1, len(STATISTICS), sharey=True, squeeze=False)[0]
+    panels = made.subplots(1, len(STATISTICS), sharex=True, sharey=True, squeeze=False)[0]
     places = np.arange(len(shown))[::-1]
     for axes, name in zip(panels, STATISTICS, strict=True):
         for at, row in zip(places, shown, strict=True):
-            colour, _ = look[row.group.label]
+            colour = look[row.group.label]
             if name in row.score.intervals:
                 low, high = row.score.intervals[name]
                 axes.barh(at, high - low, left=low, height=0.62, color=colour, alpha=0.45, lw=0)
@@ -99,6 +97,7 @@ def draw_scores(rows: Sequence[Row], look: Look) -> Figure | None:
             point = row.score.points[name]
             axes.plot([point, point], [at - 0.31, at + 0.31], color=colour, lw=2)
         quiet(axes, title=name, curves=True)
+        axes.use_sticky_edges = False
         axes.margins(x=0.06)
         axes.set_ylim(-0.6, len(shown) - 0.4)
     panels[0].set_yticks(places, [f"{row.group.label} (n={row.score.n})" for row in shown])
@@ -150,7 +149,7 @@ def _matrix(
         weight = "bold" if low > 0.5 or high < 0.5 else "normal"
         for row, column in ((i, j), (j, i)):
             value = shares[row, column]
-            ink = "white" if abs(value - 0.5) > 0.35 else INK
+            ink = "white" if abs(value - 0.5) > 0.3 else INK
             axes.text(column, row, f"{value:.2f}", ha="center", va="center", fontsize=SMALL, color=ink, weight=weight)
     axes.imshow(shares, cmap="PuOr", vmin=0, vmax=1, aspect="auto")
     axes.set_xticks(range(count), labels, rotation=30, ha="right")
@@ -160,7 +159,7 @@ def _matrix(
 
 
 def draw_profiles(rows: Sequence[Row], look: Look) -> Figure | None:
-    """Performance profiles: for every score the share of a group's runs that end better, with 95 % bands."""
+    """Performance profiles: for every score the share of a group's runs that end better; up to four with 95 % bands."""
     shown = [row for row in rows if row.score.n > 1][:MOST_CURVES]
     if not shown or not rows[0].direction:
         return None
@@ -170,21 +169,67 @@ def draw_profiles(rows: Sequence[Row], look: Look) -> Figure | None:
     if low == high:
         return None
     room = 0.04 * (high - low)
-    levels = np.linspace(low - room, high + room, 200)
+    levels = np.linspace(low - room, high + room, 400)
     made = figure(7.2, 3.6)
     axes = made.subplots()
     for row in shown:
-        colour, dashes = look[row.group.label]
+        colour = look[row.group.label]
         better = performance_profile([sign * sample for sample in row.score.samples], sign * levels)
         label = f"{row.group.label} (n={row.score.n})"
-        axes.plot(levels, pooled(better).mean(-1), color=colour, ls=dashes, lw=1.6, label=label)
-        if (band := stratified_interval(better, np.mean, 1000)) is not None:
+        axes.plot(levels, pooled(better).mean(-1), color=colour, lw=1.6, label=label)
+        if len(shown) <= 4 and (band := stratified_interval(better, np.mean, 1000)) is not None:
             axes.fill_between(levels, *band, color=colour, alpha=0.15, lw=0)
     axes.set_ylim(-0.02, 1.02)
     word = "above" if sign > 0 else "below"
     quiet(axes, f"{rows[0].tag} = x", f"share of runs that end {word} x", curves=True)
     _legend(made, axes, rows[0].section)
     return made
+
+
+def draw_response(rows: Sequence[Row]) -> Figure | None:
+    """The final scores against the setting that takes the most values, if these are three numbers or more.
+
+    A line for each combination of the other keys, the best ones where they are many; the IQM with its 95 % interval.
+    """
+    key, numbers = _swept(rows)
+    if not key:
+        return None
+    lines: dict[str, list[tuple[float, Row]]] = {}
+    for row in rows:
+        if row.score.n:
+            rest = ", ".join(f"{name}={value}" for name, value in row.group.values.items() if name != key)
+            lines.setdefault(rest, []).append((numbers[row.group.values[key]], row))
+    made = figure(7.2, 3.6)
+    axes = made.subplots()
+    for colour, (label, points) in zip(COLOURS, lines.items(), strict=False):  # the best row comes first
+        ordered = sorted(points, key=lambda point: point[0])
+        at = [x for x, _ in ordered]
+        axes.plot(at, [row.score.points["IQM"] for _, row in ordered], "o-", color=colour, ms=3, lw=1.4, label=label)
+        spread = np.array([(x, *row.score.intervals["IQM"]) for x, row in ordered if row.score.intervals])
+        if len(spread):
+            axes.fill_between(spread[:, 0], spread[:, 1], spread[:, 2], color=colour, alpha=0.15, lw=0)
+    least, largest = min(numbers.values()), max(numbers.values())
+    if least > 0 and largest / least > 30:
+        axes.set_xscale("log")
+    _scale(axes, np.array([row.score.points["IQM"] for row in rows if row.score.n]))
+    quiet(axes, key, heading(rows[0].tag, rows[0].direction), curves=True)
+    if len(lines) > 1:
+        made.legend(loc="outside right upper", fontsize=SMALL - 1, frameon=False)
+    return made
+
+
+def _swept(rows: Sequence[Row]) -> tuple[str, dict[str, float]]:
+    """The numeric key of the most values, and these as numbers; empty where there are not three."""
+    best, found = "", dict[str, float]()
+    for key in rows[0].section.keys:
+        values = {row.group.values[key] for row in rows}
+        try:
+            numbers = {value: float(value) for value in values}
+        except ValueError:
+            continue
+        if len(numbers) > max(2, len(found)) and np.isfinite(list(numbers.values())).all():
+            best, found = key, numbers
+    return best, found
 
 
 def _legend(made: Figure, axes: Axes, section: Section) -> None:

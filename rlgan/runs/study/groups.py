@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
+import shlex
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 from rlgan.runs.study.reading import Record, counts, text
 from rlgan.task.errors import ConfigError
-from rlgan.task.suggest import nearest
+from rlgan.task.suggest import closest, nearest
 
 #: What a task learns from; runs that differ in it are told apart before anything else.
 SUBJECTS = ("env.id", "env", "data", "problem")
@@ -165,7 +165,8 @@ def _candidates(runs: Sequence[Record]) -> list[Column]:
         key = key.removesuffix("._target_")
         if key not in found and (column := _column(runs, key)) is not None:
             found[key] = column
-    return list(found.values())
+    # How long a run is says least of what it is.
+    return sorted(found.values(), key=lambda column: column.key in ("steps", "horizon"))
 
 
 def _place(choice: str) -> str:
@@ -181,16 +182,30 @@ def _column(runs: Sequence[Record], key: str) -> Column | None:
             return None
         return Column(key, tuple(value or LACKING for value in values), option=True)
     if any(key in run.config for run in runs):
-        return Column(key, tuple(text(run.config[key]) if key in run.config else LACKING for run in runs))
+        return Column(key, _brief([text(run.config[key]) if key in run.config else LACKING for run in runs]))
     options = [
         next((option for choice, option in run.choices.items() if _place(choice) == key), LACKING) for run in runs
     ]
     classes = [str(run.config.get(f"{key}._target_", LACKING)).rpartition(".")[2] for run in runs]
-    # An option is as good a name as its class only where runs of one configuration have one option.
+    # An option is as good a name as its class where the same configuration, and nothing of another class, has it.
     speaking = [o if o != LACKING else c for o, c in zip(options, classes, strict=True)]
-    if set(options) != {LACKING} and _follows([run.fingerprint for run in runs], speaking):
+    plain = _follows([run.fingerprint for run in runs], speaking) and _follows(speaking, classes)
+    if set(options) != {LACKING} and plain:
         return Column(key, tuple(speaking), option=True)
     return Column(key, tuple(classes), option=True) if set(classes) != {LACKING} else None
+
+
+def _brief(values: Sequence[str]) -> tuple[str, ...]:
+    """Numbers in four digits, where these still tell them apart."""
+    short = {value: _rounded(value) for value in values}
+    return tuple(short[value] for value in values) if len(set(short.values())) == len(short) else tuple(values)
+
+
+def _rounded(value: str) -> str:
+    try:
+        return f"{float(value):.4g}" if "." in value or "e" in value else value
+    except ValueError:
+        return value
 
 
 def _follows(keys: Sequence[Any], values: Sequence[str]) -> bool:
@@ -228,8 +243,9 @@ def _asked(runs: Sequence[Record], word: str) -> str:
         return (varying or fits)[0]
     if fits:
         raise ConfigError(f"by = {word}: may be {' or '.join(varying or fits)}; name one")
-    differing = {c.key for c in _candidates(runs) if c.varies}
-    hint = nearest(word, keys, "they have") if not differing else nearest(word, differing, "the runs differ in")
+    ends = {key.rpartition(".")[2] for key in keys}
+    differing = {column.key for column in _candidates(runs) if column.varies}
+    hint = nearest(word, keys | ends if closest(word, keys | ends) else differing, "the runs differ in")
     raise ConfigError(f"by = {word}: no run has such a key; {hint}")
 
 
@@ -262,15 +278,6 @@ def _order(value: str) -> tuple[int, float, str]:
 
 def command_of(run: Record) -> str:
     """The command that a run was started with, without its seed and place."""
-    import shlex
-
     dropped = {"seed", "seeds", "run_dir", "resume", "progress", "name"}
     kept = [word for word in run.typed if word.lstrip("+~").partition("=")[0] not in dropped]
     return shlex.join(["rlgan", *kept])
-
-
-def short(path: Path) -> str:
-    """A run's path as one reads it."""
-    from rlgan.runs.record.directory import short_path
-
-    return short_path(path)

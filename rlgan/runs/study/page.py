@@ -7,7 +7,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from html import escape
 
-from rlgan.runs.study.groups import Section, command_of, short
+from rlgan.runs.record.directory import short_path
+from rlgan.runs.study.groups import Section, command_of
 from rlgan.runs.study.scores import states
 from rlgan.runs.study.tables import Row, shown
 
@@ -52,7 +53,7 @@ class Chapter:
     """
 
     section: Section
-    tables: Mapping[str, Sequence[Row]]
+    tables: dict[str, Sequence[Row]]
     drawings: list[Drawing] = field(default_factory=list)
 
 
@@ -100,15 +101,15 @@ def _chapter(anchor: str, chapter: Chapter) -> list[str]:
         )
     if section.differing:
         cells = [
-            {"goes along": key, **{g.label: v for g, v in zip(section.groups, values, strict=True)}}
-            for key, values in section.differing.items()
+            {"group": group.label, **{key: values[i] for key, values in section.differing.items()}}
+            for i, group in enumerate(section.groups)
         ]
         parts.append(f"<details><summary>What else differs between the groups</summary>{_table(cells)}</details>")
     commands = [{"group": group.label, "command": f"`{command_of(group.runs[0])}`"} for group in section.groups]
     parts.append(f"<details><summary>The commands</summary>{_table(commands)}</details>")
     each = [
         {
-            "run": short(run.path),
+            "run": short_path(run.path),
             "group": group.label,
             "seed": str(run.seed),
             "state": f"{run.state}: {run.reason}" if run.reason else run.state,
@@ -119,7 +120,7 @@ def _chapter(anchor: str, chapter: Chapter) -> list[str]:
     ]
     parts.append(f"<details><summary>The {len(each)} runs</summary>{_table(each)}</details>")
     if section.repeats:
-        names = [short(run.path) for run in section.repeats]
+        names = [short_path(run.path) for run in section.repeats]
         parts.append(_list("Not counted, as another run has the same configuration and seed:", names))
     return parts
 
@@ -143,4 +144,4 @@ def _list(title: str, lines: Sequence[str]) -> str:
 
 def _width(png: bytes) -> int:
     """Pixels on the page; a figure has more of them, for fine screens."""
-    return int.from_bytes(png[16:20]) * 5 // 8
+    return int.from_bytes(png[16:20]) * 3 // 4

@@ -23,6 +23,7 @@ import numpy as np
 import yaml
 
 from rlgan.runs.config.reading import DEEPEST, LARGEST
+from rlgan.runs.record.directory import short_path
 from rlgan.runs.record.files import is_hollow
 from rlgan.task.errors import RunError
 
@@ -46,7 +47,7 @@ def text(value: Any) -> str:
     if isinstance(value, bool) or value is None:
         return {True: "true", False: "false", None: "null"}[value]
     if isinstance(value, float):
-        return f"{value:.6g}"
+        return f"{value:.0f}" if value.is_integer() and abs(value) < 1e6 else repr(value)
     return "[" + ",".join(map(text, value)) + "]" if isinstance(value, list) else str(value)
 
 
@@ -236,12 +237,12 @@ def _content(path: Path) -> bytes:
         with open(os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC), "rb") as file:
             found = os.fstat(file.fileno())
             if not stat.S_ISREG(found.st_mode) or is_hollow(found):
-                raise RunError(f"{path}: is no file of this run's own, or is damaged")
+                raise RunError(f"{short_path(path)}: is no file of this run's own, or is damaged")
             return file.read()
     except (FileNotFoundError, NotADirectoryError):
         raise FileNotFoundError(path) from None
     except OSError as error:
-        raise RunError(f"{path}: cannot be read ({error.strerror})") from error
+        raise RunError(f"{short_path(path)}: cannot be read ({error.strerror})") from error
 
 
 def _config(path: Path) -> dict[str, Any]:
@@ -249,27 +250,27 @@ def _config(path: Path) -> dict[str, Any]:
     try:
         data = _content(file)
     except FileNotFoundError:
-        raise RunError(f"{path}: is not a run (it has no config.yaml)") from None
+        raise RunError(f"{short_path(path)}: is not a run (it has no config.yaml)") from None
     config = _yaml(file, data)
     if not isinstance(config, dict) or not isinstance(config.get("task"), dict):
-        raise RunError(f"{file}: is damaged (it names no task)")
+        raise RunError(f"{short_path(file)}: is damaged (it names no task)")
     return {str(key): value for key, value in config.items()}
 
 
 def _yaml(file: Path, data: bytes) -> Any:
     """Plain containers, within the bounds of `rlgan.runs.config.reading.read`, which takes fifteen times as long."""
     if len(data) > LARGEST:
-        raise RunError(f"{file}: is damaged (it has {len(data):,} bytes)")
+        raise RunError(f"{short_path(file)}: is damaged (it has {len(data):,} bytes)")
     try:
         text, depth = data.decode(), 0
         for event in yaml.parse(text, Loader=_Loader):
             opens, closes = isinstance(event, yaml.CollectionStartEvent), isinstance(event, yaml.CollectionEndEvent)
             depth += opens - closes
             if depth > DEEPEST or isinstance(event, yaml.AliasEvent):
-                raise RunError(f"{file}: is damaged (nested too deeply, or repeats itself by aliases)")
+                raise RunError(f"{short_path(file)}: is damaged (nested too deeply, or repeats itself by aliases)")
         return yaml.load(text, _Loader)
     except (yaml.YAMLError, ValueError, TypeError, OverflowError, RecursionError) as error:
-        raise RunError(f"{file}: is damaged ({' '.join(str(error).split())[:100]})") from error
+        raise RunError(f"{short_path(file)}: is damaged ({' '.join(str(error).split())[:100]})") from error
 
 
 def _object(path: Path) -> dict[str, Any]:

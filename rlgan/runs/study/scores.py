@@ -93,8 +93,8 @@ class Band:
 def bands(group: Group, tag: str) -> list[Band]:
     """Average the curves of a group's runs on common steps.
 
-    Runs that logged at other steps are interpolated in between. No run counts beyond its own end, so that where one
-    ends a new band begins, at the step where the former one stopped.
+    Runs that logged at other steps are interpolated in between. No run counts beyond its own end: where one ends a new
+    band of the others begins, at the step where the former one stopped.
     """
     strata = [[run.curves[tag] for run in stratum if tag in run.curves] for stratum in group.strata]
     curves = [curve for stratum in strata for curve in stratum]
@@ -106,13 +106,17 @@ def bands(group: Group, tag: str) -> list[Band]:
     changes = [0, *(np.flatnonzero((there[:, 1:] != there[:, :-1]).any(0)) + 1), len(grid)]
     found = []
     for first, end in pairwise(changes):
-        kept = [stratum[np.isfinite(stratum[:, first]), first:end].T for stratum in values]
-        samples = [stratum for stratum in kept if stratum.shape[-1]]
-        if not samples:
+        same = there[:, first]
+        if not same.any():
             continue
+        # To the neighbouring step as well, where the same runs are there beside others: no gap is in the line.
+        first -= first > 0 and bool(there[same, first - 1].all())
+        end += end < len(grid) and bool(there[same, end].all())
+        parts = np.split(same, np.cumsum([len(stratum) for stratum in values])[:-1])
+        samples = [stratum[part, first:end].T for stratum, part in zip(values, parts, strict=True) if part.any()]
         middle = interquartile_mean(pooled(samples), axis=-1)
-        n = sum(stratum.shape[-1] for stratum in samples)
-        found.append(Band(grid[first:end], middle, stratified_interval(samples, interquartile_mean, 1000), n))
+        interval = stratified_interval(samples, interquartile_mean, 1000)
+        found.append(Band(grid[first:end], middle, interval, int(same.sum())))
     return found
 
 

@@ -11,25 +11,26 @@ from __future__ import annotations
 import io
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from rlgan.runs.logging.pictures import picture_name
+from rlgan.runs.record.directory import short_path
 from rlgan.runs.record.files import write_atomically
 from rlgan.runs.study.finding import find_runs
-from rlgan.runs.study.groups import Section, sections, short
+from rlgan.runs.study.groups import Section, sections
 from rlgan.runs.study.page import Chapter, Drawing, page
 from rlgan.runs.study.reading import Record, read_run, tags_of
-from rlgan.runs.study.tables import as_csv, heading, markdown, rows, runs_csv
+from rlgan.runs.study.tables import Row, as_csv, heading, markdown, rows, runs_csv
 from rlgan.task.errors import ConfigError, RunError
 from rlgan.task.suggest import nearest
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-DPI = 200
+DPI = 160
 
 
 @dataclass(frozen=True)
@@ -74,7 +75,7 @@ def draw_study(
         raise ConfigError(f"metric = {lacking[0]}: no run has such a metric; {nearest(lacking[0], known, 'they have')}")
     if unknown := [run for run in runs if not metrics and not run.measures.best]:
         raise ConfigError(
-            f"metric: {short(unknown[0].path)} does not say which metric is its best one; name some, for example "
+            f"metric: {short_path(unknown[0].path)} does not say which metric is its best one; name some, for example "
             f"metric={next(iter(sorted(tags_of(unknown[0].path))), 'return/eval')}"
         )
     made = sections(runs, by)
@@ -120,7 +121,7 @@ def page_at_end(paths: Sequence[Path], to: Path | None = None) -> str:
     try:
         if len(find_runs(paths)) < 2:
             return ""
-        return f"page of all runs: {short(draw_study(paths, to).page.resolve())}"
+        return f"page of all runs: {short_path(draw_study(paths, to).page.resolve())}"
     except Exception as error:
         return f"note: no page of the runs can be drawn ({type(error).__name__}: {' '.join(str(error).split())[:200]})"
 
@@ -142,8 +143,8 @@ def _said(section: Section) -> list[str]:
     notes = []
     if section.repeats:
         notes.append(
-            f"{section.title}: {len(section.repeats)} runs have the configuration and seed of another one and are not "
-            "counted; the page names them"
+            f"{section.title}: left out as repeats of a run with the same configuration and seed: "
+            f"{len(section.repeats)}; the page names them"
         )
     single = [group.label for group in section.groups if any(len(stratum) == 1 for stratum in group.strata)]
     if single:
@@ -154,33 +155,28 @@ def _said(section: Section) -> list[str]:
 
 def _chapter(section: Section, metrics: Sequence[str]) -> Chapter:
     """Tables and figures of a section: all of them of the metrics that were asked for, curves of the headline."""
-    from rlgan.runs.study.figures import draw_curves, draw_improvement, draw_profiles, draw_scores, looks
+    from rlgan.runs.study import figures
 
     measures = section.runs[0].measures
-    main = list(metrics) or [measures.best]
     chapter = Chapter(section, {})
-    tables = {}
-    look = looks(section.groups)
-    for tag in main:
+    made: list[Row] = []
+    for tag in metrics or [measures.best]:
         direction = measures.better.get(tag, "")
-        explained = measures.explained.get(tag, "")
-        table = rows(section, tag, direction)
-        tables[heading(tag, direction)] = table
-        name = picture_name(tag)
-        drawn = {
-            f"curves_{name}": (draw_curves(table, look, explained), _CURVES),
-            f"scores_{name}": (draw_scores(table, look), _SCORES),
-            f"improvement_{name}": (draw_improvement(table), _IMPROVEMENT),
-            f"profiles_{name}": (draw_profiles(table, look), _PROFILES),
-        }
-        for file, (figure, caption) in drawn.items():
-            _add(chapter, file, figure, caption)
+        chapter.tables[heading(tag, direction)] = made = rows(section, tag, direction)
+        look, name = figures.looks(made), picture_name(tag)
+        few = len(made) <= figures.MOST_CURVES
+        which = "" if few else f" Of the {len(made)} groups the first {figures.MOST_CURVES} of the table are drawn."
+        curves = figures.draw_curves(made, look, measures.explained.get(tag, ""))
+        _add(chapter, f"curves_{name}", curves, _CURVES + which)
+        _add(chapter, f"scores_{name}", figures.draw_scores(made, look), _SCORES)
+        _add(chapter, f"response_{name}", figures.draw_response(made), _RESPONSE)
+        _add(chapter, f"improvement_{name}", figures.draw_improvement(made), _IMPROVEMENT + which)
+        _add(chapter, f"profiles_{name}", figures.draw_profiles(made, look), _PROFILES + which)
     for tag in measures.headline if not metrics else ():
         if tag != measures.best:
-            table = rows(section, tag, measures.better.get(tag, ""))
-            figure = draw_curves(table, look, measures.explained.get(tag, ""))
-            _add(chapter, f"curves_{picture_name(tag)}", figure, "")
-    chapter.tables = tables
+            others = [replace(row, tag=tag, direction=measures.better.get(tag, "")) for row in made]
+            curves = figures.draw_curves(others, figures.looks(made), measures.explained.get(tag, ""))
+            _add(chapter, f"curves_{picture_name(tag)}", curves, f"The same of {tag}.")
     return chapter
 
 
@@ -192,9 +188,10 @@ _SCORES = (
     "The last values of the runs that finished: IQM, mean and median with 95 % stratified bootstrap intervals; dots "
     "are runs. The order is the table's."
 )
+_RESPONSE = "The IQM of the last values, with its 95 % interval, against the setting that takes the most values."
 _IMPROVEMENT = (
-    "Probability that a run of one group ends better than a run of another, with its 95 % interval; the dashed line "
-    "is 1/2: no difference."
+    "Probability that a run of one group ends better than a run of another; 1/2 is no difference. Bars are 95 % "
+    "intervals; in a table of colours a bold number is one whose interval leaves out 1/2."
 )
 _PROFILES = "Performance profiles: the share of a group's runs that end better than x, with 95 % bands."
 

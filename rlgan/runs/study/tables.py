@@ -8,7 +8,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from rlgan.runs.study.groups import Group, Section, command_of, short
+from rlgan.runs.record.directory import short_path
+from rlgan.runs.study.groups import Group, Section, command_of
 from rlgan.runs.study.reading import Record
 from rlgan.runs.study.scores import STATISTICS, Score, score, states
 
@@ -116,7 +117,7 @@ def runs_csv(sections: Sequence[Section], tags: Sequence[str]) -> str:
 def _run(section: Section, group: Group, run: Record, tags: Sequence[str]) -> dict[str, Any]:
     last = {tag: run.curves[tag].values[-1] for tag in tags if tag in run.curves}
     return {
-        "run": short(run.path),
+        "run": short_path(run.path),
         "section": section.title,
         "group": group.label,
         **group.values,
