@@ -19,6 +19,7 @@ from gymnasium.vector import AutoresetMode, SyncVectorEnv, VectorEnv
 from gymnasium.wrappers import TimeLimit
 
 from rlgan.rl.border.border import Border, Found, Tap, Watch, all_layers
+from rlgan.rl.border.ids import other_id
 from rlgan.rl.border.look import look
 from rlgan.rl.border.modes import Modes
 from rlgan.rl.border.values import Broken
@@ -27,7 +28,6 @@ from rlgan.rl.envs.batched import BatchedEnv
 from rlgan.rl.envs.vector_env import VectorEnvironment
 from rlgan.task.errors import Diverged, InputError
 from rlgan.task.seeding import GlobalRandom, kept_globals
-from rlgan.task.suggest import closest
 
 _OF_MODULES: dict[str, Modes] = {}
 """Modes of the process that a module of environments has set at its import; for these alone they hold."""
@@ -117,9 +117,7 @@ class Environment:
                     _OF_MODULES[module] = after
             self.found.modes = _OF_MODULES.get(module)
         if name not in gymnasium.registry:
-            close = closest(name, gymnasium.registry)
-            remedy = f"did you mean {close}?" if close else "import its package with env.id=package:Name-v0"
-            raise ValueError(f"id = {self.id}: unknown environment; {remedy}")
+            raise ValueError(f"id = {self.id}: unknown environment; {other_id(name, module)}")
 
     def _probe(self) -> gymnasium.Env:
         try:
