@@ -24,6 +24,7 @@ ALLOWED = {
     **dict.fromkeys(WINGS, GROUND),
     "runs": GROUND,
     "lectures": GROUND | WINGS | {"runs"},
+    "templates": GROUND | WINGS | {"runs"},
     "__main__": {"runs"},
     "__init__": set[str](),
 }

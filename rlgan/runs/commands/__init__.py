@@ -13,6 +13,7 @@ from types import ModuleType
 COMMANDS = {
     "train": ("[train] [key=value ...]", "train"),
     "evaluate": ("evaluate RUN... [key=value ...]", "measure trained runs in full"),
+    "new": ("new KIND NAME", "write a package for an agent, a method, data, ... of your own"),
     "plot": ("plot RUNS... [key=value ...]", "compare many runs on one page"),
 }
 
