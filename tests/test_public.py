@@ -30,19 +30,19 @@ PUBLIC: dict[str, str] = {
     """,
     "rlgan.gan": """
         ArrayFile Atoms Clip Cones Data Digits Dirac Dragan FiniteData Folder GANLoss Gaussians GradientPenalty Grid
-        Hinge HuggingFace LeastSquares Lipschitz Mixture NoControl NonSaturating OneSided Pair Penalty R1 R2 Ring
-        SpectralNorm SwissRoll TwoMoons WGAN Wasserstein
+        Hinge HuggingFace Interpolation LeastSquares Lipschitz Mixture NoControl NonSaturating OneSided Pair Penalty
+        R1 R2 Ring SpectralNorm SwissRoll TwoMoons WGAN Wasserstein
     """,
     "rlgan.rl": """
-        Agent DDPG DPG Environment Exploration Explorer GaussianActionNoise Layout MixedNoise NoExploration
+        Acting Agent DDPG DPG Environment Exploration Explorer GaussianActionNoise Layout MixedNoise NoExploration
         OrnsteinUhlenbeckActionNoise ParameterNoise PrioritisedReplay ReplaySpec Rollout TD3 Trainer Transition
         UniformReplay deterministic_policy_loss smoothed sparse td_loss td_target
     """,
     "rlgan.erm": """
-        AbsoluteDeviations ArrayFile Auto Blobs Chain Crater CrossEntropy Curve Digits ERM Folder Hinge Labelled
-        LinearRegression Logistic LogisticRegression Loss MinmaxSaddle MonkeySaddle Plateaus Problem Product Quadratic
-        Ramp RareLargeGradient Rings Rosenbrock Sample SparseFeatures Squared SteepThenFlat Surface TwoMoons Wide
-        Wilson
+        AbsoluteDeviations ArrayFile Auto Blobs Calibration Chain Crater CrossEntropy Curve Digits ERM Folder Hinge
+        Labelled LinearRegression Logistic LogisticRegression Loss MinmaxSaddle MonkeySaddle Plateaus Problem Product
+        Quadratic Ramp RareLargeGradient Reliability Rings Rosenbrock Sample SparseFeatures Squared SteepThenFlat
+        Surface TwoMoons Wide Wilson
     """,
     "rlgan.nets": """
         Activation Actor ConvNet ConvSpec DCGANCritic DCGANGenerator DCGANSpec DDPG_FINAL_BOUND Init LateQCritic

@@ -1,5 +1,6 @@
 """Empirical risk minimisation: problems, losses, and the task of one player."""
 
+from rlgan.erm.calibration import Calibration, Reliability
 from rlgan.erm.erm import ERM
 from rlgan.erm.losses import Auto, CrossEntropy, Hinge, Logistic, Loss, Squared
 from rlgan.erm.problems.base import Labelled, Problem, Sample

@@ -18,6 +18,7 @@ from rlgan.gan.data import (
     SwissRoll,
     TwoMoons,
 )
+from rlgan.gan.interpolation import Interpolation
 from rlgan.gan.lipschitz import (
     R1,
     R2,

@@ -1,6 +1,7 @@
 """Deterministic policy gradients: agents, exploration, replay, environments, and the trainer that joins them."""
 
 from rlgan.rl.agent import Agent
+from rlgan.rl.agents.acting import Acting
 from rlgan.rl.agents.ddpg import DDPG
 from rlgan.rl.agents.dpg import DPG
 from rlgan.rl.agents.td3 import TD3

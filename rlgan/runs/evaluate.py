@@ -26,7 +26,7 @@ from rlgan.runs.record.video import show as moving
 from rlgan.runs.training.exactness import changed_inputs, changed_settings, typed_after
 from rlgan.runs.training.notes import FILE as NOTES
 from rlgan.runs.training.notes import Notes
-from rlgan.task.errors import ConfigError, RunError
+from rlgan.task.errors import ConfigError, InputError, RunError
 from rlgan.task.statistics import over_seeds
 from rlgan.task.task import Examination, Picture, Task, Video
 
@@ -166,6 +166,16 @@ def _said_of(surface: Landscape, strict: Sequence[float] | None) -> dict[str, fl
 
 def _examined(task: Task, n: int | None) -> tuple[Examination, list[str]]:
     """Measure in full; where that fails by what is drawn, the figures alone and what went wrong."""
+    found, undrawn = _examined_by_task(task, n)
+    try:
+        added = task.added.evaluate(task, found.metrics)
+    except InputError as error:
+        raise ConfigError(str(error)) from error
+    pictures = {**task.added.draw(task), **found.pictures}
+    return Examination({**found.metrics, **added}, pictures, found.arrays), [*undrawn, *task.added.troubles]
+
+
+def _examined_by_task(task: Task, n: int | None) -> tuple[Examination, list[str]]:
     try:
         try:
             return task.examine(n), []

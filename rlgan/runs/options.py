@@ -17,6 +17,8 @@ import rlgan
 from rlgan.task.errors import ConfigError
 
 GROUP = "rlgan.conf"
+HOOKS = ("callbacks", "metrics", "pictures")
+"""Groups of which a run has any number of options, `callbacks=[one,another]`; each is a section by its name."""
 
 
 def conf_directory() -> Path:

@@ -22,8 +22,9 @@ from omegaconf.errors import MissingMandatoryValue, OmegaConfBaseException
 from rlgan.runs.config.kinds import hints, parameters, takes_any
 from rlgan.runs.config.schema import WrongType, coerce, mismatch
 from rlgan.runs.config.trust import EVERYONE, Trust
+from rlgan.runs.options import HOOKS
 from rlgan.task.errors import ConfigError
-from rlgan.task.hooks import Callback, Measures, Metric, Painter
+from rlgan.task.hooks import Callback
 from rlgan.task.settings import Settings
 from rlgan.task.suggest import closest, nearest
 from rlgan.task.task import Task
@@ -31,8 +32,6 @@ from rlgan.task.task import Task
 _SETTINGS = {item.name for item in fields(Settings)}
 # Of the root as well, and not of one run: see rlgan.runs.compare.
 _OF_SEVERAL = ("compare",)
-# Of the root as well: sections of hooks by name, each a list of options of the group of that name.
-HOOKS = ("callbacks", "metrics", "pictures")
 _FIELD = re.compile(r"^[A-Za-z_][\w.\[\]]* = ")
 
 
@@ -195,25 +194,28 @@ class RunSpec:
         """
         import torch
 
+        from rlgan.runs.hooks import measures_of
         from rlgan.task.seeding import seed_globals
 
         torch.set_num_threads(self.settings.threads)
         seed_globals(self.settings.seed)  # whatever is made, also by code from outside, is made alike
-        measures = Measures(
-            build_hooks(self.config, "metrics", Metric, self.trust),
-            build_hooks(self.config, "pictures", Painter, self.trust),
-        )
         task = build_task(self.config, self.settings, self.trust)
-        task.added = measures
+        try:
+            task.added = measures_of(self.config, self.trust, task)
+        except BaseException:
+            task.close()
+            raise
         return task
 
     def callbacks(self) -> dict[str, Callback]:
         """Build the callbacks, by name.
 
         Raises:
-            ConfigError: see `build_hooks`.
+            ConfigError: see `rlgan.runs.hooks`.
         """
-        return build_hooks(self.config, "callbacks", Callback, self.trust)
+        from rlgan.runs.hooks import callbacks_of
+
+        return callbacks_of(self.config, self.trust)
 
 
 def build_settings(config: Mapping[str, Any], trust: Trust = EVERYONE) -> Settings:
@@ -229,42 +231,6 @@ def build_settings(config: Mapping[str, Any], trust: Trust = EVERYONE) -> Settin
     settings = build({key: config[key] for key in config if key in _SETTINGS}, implied=Settings, trust=trust)
     assert isinstance(settings, Settings)
     return settings
-
-
-def build_hooks(config: Mapping[str, Any], key: str, base: type[Any], trust: Trust = EVERYONE) -> dict[str, Any]:
-    """Build what the sections of `callbacks`, `metrics` or `pictures` describe, by name.
-
-    A section names a class derived from `base`, or, for metrics and pictures, a function of a `task`.
-
-    Raises:
-        ConfigError: a name that cannot stand before a tag, an unusable section, or another class.
-    """
-    node = config.get(key) or {}
-    if not isinstance(node, Mapping):
-        raise ConfigError(f"{key} = {_short(node)}: must be sections by name; choose options, {key}=[one,another]")
-    found: dict[str, Any] = {}
-    for name, section in node.items():
-        here = f"{key}.{name}"
-        if section is None:  # `metrics.mine=null` takes one of an experiment's away
-            continue
-        if not re.fullmatch(r"[A-Za-z_][\w-]*", str(name)):
-            raise ConfigError(f"{here}: is no name; use letters, digits and _, as in {key}.my_own")
-        if not isinstance(section, Mapping) or "_target_" not in section:
-            raise ConfigError(
-                f"{here} = {_short(section)}: must be a section with _target_; choose it by {key}=[{name}]"
-            )
-        target = trust.locate(section["_target_"], here)
-        if not inspect.isclass(target) and base is not Callback:
-            found[name] = function(section, here, object, ("task",), trust)
-            continue
-        try:
-            found[name] = build(section, here, annotation=base, trust=trust)
-        except WrongType:
-            raise ConfigError(
-                f"{here}._target_ = {section['_target_']}: is no {base.__name__}; derive the class from "
-                f"rlgan.task.{base.__name__}"
-            ) from None
-    return found
 
 
 def build_task(config: Mapping[str, Any], settings: Settings, trust: Trust = EVERYONE) -> Task:

@@ -11,7 +11,7 @@ from rlgan.runs.answers.choices import option_meant, other_option, other_plugin
 from rlgan.runs.answers.meant import either
 from rlgan.runs.config.sources import ROOT, misnamed
 from rlgan.runs.config.words import as_text, parse
-from rlgan.runs.options import conf_directory, options
+from rlgan.runs.options import HOOKS, conf_directory, options
 from rlgan.task.errors import ConfigError
 from rlgan.task.suggest import closest, nearest
 
@@ -72,6 +72,9 @@ def changes(overrides: Sequence[str], choices: Mapping[str, str]) -> dict[str, A
         if override.is_sweep_override():
             raise ConfigError(f"{key} = {_value(text)}: a resumed run cannot be swept; give one value")
         value = override.value()
+        if key in HOOKS:
+            values[key] = _hooks(key, value if isinstance(value, list) else [value], groups[key])
+            continue
         if is_group(override, groups):
             if choices.get(key) == str(value):
                 continue
@@ -81,6 +84,17 @@ def changes(overrides: Sequence[str], choices: Mapping[str, str]) -> dict[str, A
             raise ConfigError(f"{text}: a resumed run cannot lose a key; set it to another value")
         values[key] = value
     return values
+
+
+def _hooks(key: str, names: Sequence[Any], known: Sequence[str]) -> dict[str, Any]:
+    """The sections that the options of `callbacks`, `metrics` or `pictures` stand for, by name."""
+    found: dict[str, Any] = {}
+    for name in names:
+        if str(name) not in known:
+            hint = nearest(str(name), known, "its options are")
+            raise ConfigError(f"{key} = {name}: {key} has no such option; {hint}")
+        found |= _composed([f"{key}=[{name}]"]).get(key, {})
+    return found
 
 
 def whole_words(words: Sequence[str], config: Mapping[str, Any] | None = None) -> list[str]:

@@ -130,7 +130,8 @@ class Legend(NamedTuple):
     def of(task: Task | type[Task]) -> Legend:
         """The headings and explanations of a task, and what to compare its figures with."""
         references = {} if isinstance(task, type) else task.references()
-        return Legend(task.groups, task.explained, task.reference, references)
+        groups, explained = {**task.groups, **task.added.groups}, {**task.explained, **task.added.explained}
+        return Legend(groups, explained, task.reference, references)
 
     def sections(self, tags: Iterable[str]) -> dict[str, list[str]]:
         """Sort tags under headings, both in the legend's order: unknown tags under `other`, timing last."""

@@ -67,7 +67,7 @@ def changed_settings(meta: Mapping[str, Any], config: Mapping[str, Any], typed: 
         f"{key} is {new} and was {old} when the checkpoint was made; config.yaml or overrides.jsonl was changed since"
         for key, old, new in differences(former, stored(config))
         # A seed of a group may go on by itself, and what `auto` decided is kept.
-        if key not in (*typed, "seed", "seeds", "compile")
+        if not any(key == one or key.startswith(f"{one}.") for one in (*typed, "seed", "seeds", "compile"))
     ]
 
 

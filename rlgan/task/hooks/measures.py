@@ -11,7 +11,7 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from rlgan.task.errors import InputError
+from rlgan.task.errors import ConfigError, InputError
 
 if TYPE_CHECKING:
     from rlgan.task.task import Picture, Task
@@ -26,6 +26,13 @@ class Metric(ABC):
 
     explained: ClassVar[Mapping[str, str]] = {}
 
+    def check(self, task: Any) -> None:  # noqa: B027 - optional
+        """Refuse, before the run, a task that cannot be measured.
+
+        Raises:
+            ValueError: what it is for; the metric's key is put before the message.
+        """
+
     @abstractmethod
     def __call__(self, task: Any) -> Mapping[str, float]:
         """Measure the task as it stands. The entry `accuracy` of `metrics.mine` has the tag `mine/accuracy`."""
@@ -33,6 +40,9 @@ class Metric(ABC):
 
 class Painter(ABC):
     """Draws a task, at every evaluation. What it draws at random moves no generator of the run."""
+
+    def check(self, task: Any) -> None:  # noqa: B027 - optional
+        """Refuse, before the run, a task that cannot be drawn; as of `Metric`."""
 
     @abstractmethod
     def __call__(self, task: Any) -> Picture | Mapping[str, Picture]:
@@ -98,6 +108,23 @@ class Measures:
             for name, metric in self.metrics.items()
             for key, line in getattr(metric, "explained", {}).items()
         }
+
+    def check(self, task: Task) -> None:
+        """Ask every metric and picture whether it is for this task.
+
+        Raises:
+            ConfigError: one is not.
+        """
+        for key, some in (("metrics", self.metrics), ("pictures", self.pictures)):
+            for name, own in some.items():
+                if isinstance(own, Metric | Painter):
+                    try:
+                        with undisturbed(task):
+                            own.check(task)
+                    except ValueError as error:
+                        text = " ".join(str(error).split())
+                        separator = "." if text.split(" = ")[0].isidentifier() and " = " in text else ": "
+                        raise ConfigError(f"{key}.{name}{separator}{text}") from error
 
     def evaluate(self, task: Task, taken: Mapping[str, float]) -> dict[str, float]:
         """Measure a task by every metric.

@@ -9,10 +9,10 @@ import pytest
 from hydra import compose, initialize_config_dir
 from omegaconf import OmegaConf
 
-from rlgan.runs.config.build import HOOKS, build, build_settings, build_task, plain
+from rlgan.runs.config.build import build, build_settings, build_task, plain
 from rlgan.runs.config.overrides import group_choices
 from rlgan.runs.config.sources import ROOT
-from rlgan.runs.options import conf_directory, options
+from rlgan.runs.options import HOOKS, conf_directory, options
 
 
 @cache
