@@ -29,6 +29,8 @@ def forced(text: str, groups: Mapping[str, Any]) -> str:
     words of its own. The schema of rlgan.runs.config.build is what decides, and it knows the nearest name.
     """
     override = parse(text)
+    if override.key_or_group in HOOKS and override.value() is None:
+        return f"{override.key_or_group}=[]"
     if override.type is not OverrideType.CHANGE or is_group(override, groups) or text.startswith("hydra."):
         return text
     return f"++{text}"
