@@ -44,9 +44,7 @@ def other_id(name: str, module: str = "") -> str:
         kind = _actions(found)
         if kind in ("", "Box"):
             return f"did you mean {found}?"
-        return (
-            f"{found} is there, but has {kind} actions; deterministic policies need a Box of floats (Pendulum-v1)"
-        )
+        return f"{found} is there, but has {kind} actions; deterministic policies need a Box of floats (Pendulum-v1)"
     space = name.rpartition("/")[0]
     if space and not any(one.startswith(f"{space}/") for one in ids):
         return f"nothing that is imported has the namespace {space}; import its package with env.id=package:{name}"

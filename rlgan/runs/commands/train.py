@@ -105,6 +105,10 @@ def _resume(where: str, rest: list[str]) -> int:
 
     look_here(any_trusted())
     path = find_run(where)
+    if (path / "sweep.json").is_file():
+        raise ConfigError(
+            f"resume = {where}: is a sweep; give its command again with run_dir={where}, or resume one run"
+        )
     read_config(path)
     start = [item for item in rest if item.startswith("from=")]
     step = _step(start[-1].partition("=")[2]) if start else None

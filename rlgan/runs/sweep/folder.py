@@ -115,6 +115,12 @@ class Folder:
         """How a job stands."""
         return _stands(job, self.path / job.name)
 
+    def processes(self, start: str) -> list[int]:
+        """The processes on this machine that run a job of this start of the sweep."""
+        records = map(_record, self.path.glob(f"*/{JOB}"))
+        mine = {"state": "running", "start": start, "host": socket.gethostname()}
+        return [int(record["pid"]) for record in records if mine.items() <= record.items()]
+
     def ended(self) -> list[Ended]:
         """How every job stands."""
         return [self.stands(job) for job in self.jobs()]
@@ -129,6 +135,7 @@ def begin(path: Path, words: Sequence[str], start: str) -> None:
 def end(path: Path, words: Sequence[str], start: str, outcome: Outcome) -> None:
     """Note how a job ended."""
     record = {key: value for key, value in vars(outcome).items() if key != "path"}
+    record["message"] = outcome.message.removesuffix("; go on with resume=")
     write_json(path / JOB, {"words": list(words), **record, "start": start, **_where()})
 
 

@@ -4,9 +4,13 @@ from __future__ import annotations
 
 import itertools
 import os
+import signal
+import threading
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
 from pathlib import Path
+from types import FrameType
 from typing import Any
 
 from hydra.core.override_parser.overrides_parser import OverridesParser
@@ -22,7 +26,7 @@ from rlgan.runs.config.words import as_text
 from rlgan.runs.ends import say
 from rlgan.runs.record.directory import short_path
 from rlgan.runs.sweep.folder import Folder, Job
-from rlgan.runs.sweep.job import Work, current
+from rlgan.runs.sweep.job import STOP, Work, current
 from rlgan.runs.sweep.names import key_of, names
 from rlgan.runs.sweep.shared import SUBDIR, Shared
 from rlgan.task.errors import ConfigError
@@ -34,6 +38,47 @@ _TRIES = 2
 def cores_over(threads: int) -> int:
     """`${cores_over:${threads}}`: how many jobs of so many threads this process has cores for, at least one."""
     return max(1, len(os.sched_getaffinity(0)) // max(1, threads))
+
+
+_OF_PROCESSES = ("JoblibLauncher", "Ray")
+"""Launchers that end their workers with the command, in whatever these are."""
+
+
+@contextmanager
+def saved_on_signal(folder: Folder, start: str, workers: bool) -> Iterator[None]:
+    """Have SIGINT and SIGTERM save the runs in worker processes, and leave the others unbegun; a second one is final.
+
+    Args:
+        folder: of the sweep.
+        start: of the sweep.
+        workers: there are any; without them a run sees to itself.
+
+    Raises:
+        KeyboardInterrupt, SystemExit: a signal came, and all is saved.
+    """
+    if not workers or threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    came: list[int] = []
+
+    def stop(number: int, frame: FrameType | None) -> None:
+        came.append(number)
+        for one, handler in former.items():
+            signal.signal(one, handler)
+        (folder.path / STOP).touch()
+        say("rlgan: what is running is saved; once more ends it at once")
+        for process in folder.processes(start):
+            with suppress(OSError):
+                os.kill(process, signal.SIGUSR1)  # a terminal has sent them SIGINT; of this a second one is no harm
+
+    former = {number: signal.signal(number, stop) for number in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        yield
+    finally:
+        for number, handler in former.items():
+            signal.signal(number, handler)
+    if came:
+        raise KeyboardInterrupt if came[0] == signal.SIGINT else SystemExit(128 + came[0])
 
 
 class Jobs:
@@ -63,8 +108,9 @@ class Jobs:
             words = [[*composed, as_text(f"{SUBDIR}={job.name}")] for job, composed in batch]
             broken: Exception | None = None
             try:
-                for result in self.launcher.launch(words, initial_job_idx=first):
-                    _ = result.return_value  # an exception of a launcher's own
+                with saved_on_signal(self.folder, self.work.start, type(self.launcher).__name__ in _OF_PROCESSES):
+                    for result in self.launcher.launch(words, initial_job_idx=first):
+                        _ = result.return_value  # an exception of a launcher's own
             except Exception as error:
                 broken = error
             stand = {job.name: self._of_this_start(job) for job, _ in batch}

@@ -6,6 +6,7 @@ import math
 import os
 import signal
 import sys
+import threading
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -58,6 +59,7 @@ class Work:
             if the run did not finish or has none.
         """
         if os.getpid() != self.parent[1]:
+            _wait_for_a_run()
             # Before numpy and torch are loaded: the libraries below them would take all cores for every job.
             os.environ.setdefault("OMP_NUM_THREADS", str(config.get("threads", 1)))
         from rlgan.runs.session import composed, ended, launch  # torch, which the command itself may do without
@@ -120,6 +122,14 @@ def working(work: Work) -> Iterator[None]:
 def current() -> Work:
     """What the jobs of the sweep under way know."""
     return _current[-1]
+
+
+def _wait_for_a_run() -> None:
+    """Let a worker outlive the signals by which its command saves the runs: these are for a run, which handles them."""
+    if threading.current_thread() is threading.main_thread():
+        for number in (signal.SIGINT, signal.SIGUSR1):
+            if signal.getsignal(number) in (signal.SIG_DFL, signal.default_int_handler):
+                signal.signal(number, signal.SIG_IGN)
 
 
 def _wait(path: Path) -> None:

@@ -156,6 +156,7 @@ def _created(parent: Path, name: str) -> Folder:
 
 def _conclude(folder: Folder, words: Sequence[str], left: BaseException | None) -> int:
     """Say what became of every job, and how the sweep goes on; the exit code."""
+    (folder.path / STOP).unlink(missing_ok=True)
     ended = folder.ended()
     if any(one.state not in ("finished", "pruned") for one in ended):
         again = shlex.join(["rlgan", "-m", *words, f"run_dir={short_path(folder.path)}"])
