@@ -9,6 +9,7 @@ import sys
 import threading
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
+from contextvars import ContextVar
 from pathlib import Path
 from types import FrameType
 from typing import Any, Protocol
@@ -19,6 +20,17 @@ from rlgan.task.errors import ConfigError, RunError
 
 _SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGUSR1, signal.SIGUSR2, signal.SIGHUP)
 _IMPATIENT = (signal.SIGINT, signal.SIGTERM)
+_stays: ContextVar[bool] = ContextVar("rlgan_stays", default=False)
+
+
+@contextmanager
+def staying() -> Iterator[None]:
+    """Let the process live on inside the block: a second signal raises KeyboardInterrupt instead of ending it."""
+    token = _stays.set(True)
+    try:
+        yield
+    finally:
+        _stays.reset(token)
 
 
 class Interrupted(Exception):
@@ -81,6 +93,8 @@ class Stop:
             for run, task in self.runs:
                 with suppress(Exception):  # whatever the interrupted code was in the middle of
                     run.write_status("interrupted", task.steps_done, reason)
+            if _stays.get():
+                raise KeyboardInterrupt(reason)
             os._exit(128 + number)
         if self.number is None:
             self.number = number

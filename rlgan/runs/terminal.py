@@ -41,7 +41,7 @@ Eleven commands worth copying:
 _SETTINGS = """\
 Every run has these keys (their meaning: conf/train.yaml, or --cfg job):
   steps seed seeds device precision compile threads log_every eval_every checkpoint_every keep_last
-  run_dir resume progress logger name compare"""
+  run_dir resume init_from progress logger name compare"""
 
 _SWITCHES = """\
   --cfg job       print the composed configuration and stop

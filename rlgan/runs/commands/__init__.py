@@ -14,6 +14,7 @@ COMMANDS = {
     "train": ("[train] [key=value ...]", "train"),
     "evaluate": ("evaluate RUN... [key=value ...]", "measure trained runs in full"),
     "new": ("new KIND NAME", "write a package for an agent, a method, data, ... of your own"),
+    "export": ("export RUN to=DIR [key=value ...]", "write what a run has learnt into a folder for others"),
     "plot": ("plot RUNS... [key=value ...]", "compare many runs on one page"),
 }
 

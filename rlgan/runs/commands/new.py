@@ -159,7 +159,7 @@ def class_of(name: str) -> str:
 
 
 def _check_name(kind: str, name: str) -> None:
-    from rlgan.runs.config.sources import options
+    from rlgan.runs.options import options
 
     def refused(why: str, remedy: str) -> ConfigError:
         return ConfigError(f"name = {name}: {why}; {remedy}")

@@ -18,6 +18,8 @@ from rlgan.task.errors import ConfigError
 if TYPE_CHECKING:
     from omegaconf import DictConfig
 
+    from rlgan.runs.prepare import Outcome
+
 HELP = """\
 rlgan train: train a task from a configuration of small options, and keep everything of the run in one folder.
 
@@ -38,7 +40,7 @@ Usage: rlgan train [key=value ...]          the word `train` may be left out
 """
 
 # A run keeps everything in its own directory: Hydra's would stand empty beside it.
-_REFUSED = {
+REFUSED = {
     "hydra.run.dir": "a run's directory is chosen by run_dir={value}",
     "hydra.sweep.dir": "every run has a directory of its own below outputs/; name them by name={value}",
     "hydra.sweep.subdir": "every run has a directory of its own below outputs/; leave it out",
@@ -51,10 +53,7 @@ def run(arguments: Sequence[str]) -> int:
     """Train, or resume, as `train [key=value ...]` says; returns the exit code."""
     from hydra._internal.utils import get_args_parser
 
-    from rlgan.runs.config.overrides import forced, refuse_setting_for_option, whole_words
-    from rlgan.runs.config.sources import register
     from rlgan.runs.config.words import parse, quoted, text_of
-    from rlgan.runs.options import options
 
     # Hydra's options may stand anywhere among the words: `seed=1,2 -m task=ddpg`.
     words = [quoted(item) for item in arguments]
@@ -73,8 +72,8 @@ def run(arguments: Sequence[str]) -> int:
         switches, known.multirun = [*switches, "-m"], True
     for item in typed:
         key, _, value = item.lstrip("+~").partition("=")
-        if key in _REFUSED:
-            raise ConfigError(f"{key} = {value}: {_REFUSED[key].format(value=value)}")
+        if key in REFUSED:
+            raise ConfigError(f"{key} = {value}: {REFUSED[key].format(value=value)}")
     resumed = [item for item in typed if item.lstrip("+").startswith("resume=")]
     if resumed and (where := resumed[-1].partition("=")[2]) != "null":
         where = text_of(resumed[-1])
@@ -83,16 +82,10 @@ def run(arguments: Sequence[str]) -> int:
         if switches or not where:
             what = f"cannot be combined with {switches[0]}; leave it out" if switches else "name a run's directory"
             raise ConfigError(f"resume = {where}: {what}")
-        return _resume(where, [item for item in typed if item not in resumed])
+        return go_on(where, [item for item in typed if item not in resumed]).code
     # A class of the user's own, named in _target_, is found from where they stand.
     look_here(True)
-    groups = options()
-    register()
-    typed = typed if known.multirun else whole_words(typed)
-    rewritten = [forced(item, groups) if "=" in item else item for item in typed]
-    for item in typed:
-        parse(item)
-        refuse_setting_for_option(item, typed, groups)
+    typed, rewritten = as_meant(typed, known.multirun)
     if known.multirun:
         from rlgan.runs.sweep.start import sweep
 
@@ -100,7 +93,41 @@ def run(arguments: Sequence[str]) -> int:
     return compose([*rewritten, *switches], typed)
 
 
-def _resume(where: str, rest: list[str]) -> int:
+def as_meant(typed: list[str], many: bool = False) -> tuple[list[str], list[str]]:
+    """The words of a new run as typed, and as Hydra takes them.
+
+    Args:
+        typed: `key=value` each.
+        many: for a sweep.
+
+    Raises:
+        ConfigError: one cannot be read, or is no setting; with the word that was meant.
+    """
+    from rlgan.runs.config.overrides import forced, refuse_setting_for_option, whole_words
+    from rlgan.runs.config.sources import register
+    from rlgan.runs.config.words import parse
+    from rlgan.runs.options import options
+
+    groups = options()
+    register()
+    typed = typed if many else whole_words(typed)
+    rewritten = [forced(item, groups) if "=" in item else item for item in typed]
+    for item in typed:
+        parse(item)
+        refuse_setting_for_option(item, typed, groups)
+    return typed, rewritten
+
+
+def go_on(where: str, rest: list[str]) -> Outcome:
+    """Go on with a run.
+
+    Args:
+        where: the run's folder, or `latest`.
+        rest: what changes, and `from=STEP`.
+
+    Raises:
+        ConfigError, RunError: it cannot go on.
+    """
     from rlgan.runs.record.directory import find_run, read_config
 
     look_here(any_trusted())
@@ -115,7 +142,7 @@ def _resume(where: str, rest: list[str]) -> int:
     values = changes_of(path, [item for item in rest if item not in start])
     from rlgan.runs.session import resume
 
-    return resume(path, values, rest, step).code
+    return resume(path, values, rest, step)
 
 
 def _step(word: str) -> int:

@@ -37,8 +37,11 @@ class Progress:
         self._latest: dict[str, float] = {}
         self._tqdm: Any = None
         self._line_at, self._line_step = time.monotonic(), done
-        if shown and sys.stderr.isatty():
-            from tqdm import tqdm
+        if shown and (sys.stderr.isatty() or in_notebook()):
+            if in_notebook():
+                from tqdm.auto import tqdm
+            else:
+                from tqdm import tqdm
 
             self._tqdm = tqdm(initial=done, total=total, desc=name, unit="step", dynamic_ncols=True, smoothing=0.1)
 
@@ -74,6 +77,12 @@ class Progress:
         """Leave the bar as it stands."""
         if self._tqdm is not None:
             self._tqdm.close()
+
+
+def in_notebook() -> bool:
+    """Tell whether this is a notebook's process, whose pages show HTML."""
+    interactive = getattr(sys.modules.get("IPython"), "get_ipython", lambda: None)()
+    return getattr(interactive, "kernel", None) is not None
 
 
 class SeedProgress(Progress):

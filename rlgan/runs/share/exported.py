@@ -1,7 +1,7 @@
 """A folder that `rlgan export` wrote, read as data: nothing in it is run.
 
 DIR/model.safetensors    every tensor under its name of `rlgan.optim.weights`
-DIR/config.yaml          the run's configuration
+DIR/config.json          the run's configuration
 DIR/rlgan.json           format, run, step, metrics, and what was exported of each function
 DIR/README.md            the model card
 DIR/<function>.onnx, .pt2    what other programs run
@@ -9,15 +9,20 @@ DIR/<function>.onnx, .pt2    what other programs run
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from torch import Tensor
 
+from rlgan.optim.weights import Unlike
+from rlgan.runs.config.build import RunSpec
+from rlgan.runs.record.directory import set_key
 from rlgan.runs.record.files import read_json
 from rlgan.task.errors import ConfigError, RunError
+from rlgan.task.task import Task
 
-WEIGHTS, CONFIG, ABOUT, CARD = "model.safetensors", "config.yaml", "rlgan.json", "README.md"
+WEIGHTS, CONFIG, ABOUT, CARD = "model.safetensors", "config.json", "rlgan.json", "README.md"
 FORMAT = 1
 """Of rlgan.json and of the tensors' names."""
 
@@ -34,16 +39,20 @@ def read_about(path: Path) -> dict[str, Any]:
         RunError: it cannot be read, or a newer rlgan wrote it.
     """
     file = path / ABOUT
-    try:
-        about = read_json(file)
-    except (OSError, ValueError) as error:
-        raise RunError(f"{file}: cannot be read ({error}); export the run again") from error
+    about = _read(file)
     number = about.get("format")
     if type(number) is not int or number < 1:
         raise RunError(f"{file}: format = {number!r}: there is none such; export the run again")
     if number > FORMAT:
         raise RunError(f"{file}: written by a newer rlgan (format {number}, this one reads {FORMAT}); update rlgan")
     return about
+
+
+def _read(file: Path) -> dict[str, Any]:
+    try:
+        return read_json(file)
+    except (OSError, ValueError) as error:
+        raise RunError(f"{file}: cannot be read ({error}); export the run again") from error
 
 
 def read_weights(path: Path) -> dict[str, Tensor]:
@@ -61,6 +70,29 @@ def read_weights(path: Path) -> dict[str, Tensor]:
         why = " ".join(f"{type(error).__name__}: {error}".split())[:160]
         raise RunError(f"{path / WEIGHTS}: cannot be read ({why}); export the run again") from error
     return found
+
+
+def restored_from(path: Path, changes: Mapping[str, Any] | None = None) -> tuple[Task, dict[str, Any]]:
+    """Build the task of an exported folder with its weights, to be used and not to be trained; and its configuration.
+
+    Raises:
+        RunError: a file cannot be read, or does not fit to the others.
+        ConfigError: a value cannot be used, or the configuration names what is not trusted.
+    """
+    weights = read_weights(path)
+    config = _read(path / CONFIG)
+    for key, value in (changes or {}).items():
+        set_key(config, key, value)
+    task = RunSpec.of(config).with_values(compile=False).task()
+    try:
+        task.load_weights(weights)
+    except Unlike as error:
+        task.close()
+        raise RunError(f"{path / WEIGHTS}: does not fit to {CONFIG} ({error}); export the run again") from error
+    except BaseException:
+        task.close()
+        raise
+    return task, config
 
 
 def needed(module: str) -> Any:

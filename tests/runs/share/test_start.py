@@ -18,7 +18,7 @@ from rlgan.runs.record.checkpoint import Checkpoints
 from rlgan.runs.record.directory import stored_config
 from rlgan.runs.record.files import read_lines
 from rlgan.runs.share.start import begun, restored
-from rlgan.runs.training import seeds
+from rlgan.runs.study import study
 from rlgan.task.task import Task
 from tests.small import ERM as SMALL_ERM
 from tests.small import TASKS, checkpoint, rlgan, status, train
@@ -47,7 +47,7 @@ def elsewhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     for kind in (ERM, WGAN, Trainer):
         monkeypatch.setattr(kind, "pictures", lambda self: {})
-    monkeypatch.setattr(seeds, "draw_seeds", lambda *_: None)
+    monkeypatch.setattr(study, "page_at_end", lambda *_: "")
 
 
 def weights(task: Task) -> dict[str, torch.Tensor]:
