@@ -31,6 +31,8 @@ from rlgan.runs.config.places import Settler
 from rlgan.runs.config.reading import dump, read
 from rlgan.runs.config.trust import EVERYONE, Trust
 from rlgan.runs.ends import Stop, of_config, recorded, say, started, tell
+from rlgan.runs.logging.about import block
+from rlgan.runs.logging.events import show_figure
 from rlgan.runs.logging.sinks import sinks_of
 from rlgan.runs.options import options
 from rlgan.runs.prepare import Outcome, start_record
@@ -310,12 +312,23 @@ def _interrupted(run: RunDirectory, plan: Plan, code: int, reason: str = "") -> 
     return Outcome(code, "interrupted", str(run.path), message)
 
 
+def _show(path: Path, plan: Plan, said: str) -> None:
+    """Show the figure in TensorBoard, where the variants are shown; what fails in that is no failure of the figure."""
+    if "tensorboard" not in next(iter(plan.specs.values())).settings.loggers:
+        return
+    try:
+        show_figure(path, (path / "figure.png").read_bytes(), block(said))
+    except Exception as error:
+        say(f"note: TensorBoard cannot show the figure ({type(error).__name__}: {' '.join(str(error).split())[:200]})")
+
+
 def _conclude(run: RunDirectory, plan: Plan) -> Outcome:
     began = time.monotonic()
     tell(run, "running", plan.steps_done)
     summary = conclude(run.path, plan.comparison, plan.trust)
     with recorded(run):
         run.write_summary({**summary, "seconds": summary["seconds"] + time.monotonic() - began})
+    _show(run.path, plan, report(summary))
     print(printable(report(summary)), flush=True)
     print(short_path(run.path / "figure.png"), flush=True)
     return Outcome(0, "finished", str(run.path))

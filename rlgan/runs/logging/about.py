@@ -8,6 +8,7 @@ from typing import Any
 
 from rlgan.runs.logging.varied import varied
 from rlgan.runs.record.directory import starts_of
+from rlgan.runs.record.naming import changes
 from rlgan.task.sink import Plain
 
 
@@ -24,8 +25,8 @@ def varied_by(run: Path, config: Mapping[str, Any]) -> dict[str, Plain]:
 def about_run(run: Path) -> dict[str, str]:
     """Lines on the start of a run that has just been recorded, by name: command, words, commit, versions."""
     start: dict[str, Any] = next(reversed(starts_of(run)), {})
-    typed = " ".join(map(str, start.get("overrides", ())))
-    found = {"command": start.get("command", ""), "changed": typed, "started": start.get("time", "")}
+    changed = ", ".join(changes([str(word) for word in start.get("overrides", ())]))
+    found = {"command": start.get("command", ""), "changed": changed, "started": start.get("time", "")}
     for name, commit in start.get("git", {}).items():
         where = "commit" if name == "rlgan" else f"commit of the folder {name}"
         found[where] = f"{commit['commit']}{', files were changed since' if commit['dirty'] else ''}"

@@ -3,7 +3,7 @@
 TensorBoard makes a group of cards of all tags with the same beginning, up to the first slash, sorts groups by name, and
 opens the first two. So a tag is called `<number> <heading> (<family>)/<tag>` there: metrics.jsonl keeps its plain tags.
 
-1 headline      the tag that checkpoints are ranked by, and those of the progress display
+1 headline      the tag that checkpoints are ranked by, and those of the progress display, numbered as well
 2 pictures      of the task
 3 ...           the headings of the closing table, in its order
 n ...           of tags that the task does not know: a heading each, their own first word
@@ -44,6 +44,7 @@ class Board:
 
     def __init__(self, task: type[Task] | None) -> None:
         self._task = task
+        self._known: dict[str, str] = {}
         if task is None:
             return
         self._legend = Legend.of(task)
@@ -56,8 +57,13 @@ class Board:
         """What a metric is called."""
         if self._task is None:
             return tag
+        if tag not in self._known:
+            self._known[tag] = self._named(tag)
+        return self._known[tag]
+
+    def _named(self, tag: str) -> str:
         if tag in self._headline:
-            return f"{self._group(_FIRST[0])}/{tag}"
+            return f"{self._group(_FIRST[0])}/{self._headline.index(tag) + 1} {tag}"
         first, _, rest = tag.partition("/")
         heading = self._heading(tag, first if rest else "other")
         return f"{self._group(heading)}/{rest if rest and (first == heading or first in _LATER) else tag}"

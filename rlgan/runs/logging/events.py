@@ -116,30 +116,48 @@ def _has_plain_tags(run: Path) -> bool:
     return b"config/text_summary" in head and b"custom_scalars" not in head
 
 
+def show_figure(run: Path, png: bytes, text: str) -> None:
+    """Show a comparison's figure in TensorBoard, and in words what was found, in the place of a former one."""
+    from PIL import Image
+    from tensorboard.compat.proto.summary_pb2 import Summary
+    from torch.utils.tensorboard import summary
+
+    width, height = Image.open(io.BytesIO(png)).size
+    image = Summary.Image(height=height, width=width, colorspace=3, encoded_image_string=png)
+    _write(run / f"{_PREFIX}{0:010d}.figure", Summary(value=[Summary.Value(tag="figure", image=image)]),
+           summary.text("verdict", text))  # fmt: skip
+
+
+def _write(file: Path, *summaries: Any) -> None:
+    """Write an event file of a few summaries."""
+    from tensorboard.compat.proto.event_pb2 import Event
+    from tensorboard.summary.writer.record_writer import RecordWriter
+
+    stream = io.BytesIO()
+    writer = RecordWriter(stream)
+    for event in (Event(file_version="brain.Event:2"), *(Event(summary=found) for found in summaries)):
+        event.wall_time = time.time()
+        writer.write(event.SerializeToString())
+    write_atomically(file, stream.getvalue())
+
+
 def _write_session(
     file: Path, what: Literal["start", "end"], hparams: Mapping[str, Plain] | None = None, **values: Any
 ) -> None:
     """Write an event file that tells the page HPARAMS of the start or the end of a run."""
-    from tensorboard.compat.proto.event_pb2 import Event
     from tensorboard.compat.proto.summary_pb2 import Summary
     from tensorboard.plugins.hparams import metadata, plugin_data_pb2
-    from tensorboard.summary.writer.record_writer import RecordWriter
 
-    now, data = time.time(), plugin_data_pb2.HParamsPluginData()
+    data = plugin_data_pb2.HParamsPluginData()
     info = data.session_start_info if what == "start" else data.session_end_info
-    for key, value in {f"{what}_time_secs": now, **values}.items():
+    for key, value in {f"{what}_time_secs": time.time(), **values}.items():
         setattr(info, key, value)
     for name, plain in (hparams or {}).items():
         kind = "bool_value" if isinstance(plain, bool) else "string_value" if isinstance(plain, str) else "number_value"
         setattr(info.hparams[name], kind, plain)
     tag = metadata.SESSION_START_INFO_TAG if what == "start" else metadata.SESSION_END_INFO_TAG
     entry = Summary.Value(tag=tag, metadata=metadata.create_summary_metadata(data), tensor=metadata.NULL_TENSOR)
-    stream = io.BytesIO()
-    writer = RecordWriter(stream)
-    for event in (Event(file_version="brain.Event:2"), Event(summary=Summary(value=[entry]))):
-        event.wall_time = now
-        writer.write(event.SerializeToString())
-    write_atomically(file, stream.getvalue())
+    _write(file, Summary(value=[entry]))
 
 
 @cache

@@ -14,7 +14,7 @@ _LONGEST_VALUE = 24
 # They change where a run is and how it is watched, or stand in its path and at the end of its name.
 _NOT_IN_NAME = (
     "task", "seed", "seeds", "run_dir", "resume", "progress", "logger", "tensorboard", "name", "log_every",
-    "eval_every", "checkpoint_every", "keep_last", "threads", "device", "histograms", "video_every",
+    "eval_every", "checkpoint_every", "keep_last", "threads", "device", "compile", "histograms", "video_every",
 )  # fmt: skip
 
 
@@ -31,11 +31,16 @@ def run_name(overrides: Sequence[str], seeds: str, name: str | None = None, now:
         now: the date.
     """
     stamp = (now or datetime.now()).strftime("%Y-%m-%d_%H-%M-%S")
-    said = [word for word in {key_of(word): word for word in overrides}.values() if _counts(word)]
+    said = changes(overrides)
     short = short_keys([key_of(word) for word in said])
     words = [_safe(name, _LONGEST)] if name else []
     words += [_word(word, short[key_of(word)]) for word in said]
     return "_".join(filter(None, (stamp, _fitting(words, "_"), _seeds(seeds))))
+
+
+def changes(overrides: Sequence[str]) -> list[str]:
+    """The words that change what is learnt, but for the task and the seed; of two with one key the later."""
+    return [word for word in {key_of(word): word for word in overrides}.values() if _counts(word)]
 
 
 def _counts(word: str) -> bool:

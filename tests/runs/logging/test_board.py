@@ -15,8 +15,9 @@ from rlgan.erm import ERM
 from rlgan.gan import WGAN
 from rlgan.rl import Trainer
 from rlgan.runs.logging.board import Board
-from rlgan.runs.logging.events import TensorBoard
+from rlgan.runs.logging.events import TensorBoard, show_figure
 from rlgan.runs.logging.logger import Logger
+from rlgan.runs.logging.pictures import rasterise
 from rlgan.task.sink import Opening
 from rlgan.task.task import Task
 
@@ -27,7 +28,7 @@ TASKS = (WGAN, Trainer, ERM)
 def test_what_checkpoints_are_ranked_by_stands_in_the_first_group(task: type[Task]) -> None:
     board = Board(task)
     headings = sorted({board.scalar(tag).partition("/")[0] for tag in (*task.explained, *task.headline)})
-    assert headings[0].startswith("1 headline (") and board.scalar(task.best[0]) == f"{headings[0]}/{task.best[0]}"
+    assert headings[0].startswith("1 headline (") and board.scalar(task.best[0]) == f"{headings[0]}/1 {task.best[0]}"
     assert [heading.split(" ", 1)[1].rpartition(" (")[0] for heading in headings[1:]] == list(task.groups)
 
 
@@ -83,7 +84,7 @@ def test_events_have_these_names_and_the_layout(tmp_path: Path) -> None:
     found = accumulated(tmp_path)
     assert logger.notes == []
     assert sorted(found.Tags()["scalars"]) == [
-        "1 headline (gan)/wasserstein/primal", "7 loss (gan)/critic/loss", "8 episode (gan)/return"
+        "1 headline (gan)/1 wasserstein/primal", "7 loss (gan)/critic/loss", "8 episode (gan)/return"
     ]  # fmt: skip
     assert found.Tags()["images"] == ["2 pictures (gan)/samples/grid"]
     assert found.Tags()["distributions"] == ["histograms (gan)/critic/weights"]
@@ -107,3 +108,14 @@ def test_a_run_of_an_earlier_version_goes_on_under_its_plain_tags(tmp_path: Path
     found = accumulated(tmp_path)
     assert found.Tags()["scalars"] == ["critic/loss"]
     assert [(event.step, event.value) for event in found.Scalars("critic/loss")] == [(1, 1.0), (2, 2.0), (3, 3.0)]
+
+
+def test_a_comparisons_figure_is_shown_with_its_verdict_in_place_of_the_former(tmp_path: Path) -> None:
+    for shade in (10, 200):
+        png = rasterise(np.full((3, 5, 3), shade, np.uint8))[0]
+        show_figure(tmp_path, png, f"shade {shade}")
+    found = accumulated(tmp_path)
+    (image,) = found.Images("figure")
+    assert (image.width, image.height) == (5, 3) and image.encoded_image_string == png
+    (text,) = found.Tensors("verdict/text_summary")
+    assert text.tensor_proto.string_val[0] == b"shade 200"
