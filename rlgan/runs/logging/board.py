@@ -13,6 +13,7 @@ histograms, optimizer, progress, time
 from __future__ import annotations
 
 import re
+from collections.abc import Collection, Iterable
 
 from rlgan.runs.record.progress import Legend
 from rlgan.task.task import Task
@@ -91,29 +92,36 @@ class Board:
         number = self._headings.index(heading) + 1 if known else len(self._headings) + 1
         return f"{number:0{self._width}d} {name}"
 
-    def layout(self) -> Layout:
+    def layout(self, tags: Iterable[str] = ()) -> Layout:
         """What the page CUSTOM SCALARS shows: a category for each heading, a chart for each metric with its meaning.
 
-        It is of the class alone, so that runs of one task have one: TensorBoard puts those of several together.
+        TensorBoard puts the layouts of several runs together, category by category. It then leaves out charts that
+        only a later run has, of a task that does not come first.
+
+        Args:
+            tags: metrics that the run has, besides those of the headline.
         """
         if self._task is None:
             return {}
-        found: Layout = {self._group(name): {} for name in self._headings}
-        optimizer = self._group("optimizer")
-        found[optimizer] = {
-            f"{quantity}: {meaning}": ["Multiline", [f"^{re.escape(optimizer)}/.*/{quantity}$"]]
-            for quantity, meaning in _OPTIMIZER.items()
-        }
-        for tag in dict.fromkeys((*self._headline, *self._task.explained, "time/steps_per_second", "time/seconds")):
-            found.setdefault(self.scalar(tag).partition("/")[0], {})[self._title(tag)] = self._chart(tag)
-        return {category: charts for category, charts in found.items() if charts}
+        own = set(tags)
+        known = [tag for tag in self._task.explained if tag in own]
+        found: Layout = {}
+        for tag in dict.fromkeys((*self._headline, *known, *sorted(own))):
+            category = self.scalar(tag).partition("/")[0]
+            quantity = tag.rpartition("/")[2]
+            if tag.startswith("optim/") and quantity in _OPTIMIZER:  # of all players in one chart
+                title, pattern = f"{quantity}: {_OPTIMIZER[quantity]}", f"^{re.escape(category)}/.*/{quantity}$"
+                found.setdefault(category, {})[title] = ["Multiline", [pattern]]
+            else:
+                found.setdefault(category, {})[self._title(tag)] = self._chart(tag, own)
+        return dict(sorted(found.items()))
 
     def _title(self, tag: str) -> str:
         meaning = self._legend.meaning(tag)
         return f"{tag}: {meaning}" if meaning else tag
 
-    def _chart(self, tag: str) -> list[str | list[str]]:
+    def _chart(self, tag: str, own: Collection[str]) -> list[str | list[str]]:
         low, high = f"{tag}_low", f"{tag}_high"
-        if self._task is not None and {low, high} <= set(self._task.explained):
+        if low in own and high in own:
             return ["Margin", [self.scalar(tag), self.scalar(low), self.scalar(high)]]
         return ["Multiline", [f"^{re.escape(self.scalar(tag))}$"]]

@@ -41,6 +41,7 @@ class TensorBoard(Sink):
 
     def open(self, run: Opening) -> None:
         self._board = Board(None if _has_plain_tags(run.path) else run.task)
+        self._tags = set[str]() if run.step is None else {tag for row in run.rows() for tag in row if tag != "step"}
         self._begin(run.path, None if run.step is None else run.step + 1)
         for former in run.path.glob(f"{_PREFIX}*{_END}"):
             former.unlink()
@@ -52,11 +53,17 @@ class TensorBoard(Sink):
         _silence_writers()
         self._path = path
         self._writer: SummaryWriter = SummaryWriter(str(path), purge_step=purge, max_queue=1000)
-        if layout := self._board.layout():
+        self._lay_out()
+        self._writer.flush()
+
+    def _lay_out(self) -> None:
+        if layout := self._board.layout(self._tags):
             self._writer.add_custom_scalars(layout)
-            self._writer.flush()
 
     def scalars(self, step: int, values: Mapping[str, float]) -> None:
+        if not self._tags.issuperset(values):
+            self._tags.update(values)
+            self._lay_out()
         for tag, value in values.items():
             self._writer.add_scalar(self._board.scalar(tag), value, step)
 

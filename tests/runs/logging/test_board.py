@@ -59,15 +59,30 @@ def test_words_that_stand_in_the_heading_are_not_said_twice() -> None:
 @pytest.mark.parametrize("task", TASKS)
 def test_every_chart_of_the_layout_shows_its_metric_alone(task: type[Task]) -> None:
     board = Board(task)
-    known = {board.scalar(tag): tag for tag in task.explained}
-    charts = {title: chart for category in board.layout().values() for title, chart in category.items()}
-    for tag in task.explained:
-        ((kind, series),) = [chart for title, chart in charts.items() if title.startswith(f"{tag}: ")]
+    tags = dict.fromkeys((*task.headline, *task.explained, "own/measure", "time/seconds"))
+    known = {board.scalar(tag): tag for tag in tags}
+    layout = board.layout(tags)
+    charts = {title: chart for category in layout.values() for title, chart in category.items()}
+    for tag in tags:
+        ((kind, series),) = [chart for title, chart in charts.items() if title.partition(": ")[0] == tag]
         if kind == "Margin":
             assert [known[name] for name in series] == [tag, f"{tag}_low", f"{tag}_high"]
         else:
             assert [known[name] for name in known if re.match(series[0], name)] == [tag]
-    assert next(iter(board.layout())) == board.scalar(task.best[0]).partition("/")[0]
+    assert list(layout) == sorted(layout)
+
+
+def test_a_layout_has_the_headline_and_what_the_run_has() -> None:
+    board = Board(Trainer)
+    charts = {title.partition(":")[0] for category in board.layout().values() for title in category}
+    assert charts == {"return/eval", "return/train"}
+    layout = board.layout(["optim/critic/update_norm", "optim/actor/update_norm", "critic/q"])
+    assert list(layout) == ["1 headline (rl)", "4 value (rl)", "optimizer (rl)"]
+    ((title, (_, patterns)),) = layout["optimizer (rl)"].items()
+    (pattern,) = list(patterns)
+    assert title == "update_norm: length of the whole step"
+    assert all(re.match(pattern, board.scalar(f"optim/{player}/update_norm")) for player in ("critic", "actor"))
+    assert not re.match(pattern, board.scalar("optim/critic/effective_lr"))
 
 
 def accumulated(path: Path) -> EventAccumulator:
@@ -88,9 +103,8 @@ def test_events_have_these_names_and_the_layout(tmp_path: Path) -> None:
     ]  # fmt: skip
     assert found.Tags()["images"] == ["2 pictures (gan)/samples/grid"]
     assert found.Tags()["distributions"] == ["histograms (gan)/critic/weights"]
-    (tensor,) = found.Tensors("custom_scalars__config__")
-    layout = layout_pb2.Layout.FromString(tensor.tensor_proto.string_val[0])
-    assert [category.title for category in layout.category] == list(Board(WGAN).layout())
+    layout = layout_pb2.Layout.FromString(found.Tensors("custom_scalars__config__")[-1].tensor_proto.string_val[0])
+    assert [category.title for category in layout.category] == ["1 headline (gan)", "7 loss (gan)"]
 
 
 def test_a_run_of_an_earlier_version_goes_on_under_its_plain_tags(tmp_path: Path) -> None:
