@@ -10,6 +10,7 @@ anything before `join`.
 from __future__ import annotations
 
 import functools
+import re
 from collections.abc import Callable
 from typing import Any, NamedTuple, TypeVar
 
@@ -33,6 +34,7 @@ class RankLost(RuntimeError):
 
 ALONE = World()
 _now = [ALONE]
+_lost = [""]
 
 
 def world() -> World:
@@ -142,8 +144,14 @@ def reaching(call: Callable[[], Any]) -> Any:
     try:
         return call()
     except (RuntimeError, ValueError) as error:  # gloo, NCCL, the store, a time limit
-        said = " ".join(str(error).split())
-        raise RankLost(f"a rank does not answer any more ({said[:120]})") from error
+        said = re.sub(r"\[/[^]]*\] *", "", " ".join(str(error).split()))  # where in gloo's source
+        _lost[0] = said.partition(". ")[0][:100]
+        raise RankLost(f"a rank does not answer any more ({_lost[0]})") from error
+
+
+def lost() -> str:
+    """What a collective failed of; a compiled graph says only that something did. Empty while all answer."""
+    return _lost[0]
 
 
 @functools.cache

@@ -11,6 +11,7 @@ from collections.abc import Sequence
 import rlgan
 from rlgan.runs.commands import COMMANDS, command
 from rlgan.runs.config.trust import trusting
+from rlgan.runs.ranks.launch import launched
 from rlgan.runs.terminal import OVERVIEW, complain, help_text, standing
 from rlgan.task.errors import ConfigError, InputError, RunError
 
@@ -60,6 +61,12 @@ def _dispatch(arguments: list[str]) -> int:
         return answer(arguments)
     arguments, trusted = _trusted(arguments[1:] if first else arguments)
     with trusting(trusted):
+        if (launch := launched()) is not None:
+            if first not in ("", "train"):
+                raise ConfigError(f"{first}: runs in one process and not in {launch.size}; leave torchrun out")
+            from rlgan.runs.ranks.begin import as_rank
+
+            return as_rank(launch, command("train").run, arguments)
         return int(command(first or "train").run(arguments))
 
 

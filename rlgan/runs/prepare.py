@@ -4,7 +4,7 @@ import shlex
 import sys
 import traceback
 from collections.abc import Mapping
-from contextlib import suppress
+from contextlib import nullcontext, suppress
 from dataclasses import dataclass
 from datetime import datetime
 from importlib.metadata import version
@@ -15,6 +15,8 @@ from rlgan.runs.config.build import Command, RunSpec
 from rlgan.runs.ends import Interrupted, explained, of_config, say
 from rlgan.runs.logging.origin import origin
 from rlgan.runs.logging.sinks import sinks_of
+from rlgan.runs.ranks.agreement import here
+from rlgan.runs.ranks.parts import check_size, with_parts
 from rlgan.runs.record.checkpoint import Checkpoint, Checkpoints
 from rlgan.runs.record.directory import RunDirectory, last_logger, short_path
 from rlgan.runs.record.files import write_json
@@ -77,7 +79,10 @@ def prepare(run: RunDirectory, spec: RunSpec, task: Task | None = None, stacked:
     if "logger" not in spec.config and (former := last_logger(run.path)) is not None:
         spec = RunSpec.of({**spec.config, "logger": former}, spec.command, spec.trust)
     sinks_of(spec.settings)
-    checkpoint = _chosen(run, spec.command.start)
+    checkpoint, ranks = _chosen(run, spec.command.start), here()
+    check_size(run, checkpoint, ranks)
+    if ranks.joint:
+        checkpoint = with_parts(run, checkpoint, ranks, back=spec.command.start is None)
     decided = None if checkpoint is None else checkpoint.manifest.meta.get("compiled")
     if decided is not None and "compile" not in spec.command.changes:
         # `auto` decided once; deciding again could change the bits.
@@ -85,20 +90,22 @@ def prepare(run: RunDirectory, spec: RunSpec, task: Task | None = None, stacked:
         if task is not None and task.compiled != spec.settings.compile:
             task.close()
             task = None
+    ranks.told(None if decided is None else spec.settings.compile)
     # A seed of a group is configured by the group.
     with of_config(run.path if spec.settings.seeds is None else run.path.parent, spec.command.changes):
         callbacks = spec.callbacks()
         if task is None:
             task = begun(spec) if checkpoint is None else spec.task()
             check_films(task, spec.settings)
-    if checkpoint is not None:
-        try:
-            checkpoint.restore(task)
-            _look_at(checkpoint)
-        except BaseException:
-            task.close()
-            raise
-    elif spec.command.start == 0:
+    try:
+        with ranks.all() if ranks.joint else nullcontext():
+            if checkpoint is not None:
+                checkpoint.restore(task)
+                _look_at(checkpoint)
+    except BaseException:
+        task.close()
+        raise
+    if checkpoint is None and spec.command.start == 0:
         run.keep_metrics()
     run.add_start(start_record(spec.command, checkpoint.manifest.step if checkpoint else 0, spec.config))
     write_json(run.path / "task.json", task_record(task), lasting=False)

@@ -19,9 +19,12 @@ from rlgan.runs.config.words import Words
 from rlgan.runs.ends import Stop, explained, say, started
 from rlgan.runs.logging.sinks import sinks_of
 from rlgan.runs.prepare import Outcome, Score, prepare, report_failure, report_figures, report_resumed
+from rlgan.runs.ranks.agreement import here
+from rlgan.runs.ranks.begin import built, run_of
+from rlgan.runs.ranks.follow import follow
 from rlgan.runs.record.directory import RunDirectory, first_choices, is_run, short_path, stored, stored_config
 from rlgan.runs.record.naming import run_name
-from rlgan.runs.share.start import begun, check_seeds, settled
+from rlgan.runs.share.start import check_seeds, settled
 from rlgan.runs.terminal import complain
 from rlgan.runs.training.exactness import differences
 from rlgan.runs.training.films import check_films
@@ -81,6 +84,10 @@ def launch(config: Mapping[str, Any], command: Command) -> Outcome:
     """
     config = settled(config)
     if config.get("compare") is not None:
+        if here().size > 1:
+            raise ConfigError(
+                "compare: its variants are runs one after another; leave torchrun out, or use compare=null"
+            )
         from rlgan.runs.compare.run import begin
 
         return begin(config, command)
@@ -88,12 +95,14 @@ def launch(config: Mapping[str, Any], command: Command) -> Outcome:
     spec = RunSpec.of(config, command, EVERYONE)
     settings = spec.settings
     sinks_of(settings)
-    chosen = None if settings.run_dir is None else Path(settings.run_dir)
+    chosen = run_of(here(), settings.run_dir)
     if chosen is not None and is_run(chosen):
         return _continue(chosen, spec)
     check_seeds(settings)
     # Built before its directory is made: a configuration that cannot be built must not leave one behind.
-    task = begun(spec.with_values(seed=settings.every_seed[0]))
+    task = built(here(), spec)
+    if here().follows:
+        return follow(here(), spec, task)
     parent = Path("outputs") / (command.choices.get("task") or type(task).__name__.lower())
     try:
         spec.callbacks()
@@ -144,8 +153,17 @@ def _continue(path: Path, spec: RunSpec) -> Outcome:
             f"run_dir = {path}: holds a run with other settings ({'; '.join(changed)}); "
             "choose another run_dir, or go on with resume="
         )
+    return _go_on(path, spec)
+
+
+def _go_on(path: Path, spec: RunSpec) -> Outcome:
+    """Train further in a run's directory; where there are several ranks, together."""
+    ranks = here()
+    task = built(ranks, spec) if ranks.size > 1 else None
+    if task is not None and ranks.follows:
+        return follow(ranks, spec, task)
     with closing(RunDirectory.open(path)) as run:
-        return train_in(run, spec)
+        return train_in(run, spec, task)
 
 
 def resume(path: Path, changes: Mapping[str, Any], overrides: Sequence[str], start: int | None = None) -> Outcome:
@@ -172,8 +190,7 @@ def resume(path: Path, changes: Mapping[str, Any], overrides: Sequence[str], sta
         what = f"seeds = {config['seeds']}" if "seeds" in changes else f"seed = {config['seed']}"
         kind = "a run of several seeds" if several else "the run of a single seed"
         raise ConfigError(f"{what}: {path} is {kind} and goes on as one; start a new run")
-    with closing(RunDirectory.open(path)) as run:
-        return train_in(run, spec)
+    return _go_on(path, spec)
 
 
 def train_in(run: RunDirectory, spec: RunSpec, task: Task | None = None, stop: Stop | None = None) -> Outcome:
@@ -189,7 +206,8 @@ def train_in(run: RunDirectory, spec: RunSpec, task: Task | None = None, stop: S
         ConfigError, RunError: it cannot go on.
     """
     mine = stop or Stop()
-    with mine.installed() if stop is None else nullcontext(), closing(run), started(run):
+    with mine.installed() if stop is None else nullcontext(), closing(run), started(run), here().together():
+        here().every(str(run.path))
         if spec.settings.seeds is not None:
             return run_seeds(run, spec, mine, task)
         start = prepare(run, spec, task)

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from rlgan.runs.commands.words import changes_of, step_of_file
 from rlgan.runs.config.trust import any_trusted, look_here
+from rlgan.runs.ranks.launch import launched
 from rlgan.runs.terminal import QUIET, complain
 from rlgan.task.errors import ConfigError
 
@@ -87,6 +88,8 @@ def run(arguments: Sequence[str]) -> int:
     look_here(True)
     typed, rewritten = as_meant(typed, known.multirun)
     if known.multirun:
+        if launched() is not None:
+            raise ConfigError("-m: a sweep makes its runs by itself; leave torchrun out, or start one run by torchrun")
         from rlgan.runs.sweep.start import sweep
 
         return sweep(rewritten, switches, typed)
@@ -132,6 +135,10 @@ def go_on(where: str, rest: list[str]) -> Outcome:
 
     look_here(any_trusted())
     path = find_run(where)
+    if launched() is not None:
+        from rlgan.runs.ranks.agreement import here
+
+        path = Path(here().every(str(path))[0])  # which run is the latest is for rank 0 to say
     if (path / "sweep.json").is_file():
         raise ConfigError(
             f"resume = {where}: is a sweep; give its command again with run_dir={where}, or resume one run"

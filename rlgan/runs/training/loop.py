@@ -6,6 +6,7 @@ import numpy as np
 import torch
 
 from rlgan.runs.ends import Interrupted, Stop, recorded, tell
+from rlgan.runs.ranks.agreement import here
 from rlgan.runs.record.progress import Progress
 from rlgan.runs.training.run import Run
 from rlgan.runs.training.start import Start
@@ -40,7 +41,7 @@ def training(start: Start, stop: Stop, progress: Progress) -> Play[dict[str, flo
             start.notes.move(run.path)
         with recorded(run):
             begun = checkpoint.manifest.step if checkpoint else 0
-            run.write_status("running", begun, steps=settings.steps, saved=begun)
+            run.write_status("running", begun, steps=settings.steps, saved=begun, **here().mark)
         if checkpoint is None:
             torch.manual_seed(settings.seed)
             random.seed(settings.seed)
@@ -52,7 +53,8 @@ def training(start: Start, stop: Stop, progress: Progress) -> Play[dict[str, flo
             tell(run, "finished", task.steps_done)
             current.logger.end("finished", current.latest)
             return done
-        yield from current.loop(stop)
+        with here().together():
+            yield from current.loop(stop)
         summary = current.finish()
         current.ended("finished")
         return summary

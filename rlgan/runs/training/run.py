@@ -14,6 +14,7 @@ from rlgan.runs.ends import Interrupted, Paused, Stop, recorded, tell
 from rlgan.runs.logging.about import about_run, block, table, varied_by
 from rlgan.runs.logging.logger import Logger
 from rlgan.runs.logging.sinks import sinks_of
+from rlgan.runs.ranks.agreement import here
 from rlgan.runs.record.checkpoint import Checkpoints
 from rlgan.runs.record.directory import short_path, stored
 from rlgan.runs.record.progress import Progress
@@ -40,7 +41,7 @@ class Run:
 
     def __init__(self, start: Start, progress: Progress) -> None:
         self.task, self.settings, self.run = start.task, start.settings, start.run
-        self._start, self.progress = start, progress
+        self._start, self.progress, self._ranks = start, progress, here()
         checkpoint, path, sinks = start.checkpoint, start.run.path, sinks_of(start.settings)
         self.checkpoints = Checkpoints(self.run.checkpoints, self.settings.keep_last, self.task.best, progress.say)
         self.latest: dict[str, float] = {}
@@ -216,6 +217,7 @@ class Run:
             step = self.task.steps_done
             self._follow()
             self._log_episodes()
+            self._ranks.told(dict(evaluation))
             with recorded(self.run):
                 meta = {
                     **self.logger.flush(),
@@ -225,11 +227,15 @@ class Run:
                     "horizon": self.settings.planned,
                     "config": stored(self._start.config),
                     **exactness(self.settings, self.task, self._start.stacked),
+                    **self._ranks.meta,
                 }
                 self._start.notes.flush()
                 state = {"task": self.task.state_dict(), "global_random": global_random_state(), "latest": self.latest}
                 if self._start.callbacks:
                     state["callbacks"] = self.callbacks.state_dict()
+                if self._ranks.joint:
+                    with self._ranks.all():
+                        pass  # the others' parts stand
                 file = self.checkpoints.save(step, state, evaluation, meta)
             self.logger.settle()
             self.episodes.settle()
@@ -239,6 +245,8 @@ class Run:
 
     def keep(self) -> bool:
         """Save what was done before an input failed; tells whether that went well."""
+        if self._ranks.joint:  # the others are in the middle of a step
+            return False
         try:
             if self._saved_at != self.task.steps_done:
                 self.save({})
@@ -284,9 +292,10 @@ class Run:
         evaluation: dict[str, float] = {}
         self.callbacks.call("on_start", step)
         while step < settings.steps:
-            if stop.number is not None:
-                self._interrupt(Interrupted(stop.number, step), evaluation)
-            if (ending := self.callbacks.ending) is not None:
+            number, ending = self._ranks.stop(stop.number, self.callbacks.ending)
+            if number is not None:
+                self._interrupt(Interrupted(number, step), evaluation)
+            if ending is not None:
                 if not ending.finished:
                     self._interrupt(Paused(ending.reason, step), evaluation)
                 yield from self._end_early(evaluation)
@@ -305,10 +314,13 @@ class Run:
             if settings.logs(former, step):
                 self.log()
             evaluation = {}
-            if end or crossed(eval_every, former, step):
+            if measures := end or crossed(eval_every, former, step):
                 evaluation = yield from self.evaluate(end or self._start.draws)
             better = bool(save_every and evaluation) and self.checkpoints.would_be_best(evaluation)
-            if end or better or crossed(save_every, former, step):
+            save = end or better or crossed(save_every, former, step)
+            if measures:
+                self._ranks.told(save)
+            if save:
                 self.save(evaluation)
 
     def _end_early(self, evaluation: Mapping[str, float]) -> Play[None]:

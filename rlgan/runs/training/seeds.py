@@ -14,11 +14,13 @@ import sys
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack, suppress
 from dataclasses import replace
+from pathlib import Path
 from typing import Any, TypeVar
 
 from rlgan.runs.config.build import RunSpec
-from rlgan.runs.ends import Interrupted, Stop, say, tell
+from rlgan.runs.ends import Interrupted, Paused, Stop, say, tell
 from rlgan.runs.prepare import Outcome, Score, prepare, report_failure, report_resumed, start_record
+from rlgan.runs.ranks.agreement import here
 from rlgan.runs.record.directory import RunDirectory, State, is_run, short_path, stored
 from rlgan.runs.record.progress import Legend, SeedProgress, seeds_table
 from rlgan.runs.training.loop import progress_display, train, training
@@ -32,16 +34,22 @@ T = TypeVar("T")
 Ends = dict[int, "dict[str, float] | Exception | SystemExit"]
 
 
-def run_seeds(run: RunDirectory, spec: RunSpec, stop: Stop, task: Task | None = None) -> Outcome:
-    """Train every seed, from its newest checkpoint where there is one.
+def run_seeds(
+    run: RunDirectory | None, spec: RunSpec, stop: Stop, task: Task | None = None, path: Path | None = None
+) -> Outcome:
+    """Train every seed, from its newest checkpoint where there is one; of several ranks each its part of them.
 
     Args:
-        run: the locked directory above those of the seeds.
+        run: the locked directory above those of the seeds; None where another rank holds it.
         spec: of the run, with `seeds`.
         stop: the installed handler of signals.
-        task: of the first seed, if it has been built.
+        task: of this rank's first seed, if it has been built.
+        path: the directory's, where another rank holds it.
     """
-    seeds = spec.settings.every_seed
+    ranks = here()
+    every = spec.settings.every_seed
+    seeds = every[ranks.rank :: ranks.size]
+    place = path or Path() if run is None else run.path
     stacked = len(seeds)
     # Which seeds there are is the group's own affair.
     changes = {key: value for key, value in spec.command.changes.items() if key not in ("seed", "seeds")}
@@ -49,7 +57,7 @@ def run_seeds(run: RunDirectory, spec: RunSpec, stop: Stop, task: Task | None = 
     held = ExitStack()
 
     def make(seed: int, first: Start | None = None, task: Task | None = None) -> Start:
-        directory = RunDirectory.open(run.path / f"seed={seed}")
+        directory = RunDirectory.open(place / f"seed={seed}")
         held.callback(directory.close)
         directory.write_config(stored({**spec.config, "seed": seed, "seeds": None}))  # as of a run of its own
         # It knows how many seeds there are: a compilation serves all of them.
@@ -57,32 +65,56 @@ def run_seeds(run: RunDirectory, spec: RunSpec, stop: Stop, task: Task | None = 
         return prepare(directory, mine, task, stacked)
 
     with held:
-        _all_there(run, seeds)
+        _all_there(place, seeds)
         first = make(seeds[0], task=task)
         why_not = _why_not(first) if stacked > 1 else ""
-        run.add_start(start_record(spec.command, first.task.steps_done, spec.config))
-        say(f"run: {short_path(run.path)}")
-        run.write_status("running", first.task.steps_done, seeds=seeds)
-        stop.runs.append((run, first.task))
+        if run is not None:
+            run.add_start(start_record(spec.command, first.task.steps_done, spec.config))
+            say(f"run: {short_path(place)}")
+            run.write_status("running", first.task.steps_done, seeds=every, **ranks.mark)
+            stop.runs.append((run, first.task))
         if why_not:
-            Notes(run.path)(f"{why_not}; the seeds run one after another", first.task.steps_done, say)
+            if run is not None:
+                Notes(place)(f"{why_not}; the seeds run one after another", first.task.steps_done, say)
             stacked = first.stacked = 1
         try:
             ends = (_in_turn if stacked == 1 else _side_by_side)(seeds, first, make, stop)
         except BaseException as error:  # a seed that could not start
             state: State = "interrupted" if isinstance(error, KeyboardInterrupt) else "failed"
-            tell(run, state, first.task.steps_done, str(error) or type(error).__name__)
+            if run is not None:
+                tell(run, state, first.task.steps_done, str(error) or type(error).__name__)
             raise
-        return _conclude(run, first, ends)
+        found = ranks.collected("seeds", {str(seed): _packed(end) for seed, end in ends.items()})
+        if run is None:
+            return Outcome(0, "finished", str(place))
+        elsewhere = {int(seed): _unpacked(end) for part in found[1:] for seed, end in part.items()}
+        together = ends | elsewhere
+        return _conclude(run, first, {seed: together[seed] for seed in every if seed in together})
 
 
-def _all_there(run: RunDirectory, seeds: Sequence[int]) -> None:
+def _packed(end: "dict[str, float] | Exception | SystemExit") -> Any:
+    """How a seed ended, for another rank."""
+    if isinstance(end, Interrupted):
+        return ["interrupted", end.code, end.step, end.reason.removesuffix(": saved")]
+    return ["failed", str(end) or type(end).__name__] if isinstance(end, BaseException) else end
+
+
+def _unpacked(end: Any) -> "dict[str, float] | Exception | SystemExit":
+    if isinstance(end, dict):
+        return end
+    if end[0] == "failed":
+        return RunError(end[1])
+    _, code, step, reason = end
+    return Interrupted(code - 128, step) if code else Paused(reason, step)
+
+
+def _all_there(run: Path, seeds: Sequence[int]) -> None:
     """Refuse, before anything is recorded, a seed's directory that has lost what makes it a run.
 
     Raises:
         RunError: naming the file.
     """
-    for place in (run.path / f"seed={seed}" for seed in seeds):
+    for place in (run / f"seed={seed}" for seed in seeds):
         if not is_run(place) and (place / "overrides.jsonl").exists():
             raise RunError(
                 f"{short_path(place)}/config.yaml: is gone; put it back, or remove the folder {place.name} to start "

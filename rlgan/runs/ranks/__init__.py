@@ -1,0 +1,1 @@
+"""One run of several processes, its ranks: how they find each other, agree, stop and save."""
