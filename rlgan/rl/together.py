@@ -67,7 +67,8 @@ class Trainers(Together["Trainer"]):
                 if takes_part:
                     task.explorer.observe(step.ended[rows], step.valid[rows])
         for episode in step.episodes:
-            self.tasks[episode.env // self.tasks[0].envs.num_envs].note(episode)
+            k, own = divmod(episode.env, self.tasks[0].envs.num_envs)
+            self.tasks[k].note(episode._replace(env=own))
         return found
 
     def _act(self, here: Sequence[bool]) -> np.ndarray:

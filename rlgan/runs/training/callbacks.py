@@ -67,7 +67,8 @@ class Callbacks:
                     with undisturbed(self._task):
                         getattr(callback, method)(*arguments)
                 except Exception as error:
-                    raise self._failed(name, callback, method, error) from error
+                    # Before the first step there is nothing to save.
+                    raise self._failed(name, callback, method, error, intact=method != "on_start") from error
 
     def end(self, step: int, how: How, values: Mapping[str, float]) -> None:
         """`on_end` of all; what fails there becomes one of `troubles`."""
