@@ -51,7 +51,7 @@ PUBLIC: dict[str, str] = {
     """,
     "rlgan.task": """
         Callback CheckpointError ConfigError Diverged EarlyStopping Examination Function InputError Metric
-        Opening Painter Picture Play Request RunError Settings Sink Stackable Task TimeLimit Together Video
+        Opening Painter Picture Play Pruning Request RunError Settings Sink Stackable Task TimeLimit Together Video
         drive
     """,
     "rlgan.runs.compare": """

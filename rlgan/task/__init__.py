@@ -4,7 +4,7 @@
 """
 
 from rlgan.task.errors import CheckpointError, ConfigError, Diverged, InputError, RunError
-from rlgan.task.hooks import Callback, EarlyStopping, Metric, Painter, TimeLimit
+from rlgan.task.hooks import Callback, EarlyStopping, Metric, Painter, Pruning, TimeLimit
 from rlgan.task.hooks.function import Function
 from rlgan.task.settings import Settings
 from rlgan.task.sink import Opening, Sink

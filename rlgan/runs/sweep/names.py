@@ -58,4 +58,4 @@ def names(jobs: Sequence[Mapping[str, str]]) -> list[str]:
 
 
 def _safe(value: str) -> str:
-    return re.sub(r"[^A-Za-z0-9._+-]+", "-", value).strip("-") or "-"
+    return re.sub(r"[^A-Za-z0-9._+-]+", "-", value.strip("[]{}()'\" ")).rstrip("-") or "-"

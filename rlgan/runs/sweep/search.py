@@ -22,13 +22,13 @@ from rlgan.runs.record.files import read_json, write_json
 from rlgan.runs.sweep.folder import Ended, Job, mark
 from rlgan.runs.sweep.grid import Jobs, Prepared, cores_over
 from rlgan.runs.sweep.names import key_of, names
-from rlgan.runs.sweep.pruning import JOURNAL, NAME, PRUNED, study_of
 from rlgan.task.errors import ConfigError
+from rlgan.task.hooks.pruning import JOURNAL, NAME, PRUNED, study_of
 
 if TYPE_CHECKING:
     import optuna
 
-_PRUNING = "rlgan.runs.sweep.pruning.Pruning"
+_PRUNING = "rlgan.task.Pruning"
 
 
 class Search(Prepared):

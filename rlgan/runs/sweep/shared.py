@@ -6,7 +6,7 @@ import copy
 from collections.abc import Sequence
 from typing import Any
 
-from hydra._internal.config_loader_impl import ConfigLoaderImpl
+from hydra._internal.config_loader_impl import ConfigLoaderImpl, get_overrides_dirname
 from hydra.core.config_loader import ConfigLoader
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from omegaconf import DictConfig, OmegaConf, open_dict
@@ -44,8 +44,16 @@ class Shared(ConfigLoaderImpl):
                 del _composed[next(iter(_composed))]
             _composed[key] = super().load_sweep_config(master_config, chosen)
         config = copy.deepcopy(_composed[key])
-        for override in OverridesParser.create().parse_overrides(values):
-            OmegaConf.update(config, override.key_or_group, override.value(), merge=True, force_add=True)
+        every = OverridesParser.create().parse_overrides(list(sweep_overrides))
+        for override in every:
+            if override.input_line in values:
+                OmegaConf.update(config, override.key_or_group, override.value(), merge=True, force_add=True)
+        of_task = [override for override in every if not override.is_hydra_override()]
+        form = config.hydra.job.config.override_dirname
         with open_dict(config.hydra):
-            config.hydra.overrides.task = [word for word in sweep_overrides if not word.startswith("hydra.")]
+            config.hydra.overrides.task = [override.input_line for override in of_task]
+            config.hydra.overrides.hydra = [*of_all, *(word for word in sweep_overrides if word.startswith("hydra"))]
+            config.hydra.job.override_dirname = get_overrides_dirname(
+                of_task, kv_sep=form.kv_sep, item_sep=form.item_sep, exclude_keys=form.exclude_keys
+            )
         return config

@@ -6,8 +6,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar, Literal
 
-from rlgan.task import Callback
-from rlgan.task.statistics import interquartile_mean
+from rlgan.task.hooks.callback import Callback
 
 if TYPE_CHECKING:
     import optuna
@@ -90,6 +89,8 @@ class Pruning(Callback):
         if len(seen) < len(self.task.settings.every_seed):
             return
         import numpy as np
+
+        from rlgan.task.statistics import interquartile_mean
 
         self._trial.report(float(interquartile_mean(np.array(self._seen.pop((self._run, step))))), step)
         if self._trial.should_prune():
