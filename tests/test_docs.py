@@ -179,7 +179,7 @@ def shortened(words: list[str]) -> list[str]:
         short.pop("network.hidden")
     if "network@generator.network=dcgan" in words:
         short |= SHORT["images"] | ({"data.side": "16"} if "data=folder" in words else {})
-    if any(word.startswith(("resume=", "evaluate")) for word in words):
+    if any(word.startswith(("resume=", "evaluate", "plot")) for word in words):
         short = {"progress": "false", "steps": "4"} if any(word.startswith("steps=") for word in words) else {}
     kept = []
     for word in words:
@@ -257,7 +257,7 @@ def test_every_command_runs(
     assert words[0] == "rlgan", f"{command.text}: no rule for this command"
     folder = here(command.page)
     words = words[1:]
-    if any("RUN" in word or "latest" in word for word in words):
+    if words[0] == "plot" or any("RUN" in word or "latest" in word for word in words):
         run = trained(command.page)
         words = [word.replace("RUN", str(run)) for word in words]
     if any(word.startswith("experiment=lecture/") for word in words):

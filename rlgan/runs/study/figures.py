@@ -242,6 +242,6 @@ def _legend(made: Figure, axes: Axes, section: Section) -> None:
 
 
 def _scale(axes: Axes, values: np.ndarray) -> None:
-    """Logarithmic where values above 0 span three decades."""
-    if values.min() > 0 and values.max() / values.min() > 1e3:
+    """Logarithmic where values above 0 span two decades."""
+    if values.min() > 0 and values.max() / values.min() > 1e2:
         axes.set_yscale("log")

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import io
 import re
+import shlex
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
@@ -62,7 +63,7 @@ def draw_study(
         to: where page, tables and figures go; None: a new folder below outputs/studies/.
         by: keys that make the groups; empty: whatever differs.
         metrics: tags that are compared; empty: the best one of every task, and curves of its headline.
-        command: that made it, for the page.
+        command: that made it, for the page; empty: the one that makes it of `paths`.
 
     Raises:
         ConfigError: a key or a metric that no run has.
@@ -96,7 +97,8 @@ def draw_study(
             for drawing in chapter.drawings:
                 write_atomically(folder / "figures" / f"{number}{drawing.name}.png", drawing.png)
         when = f"{datetime.now():%Y-%m-%d %H:%M}"
-        html = page(title, command or "rlgan plot", when, chapters, [n for n in notes if "passed over" in n])
+        made_by = command or shlex.join(["rlgan", "plot", *(short_path(path.absolute()) for path in map(Path, paths))])
+        html = page(title, made_by, when, chapters, [n for n in notes if "passed over" in n])
         for name, text in {
             "table.md": table,
             "table.csv": as_csv(tables),

@@ -40,6 +40,7 @@ def test_the_page_needs_nothing_else_and_calls_nobody(study: Path) -> None:
     assert not re.search(r"<(script|link|iframe|object|base)\b", page) and "url(" not in page
     assert all(link.startswith(("data:image/png;base64,", "#")) for link in re.findall(r'(?:src|href)="([^"]*)', page))
     assert "&lt;script src=http://evil.example&gt;" in page and "broken&lt;b&gt;" in page and "<of>" not in page
+    assert f"<code>rlgan plot {study.parent / 'runs'}</code>" in page
     assert "default-src 'none'" in page and page.count("<img ") == len(list((study / "figures").iterdir())) == 5
     assert "7 runs: 6 finished, 1 failed" in page and "lipschitz=penalty" in page
 
