@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import os
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from typing import TYPE_CHECKING, Literal, TypeVar
 
 from rlgan.task.sink import Sink
@@ -210,6 +210,10 @@ def loggers(logger: str | Sequence[T], tensorboard: bool | None = None) -> list[
     if tensorboard:
         every.insert(0, TENSORBOARD)
     return [entry for i, entry in enumerate(every) if entry not in every[:i]]
+
+
+SETTINGS = frozenset(item.name for item in fields(Settings))
+"""The keys of the root that every run has."""
 
 
 def crossed(every: int, former: int, step: int) -> bool:

@@ -141,6 +141,8 @@ def other_option(key: str, option: str, groups: Mapping[str, Sequence[str]], tas
         return f"did you mean {key}={meant}?"
     if answer := _OPTIONS.get(group, {}).get(plain):
         return answer.format(key=key, value=option.lower(), place=place or group, name=_TORCH.get(plain, ""))
+    if inside := [name for name in known if name.startswith(f"{option}/")]:
+        return f"name one of {', '.join(f'{key}={name}' for name in inside)}"
     if group == "env" and (answer := _environment(option, known)):
         return answer
     if close := closest(option, known):

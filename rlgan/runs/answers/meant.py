@@ -43,7 +43,7 @@ def meant(
             return None
     if isinstance(value, Mapping):
         return None
-    words = _of_option(leaf, before, value, config, groups)
+    words = _of_folder(key, value, groups) or _of_option(leaf, before, value, config, groups)
     if words := words or _words(ends, before, value, config) or _of_group(leaf, value, config, groups):
         return _question(words)
     for task, other in others().items():
@@ -52,6 +52,28 @@ def meant(
             here = " ".join(dict.fromkeys(word for _, word in words[:_MOST]))
             return f"task {task} has such a key; did you mean task={task} {here}?"
     return None
+
+
+def no_pair(words: Sequence[str], at: int, commands: Sequence[str], keys: Sequence[str]) -> str:
+    """Say what was meant by a word that is no `key=value`: a command, or a key whose value stands behind it.
+
+    Args:
+        words: all that was typed.
+        at: where the word stands.
+        commands: that may stand first.
+        keys: that a run has at its root, and groups.
+    """
+    word = words[at]
+    if (close := closest(word, commands, 0.7)) and not any("=" in one for one in words[:at]):
+        return f"{word}: there is no such command; did you mean rlgan {close}?"
+    name, _, value = word.lstrip("-").partition("=")
+    name = name.replace("-", "_")
+    if not value and at + 1 < len(words) and "=" not in words[at + 1] and words[at + 1][:1] != "-":
+        value = words[at + 1]
+    key = name if name in keys else closest(name, keys, 0.85)
+    if key or (value and name.isidentifier()):
+        return f"{word}: is no key=value; did you mean {key or name}={value or 'VALUE'}?"
+    return f"{word}: no such option; see --help" if word[:1] == "-" else f"{word}: is no key=value; see --help"
 
 
 def is_alias(key: str) -> bool:
@@ -115,6 +137,12 @@ def _words(
             option = OPTIONS[end]
             return [(f"{at}.{leaf}", f"{choice(group, at, option)} {at}.{leaf}={_written(value)}") for at in at]
     return []
+
+
+def _of_folder(key: str, value: Any, groups: Mapping[str, Sequence[str]]) -> list[tuple[str, str]]:
+    """The word for `lecture=04_momentum`, where that is an option in a group's folder."""
+    every = [(group, name) for group, names in groups.items() for name in names if name.startswith(f"{key}/{value}")]
+    return [(f"{group}={name}", f"{group}={name}") for group, name in every[:1]]
 
 
 def _of_option(

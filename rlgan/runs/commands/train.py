@@ -10,11 +10,13 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from rlgan.runs.commands import COMMANDS
 from rlgan.runs.commands.words import changes_of, step_of_file
 from rlgan.runs.config.trust import any_trusted, look_here
 from rlgan.runs.ranks.launch import launched
 from rlgan.runs.terminal import QUIET, complain
 from rlgan.task.errors import ConfigError
+from rlgan.task.settings import SETTINGS
 
 if TYPE_CHECKING:
     from omegaconf import DictConfig
@@ -54,14 +56,16 @@ def run(arguments: Sequence[str]) -> int:
     """Train, or resume, as `train [key=value ...]` says; returns the exit code."""
     from hydra._internal.utils import get_args_parser
 
+    from rlgan.runs.answers.meant import no_pair
     from rlgan.runs.config.words import parse, quoted, text_of
+    from rlgan.runs.options import options
 
     # Hydra's options may stand anywhere among the words: `seed=1,2 -m task=ddpg`.
     words = [quoted(item) for item in arguments]
     known, unknown = get_args_parser().parse_known_intermixed_args(words)
     typed = list(known.overrides)
-    if unknown:
-        raise ConfigError(f"{unknown[0]}: no such option; see --help")
+    if odd := [*unknown, *(word for word in typed if "=" not in word and word[:1] != "~")]:
+        raise ConfigError(no_pair(words, words.index(odd[0]), list(COMMANDS), [*SETTINGS, *options()]))
     left, switches = Counter(typed), []
     for word in words:
         if left[word]:

@@ -13,7 +13,7 @@ import functools
 import inspect
 import re
 from collections.abc import Callable, Collection, Mapping, Sequence
-from dataclasses import dataclass, field, fields, replace
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from omegaconf import DictConfig, OmegaConf
@@ -25,11 +25,10 @@ from rlgan.runs.config.trust import EVERYONE, Trust
 from rlgan.runs.options import HOOKS
 from rlgan.task.errors import ConfigError
 from rlgan.task.hooks import Callback
-from rlgan.task.settings import Settings
+from rlgan.task.settings import SETTINGS, Settings
 from rlgan.task.suggest import closest, nearest
 from rlgan.task.task import Task
 
-_SETTINGS = {item.name for item in fields(Settings)}
 # Of the root as well, and not of one run: see rlgan.runs.compare.
 _OF_SEVERAL = ("compare",)
 _FIELD = re.compile(r"^[A-Za-z_][\w.\[\]]* = ")
@@ -228,7 +227,7 @@ def build_settings(config: Mapping[str, Any], trust: Trust = EVERYONE) -> Settin
     Raises:
         ConfigError: an unusable value.
     """
-    settings = build({key: config[key] for key in config if key in _SETTINGS}, implied=Settings, trust=trust)
+    settings = build({key: config[key] for key in config if key in SETTINGS}, implied=Settings, trust=trust)
     assert isinstance(settings, Settings)
     return settings
 
@@ -246,13 +245,13 @@ def build_task(config: Mapping[str, Any], settings: Settings, trust: Trust = EVE
     target = trust.locate(node["_target_"], "task")
     if not (inspect.isclass(target) and issubclass(target, Task)):
         raise ConfigError(f"task._target_ = {node['_target_']}: must be a subclass of rlgan.task.task.Task")
-    sections = {key: value for key, value in config.items() if key not in (*_SETTINGS, *_OF_SEVERAL, *HOOKS, "task")}
+    sections = {key: value for key, value in config.items() if key not in (*SETTINGS, *_OF_SEVERAL, *HOOKS, "task")}
     if twice := sorted(set(own) & set(sections)):
         raise ConfigError(f"task.{twice[0]} = {own[twice[0]]}: stands at the root as well; remove one of them")
     known = set(parameters(target)) - {"settings"}
     for key, value in sections.items():
         if key not in known and not takes_any(target):
-            there = (known - set(own)) | _SETTINGS | {"task"}
+            there = (known - set(own)) | SETTINGS | {"task"}
             raise _answered(NoSuchKey(str(key), value, "there is no such key", there, "there are"), config)
     try:
         arguments = _arguments(target, own, "task", {"settings": settings}, True, trust)

@@ -13,6 +13,7 @@ from rlgan.runs.config.sources import ROOT, misnamed
 from rlgan.runs.config.words import as_text, parse
 from rlgan.runs.options import HOOKS, conf_directory, options
 from rlgan.task.errors import ConfigError
+from rlgan.task.settings import SETTINGS
 from rlgan.task.suggest import closest, nearest
 
 
@@ -45,6 +46,13 @@ def refuse_setting_for_option(text: str, overrides: Sequence[str], groups: Mappi
     key, value = _key(text), _value(text)
     parts = key.split(".")
     group = next((part for part in (parts[-1], parts[0]) if part in groups), None)
+    if len(parts) == 1 and group is None and "@" not in key:  # `critic=mlp`
+        if key in SETTINGS or not any(value in names for names in groups.values()):
+            return
+        mounted = [place for place in _choices(overrides) if place.partition("@")[2].startswith(f"{key}.")]
+        if words := [f"{at}={value}" for at in mounted if value in groups[at.partition("@")[0]]]:
+            raise ConfigError(f"{key} = {value}: is an option, and {key} is no group; did you mean {either(words)}?")
+        return
     if len(parts) < 2 or group is None or "@" in key:
         return
     every = [closest(one, groups[group]) for one in value.split(",")]

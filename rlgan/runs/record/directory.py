@@ -39,6 +39,7 @@ from rlgan.runs.record.files import (
     write_json,
 )
 from rlgan.task.errors import ConfigError, RunError
+from rlgan.task.suggest import closest
 
 LATEST = "latest"
 """In the place of a run's path: the run below outputs/ that was active last."""
@@ -311,6 +312,8 @@ def find_run(word: str) -> Path:
         RunError: `latest`, and there is no run below outputs/.
     """
     if word != LATEST or os.path.isdir(word):
+        if not os.path.lexists(word) and closest(word, [LATEST], 0.8):
+            raise RunError(f"{word}: no such run; did you mean {LATEST}?")
         return Path(word)
     newest = latest_runs(1)
     if not newest:

@@ -82,6 +82,9 @@ MISTAKES: dict[tuple[str, ...], str] = {
     ("task=td3",): "did you mean task=ddpg agent=td3?",
     ("task=dqn",): "agents here act by numbers",
     ("task=ppo",): "is not here; task=ddpg has agent=ddpg, dpg, td3",
+    ("critic=mlp",): "critic is no group; did you mean network@critic.network=mlp?",
+    ("lecture=04",): "did you mean experiment=lecture/04_momentum?",
+    ("experiment=ring_best",): "did you mean experiment=gan/ring_best?",
     ("task=wgan-gp",): "did you mean task=wgan lipschitz=gradient_penalty optimizer@critic.optimizer=adam_wgan?",
 }
 
@@ -115,6 +118,26 @@ def test_the_answer_names_words_that_work(
     assert MISTAKES[mistake] in ended.err
     for words in suggested(ended.err):
         build(*[word for word in before if word.partition("=")[0] not in {w.partition("=")[0] for w in words}], *words)
+
+
+@pytest.mark.parametrize(
+    ("words", "answer"),
+    [
+        ("evalaute latest", "evalaute: there is no such command; did you mean rlgan evaluate?"),
+        ("plots outputs", "plots: there is no such command; did you mean rlgan plot?"),
+        ("resume latest", "resume: is no key=value; did you mean resume=latest?"),
+        ("--steps 1000", "--steps: is no key=value; did you mean steps=1000?"),
+        ("--batch-size=32", "--batch-size=32: is no key=value; did you mean batch_size=32?"),
+        ("seed", "seed: is no key=value; did you mean seed=VALUE?"),
+        ("steps=1 nonsense", "nonsense: is no key=value; see --help"),
+        ("--nonsense", "--nonsense: no such option; see --help"),
+        ("resume=lates", "lates: no such run; did you mean latest?"),
+    ],
+)
+def test_a_word_that_is_no_pair(words: str, answer: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    ended = rlgan(*words.split())
+    assert ended.code == 2 and ended.err == f"rlgan: {answer}\n"
 
 
 def test_what_cannot_be_built_here_is_told_by_its_extra(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
