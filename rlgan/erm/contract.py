@@ -1,15 +1,20 @@
 """What a problem, a network and a loss promise each other, looked at once before the first step."""
 
 import copy
+import inspect
 from typing import get_args
 
 import torch
 from torch import Tensor, nn
 
 from rlgan.erm.game import Risk
+from rlgan.erm.losses import Loss
 from rlgan.erm.problems.base import Kind, Problem, Sample
 from rlgan.erm.problems.surfaces import Surface
-from rlgan.nets.layers import couples_samples, in_evaluation_mode
+from rlgan.nets.layers import NetworkSpec, couples_samples, in_evaluation_mode
+from rlgan.optim.contract.calls import calling, check_number, foreign, refuse, shown
+from rlgan.optim.contract.losses import built
+from rlgan.task.settings import Settings
 
 
 def check_problem(problem: Problem) -> None:
@@ -19,6 +24,8 @@ def check_problem(problem: Problem) -> None:
         ValueError: naming the problem and what of it is at fault.
     """
     name = f"problem = {type(problem).__name__}"
+    if foreign(problem):
+        _check_members(problem)
     if problem.kind not in get_args(Kind):
         raise ValueError(f"{name}: is of the kind {problem.kind}; must be {', '.join(get_args(Kind))}")
     if problem.kind == "surface":
@@ -32,6 +39,55 @@ def check_problem(problem: Problem) -> None:
         sample = getattr(problem, which)
         if sample is not None or which == "train":
             _check_sample(problem, sample, f"{name}: its {which} sample")
+
+
+def _check_members(problem: Problem) -> None:
+    """Ask a problem that is not one of ours for all that it says of itself."""
+    for name in ("inputs", "targets", "train", "test"):
+        with calling("problem", problem, name):
+            given: object = getattr(problem, name)
+        if inspect.ismethod(given):
+            raise refuse("problem", problem, f"its {name} is a method", "write @property above it")
+        if name in ("inputs", "targets") and not (isinstance(given, tuple) and all(isinstance(n, int) for n in given)):
+            raise refuse("problem", problem, f"{name} is {shown(given)}", "give a tuple of lengths, for example (2,)")
+    for name in ("names", "notes", "inputs_from_outside"):
+        with calling("problem", problem, name):
+            getattr(problem, name)()
+    with calling("problem", problem, "least"):
+        least: object = problem.least()
+    if least is not None:
+        check_number("problem", problem, "least", least)
+
+
+def outputs(problem: Problem, loss: Loss) -> tuple[int, ...]:
+    """The shape of one score, as a loss has it.
+
+    Raises:
+        ValueError: it is not for labels like the problem's, or says no shape.
+    """
+    if not foreign(loss):
+        return loss.outputs(problem)
+    with calling("loss", loss, "outputs"):
+        given: object = loss.outputs(problem)
+    if not (isinstance(given, tuple) and all(isinstance(n, int) for n in given)):
+        raise refuse("loss", loss, f"outputs returned {shown(given)}", "return a tuple, () for one number a sample")
+    return given
+
+
+def network(problem: Problem, spec: NetworkSpec, settings: Settings, outputs: tuple[int, ...]) -> nn.Module:
+    """The model: the problem's own network, or that of `spec`.
+
+    Raises:
+        ValueError: it cannot be built, or is none.
+    """
+    if foreign(problem):
+        with calling("problem", problem, "network"):
+            own = problem.network(settings, outputs)
+    else:
+        own = problem.network(settings, outputs)
+    if own is not None:
+        return built("problem", problem, "network", lambda: own)
+    return built("network", spec, "build", lambda: spec.build(problem.inputs, outputs))
 
 
 def _check_sample(problem: Problem, sample: object, of: str) -> None:
@@ -83,16 +139,24 @@ def check_model(problem: Problem, risk: Risk, model: nn.Module, train: Sample, o
     x, y = (part[:2] for part in train)
     surface, what = risk.loss is None, type(problem).__name__
     with torch.random.fork_rng(devices=[]), in_evaluation_mode(model), torch.enable_grad():
-        try:
-            scores = model(x)
-        except RuntimeError as error:
-            if surface:  # a traceback into value() says where
-                raise
-            raise ValueError(
-                f"network = {type(model).__name__}: fails on inputs {tuple(x.shape)} ({_line(error)}); build it for "
-                f"inputs {tuple(x.shape[1:])}"
-            ) from error
+        with calling(
+            "problem" if surface else "network", problem if surface else model, "value" if surface else "forward"
+        ):
+            try:
+                scores = model(x)
+            except RuntimeError as error:
+                if surface:  # the line in value() is said
+                    raise
+                raise ValueError(
+                    f"network = {type(model).__name__}: fails on inputs {tuple(x.shape)} ({_line(error)}); build it "
+                    f"for inputs {tuple(x.shape[1:])}"
+                ) from error
         expected = (len(x), *outputs)
+        if not isinstance(scores, Tensor):
+            raise ValueError(
+                f"network = {type(model).__name__}: gives {shown(scores)} where the loss takes a tensor {expected}; "
+                "return the scores alone"
+            )
         if tuple(scores.shape) != expected and surface:
             raise ValueError(f"problem = {what}: value(theta) has to be one number; sum up what it gives")
         if tuple(scores.shape) != expected:
@@ -104,7 +168,8 @@ def check_model(problem: Problem, risk: Risk, model: nn.Module, train: Sample, o
         if not isinstance(answer, Tensor) or not answer.requires_grad:
             of = f"problem = {what}: value(theta)" if surface else f"network = {type(model).__name__}: its scores"
             raise ValueError(f"{of} cannot be differentiated; use operations of torch alone, no item() or detach()")
-        losses: object = risk.of(scores, y)
+        with calling("problem" if surface else "loss", problem if surface else risk.loss, "__call__"):
+            losses: object = risk.of(scores, y)
     name = f"problem = {what}: value(theta)" if surface else f"loss = {type(risk.loss).__name__}"
     if not isinstance(losses, Tensor) or tuple(losses.shape) != (len(x),):
         given = f"losses {tuple(losses.shape)}" if isinstance(losses, Tensor) else f"a {type(losses).__name__}"
@@ -165,7 +230,8 @@ def check_known(problem: Problem, parameters: int) -> None:
     Raises:
         ValueError: naming the problem.
     """
-    optimum = problem.optimum()
+    with calling("problem", problem, "optimum"):
+        optimum = problem.optimum()
     if optimum is not None and tuple(getattr(optimum, "shape", ())) != (parameters,):
         found = tuple(optimum.shape) if isinstance(optimum, Tensor) else type(optimum).__name__
         raise ValueError(

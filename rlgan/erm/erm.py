@@ -110,14 +110,8 @@ class ERM(Drawing):
         self.generators = Generators(settings.seed, self.world.rank)
         device, dtype = settings.torch_device, settings.dtype
         with self.generators.init("model"):
-            outputs = () if self.risk.loss is None else self.risk.loss.outputs(problem)
-            own = problem.network(settings, outputs)
-            made: object = own or network.build(problem.inputs, outputs)
-        if not isinstance(made, torch.nn.Module):
-            raise ValueError(
-                f"network = {type(network).__name__}: build() gives a {type(made).__name__}; give a Module"
-            )
-        model = made.to(device, dtype)
+            outputs = () if self.risk.loss is None else contract.outputs(problem, self.risk.loss)
+            model = contract.network(problem, network, settings, outputs).to(device, dtype)
         contract.check_model(problem, self.risk, model, self.train, outputs)
         contract.check_batch_norm(model, self.train, self.batch_size or len(self.own.y))
         compiles, self._untraceable = settings.compile, ""

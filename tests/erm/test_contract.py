@@ -133,10 +133,10 @@ def test_a_problem_that_breaks_its_promise_is_told_so(problem: Problem, message:
 @pytest.mark.parametrize(
     ("module", "message"),
     [
-        (None, r"Whatever: build\(\) gives a NoneType"),
+        (None, r"Whatever: build returned None"),
         (nn.Linear(2, 7), r"Linear: gives scores \(20?, 7\) where the loss takes \(2, 2\)"),
         (nn.Linear(3, 2), r"Linear: fails on inputs \(2, 2\)"),
-        (frozen(), "Linear: its scores cannot be differentiated"),
+        (frozen(), "Whatever: build returned a Linear without a parameter to train"),
     ],
 )
 def test_a_network_that_does_not_fit_is_told_so(module: Any, message: str) -> None:

@@ -121,7 +121,7 @@ def shown(value: object) -> str:
     if isinstance(value, Tensor):
         return f"a tensor of shape {tuple(value.shape)}"
     if isinstance(value, bool | int | float | str) or value is None:
-        return str(value)
+        return f"{value!r:.60}"
     return f"a {type(value).__name__}"
 
 

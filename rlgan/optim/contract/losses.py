@@ -107,7 +107,7 @@ def built(key: str, piece: object, method: str, make: Callable[[], object]) -> n
         raise refuse(key, piece, f"{method} returned {shown(network)}", "return a torch.nn.Module")
     if not any(parameter.requires_grad for parameter in network.parameters()):
         what = f"{method} returned {shown(network)} without a parameter to train"
-        raise refuse(key, piece, what, "make its layers in its __init__, as attributes")
+        raise refuse(key, piece, what, "make its layers in its __init__, as attributes, not frozen")
     return network
 
 
