@@ -27,7 +27,5 @@ def command(name: str) -> ModuleType:
 def usage() -> str:
     """The lines of `rlgan --help` that name the commands."""
     width = max(len(words) for words, _ in COMMANDS.values())
-    lines = [
-        f"rlgan {words:<{width}}   {what}; `rlgan {name} --help` says more" for name, (words, what) in COMMANDS.items()
-    ]
-    return "\n       ".join(lines)
+    lines = [f"rlgan {words:<{width}}   {what}" for words, what in COMMANDS.values()]
+    return "\n       ".join([*lines, "rlgan COMMAND --help says more of a command"])
