@@ -53,7 +53,7 @@ SHORT: dict[str, dict[str, str]] = {
     "both": {**QUIET, "steps": "2", "batch_size": "16"},
     "images": {"critic.network.width": "4", "generator.network.width": "4"},
 }
-FEWER = {"seeds": "2", "seed": "1,2", "episodes": "1", "n": "100", "from": "2"}
+FEWER = {"seeds": "2", "seed": "1,2", "episodes": "1", "n": "100", "from": "2", "hydra.sweeper.n_trials": "2"}
 """Instead of a page's value, where it has one other than 0."""
 SMALL = {
     "wgan": ("critic.network.hidden=[8]", "generator.network.hidden=[8]"),
@@ -171,7 +171,8 @@ def here(folders: dict[Path, Path], monkeypatch: pytest.MonkeyPatch) -> Callable
 def shortened(words: list[str]) -> list[str]:
     """The words of a run with those of `SHORT` in place of their own or beside them."""
     agent = any(word in ("task=ddpg", "agent=noisy_target") or word.startswith("experiment=rl/") for word in words)
-    kind = "both" if "task=wgan,ddpg" in words else "ddpg" if agent else "erm" if "task=erm" in words else "wgan"
+    model = {"task=erm", "experiment=search/erm"} & set(words)
+    kind = "both" if "task=wgan,ddpg" in words else "ddpg" if agent else "erm" if model else "wgan"
     short = dict(SHORT[kind])
     if "batch_size=null" in words or any(word.startswith("problem=quadratic") for word in words):
         short.pop("batch_size")

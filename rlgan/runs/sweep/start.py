@@ -166,6 +166,7 @@ def _conclude(folder: Folder, words: Sequence[str], left: BaseException | None) 
 
         if line := page_at_end([folder.path], folder.path / "study"):
             say(line)
+        print(f"tensorboard --logdir {short_path(folder.path)}", flush=True)
     for line in report(ended):
         say(line)
     if isinstance(left, KeyboardInterrupt):

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import json
 import math
-import os
-import signal
 import subprocess
 import sys
 from collections.abc import Sequence
@@ -211,7 +209,7 @@ def test_devices_are_shared_out_by_the_jobs_number(monkeypatch: pytest.MonkeyPat
 
 
 @pytest.mark.usefixtures("undrawn")
-def test_a_run_that_runs_elsewhere_is_waited_for(rlgan: Command) -> None:
+def test_a_run_that_runs_elsewhere_is_waited_for(rlgan: Command, monkeypatch: pytest.MonkeyPatch) -> None:
     script = (
         "import fcntl, sys; file = open('s/run/lock', 'a+'); fcntl.lockf(file, fcntl.LOCK_EX);"
         "file.truncate(0); file.write('77 on here'); file.flush(); print('held', flush=True); sys.stdin.read(1)"
@@ -221,12 +219,10 @@ def test_a_run_that_runs_elsewhere_is_waited_for(rlgan: Command) -> None:
     Path("s/run/job.json").unlink()
     other = subprocess.Popen([sys.executable, "-c", script], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
     assert other.stdin is not None and other.stdout is not None and other.stdout.readline() == "held\n"
-    former = signal.signal(signal.SIGALRM, lambda *_: os.kill(other.pid, signal.SIGKILL))
-    signal.setitimer(signal.ITIMER_REAL, 0.3)
+    monkeypatch.setattr("time.sleep", lambda _: other.kill())
     try:
         code, _, err = rlgan("-m", *SMALL, "run_dir=s", "seed=1")
     finally:
-        signal.signal(signal.SIGALRM, former)
         other.communicate()
     assert code == 0 and "process 77 on here is running there; this job waits for it" in err
 
