@@ -1,7 +1,8 @@
 """Names and order of what TensorBoard shows: what matters first, and no card of two tasks.
 
 TensorBoard makes a group of cards of all tags with the same beginning, up to the first slash, sorts groups by name, and
-opens the first two. So a tag is called `<number> <heading> (<family>)/<tag>` there: metrics.jsonl keeps its plain tags.
+opens the first two. So a tag is called `<number> <heading> - <family>/<tag>` there: metrics.jsonl keeps its plain tags.
+There are no brackets in it, in which the page CUSTOM SCALARS would look for a run's name.
 
 1 headline      the tag that checkpoints are ranked by, and those of the progress display, numbered as well
 2 pictures      of the task
@@ -13,13 +14,14 @@ histograms, optimizer, progress, time
 from __future__ import annotations
 
 import re
-from collections.abc import Collection, Iterable
+from collections.abc import Iterable
 
 from rlgan.runs.record.progress import Legend
 from rlgan.task.task import Task
 
 _LATER = {"optim": "optimizer", "progress": "progress", "time": "time"}
 _FIRST = ("headline", "pictures")
+_BOUNDS = ("_low", "_high")
 
 # What optim/README.md says of a step.
 _OPTIMIZER = {
@@ -85,7 +87,7 @@ class Board:
         return tag if self._task is None else f"{self._group('histograms')}/{tag}"
 
     def _group(self, heading: str) -> str:
-        name = f"{heading.replace('/', ' ')} ({self._family})"
+        name = f"{heading.replace('/', ' ')} - {self._family}"
         if heading in (*_LATER.values(), "histograms"):
             return name
         known = heading in self._headings
@@ -104,9 +106,12 @@ class Board:
         if self._task is None:
             return {}
         own = set(tags)
+        bounds = {tag + end for tag in own for end in _BOUNDS if own >= {tag + end for end in _BOUNDS}}
         known = [tag for tag in self._task.explained if tag in own]
         found: Layout = {}
         for tag in dict.fromkeys((*self._headline, *known, *sorted(own))):
+            if tag in bounds:  # drawn around the value
+                continue
             category = self.scalar(tag).partition("/")[0]
             quantity = tag.rpartition("/")[2]
             if tag.startswith("optim/") and quantity in _OPTIMIZER:  # of all players in one chart
@@ -120,8 +125,8 @@ class Board:
         meaning = self._legend.meaning(tag)
         return f"{tag}: {meaning}" if meaning else tag
 
-    def _chart(self, tag: str, own: Collection[str]) -> list[str | list[str]]:
-        low, high = f"{tag}_low", f"{tag}_high"
-        if low in own and high in own:
-            return ["Margin", [self.scalar(tag), self.scalar(low), self.scalar(high)]]
+    def _chart(self, tag: str, own: set[str]) -> list[str | list[str]]:
+        bounds = [tag + end for end in _BOUNDS]
+        if own.issuperset(bounds):
+            return ["Margin", [self.scalar(name) for name in (tag, *bounds)]]
         return ["Multiline", [f"^{re.escape(self.scalar(tag))}$"]]
