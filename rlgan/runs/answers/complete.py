@@ -75,8 +75,13 @@ def _read(text: str) -> list[str]:
 
 
 def _of_command(name: str, words: Sequence[str], word: str) -> list[str]:
-    """Runs, newest first, and the keys that the command's page lists."""
-    listed = re.findall(r"^  (\w+)=(\S+)", command(name).HELP, re.MULTILINE)
+    """Runs, newest first, and the keys that the command's page lists; kinds, where it takes no run."""
+    page = command(name).HELP
+    takes = re.search(rf"^Usage: rlgan {name} (\S+)", page, re.MULTILINE)
+    if takes is None or not takes[1].startswith("RUN"):
+        kinds = re.findall(r"^  (\w+) {2,}\S", page, re.MULTILINE)
+        return [] if words else [f"{kind} " for kind in kinds if kind.startswith(word)]
+    listed = re.findall(r"^  (\w+)=(\S+)", page, re.MULTILINE)
     keys = {key: example for key, example in listed if key != "key"}
     key, equals, value = word.partition("=")
     if equals and key in keys:
@@ -85,10 +90,11 @@ def _of_command(name: str, words: Sequence[str], word: str) -> list[str]:
             shown = (*shown, *_steps(words))
         return [f"{key}={one}" for one in shown if one.startswith(value)]
     found = [f"{key}=" for key in keys if key.startswith(word) and not any(w.startswith(f"{key}=") for w in words)]
-    runs = [run for run in _runs(word) if run not in words]
-    if not words and "latest".startswith(word):
-        runs = ["latest ", *runs]
-    return [*runs, *found]
+    named = [one for one in words if one.partition("=")[0] not in keys]
+    if named and not takes[1].endswith("..."):
+        return found
+    latest = [] if named or not "latest".startswith(word) else ["latest "]
+    return [*latest, *(run for run in _runs(word) if run.strip() not in words), *found]
 
 
 def _of_run(words: Sequence[str], word: str) -> list[str]:

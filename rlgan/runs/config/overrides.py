@@ -194,6 +194,10 @@ def explain(error: BaseException, overrides: Sequence[str]) -> str:
         if group.partition("/")[0] in groups:
             group, _, option = error.missing_cfg_file.partition("/")
         if group in groups:
+            # Plugins of Hydra's may bring options as well; folders within a group are none.
+            folders = {name.partition("/")[0] for name in groups[group] if "/" in name}
+            if "/" not in option:
+                groups[group] = sorted({*groups[group], *(error.options or ())} - folders)
             key = next((k for k in map(_key, overrides) if k.partition("@")[0] == group), group)
             if (file := misnamed(f"{group}/{option}")) is not None:
                 return f"{key} = {option}: {file} is not read; rename it to {option.rpartition('/')[2]}.yaml"
