@@ -245,6 +245,8 @@ def build_task(config: Mapping[str, Any], settings: Settings, trust: Trust = EVE
     target = trust.locate(node["_target_"], "task")
     if not (inspect.isclass(target) and issubclass(target, Task)):
         raise ConfigError(f"task._target_ = {node['_target_']}: must be a subclass of rlgan.task.task.Task")
+    if lacking := sorted(getattr(target, "__abstractmethods__", ())):
+        raise ConfigError(f"task._target_ = {_name(target)}: does not say {', '.join(lacking)}; write it")
     sections = {key: value for key, value in config.items() if key not in (*SETTINGS, *_OF_SEVERAL, *HOOKS, "task")}
     if twice := sorted(set(own) & set(sections)):
         raise ConfigError(f"task.{twice[0]} = {own[twice[0]]}: stands at the root as well; remove one of them")
@@ -263,6 +265,12 @@ def build_task(config: Mapping[str, Any], settings: Settings, trust: Trust = EVE
     except ConfigError as error:
         raise ConfigError(f"task.{error}" if str(error).split(" = ")[0] in own else str(error)) from error
     assert isinstance(task, Task)
+    from rlgan.runs.training.contract import check_task  # which imports torch
+
+    try:
+        check_task(task)
+    except ValueError as error:
+        raise ConfigError(str(error)) from error
     return task
 
 
