@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from rlgan.runs.study.groups import Section
+from rlgan.runs.study.response import scale
 from rlgan.runs.study.scores import STATISTICS, bands
 from rlgan.runs.study.tables import Row, heading
 from rlgan.task.figure import COLOURS, INK, REAL, SMALL, figure, quiet
@@ -72,7 +73,7 @@ def draw_curves(rows: Sequence[Row], look: Look, explained: str = "") -> Figure 
             if band.interval is not None:
                 axes.fill_between(band.steps, *band.interval, color=colour, alpha=0.18, lw=0)
             largest.append(band.middle)
-    _scale(axes, np.concatenate(largest))
+    scale(axes, np.concatenate(largest))
     quiet(axes, "steps", heading(rows[0].tag, rows[0].direction), explained, curves=True)
     _legend(made, axes, rows[0].section)
     return made
@@ -186,52 +187,6 @@ def draw_profiles(rows: Sequence[Row], look: Look) -> Figure | None:
     return made
 
 
-def draw_response(rows: Sequence[Row]) -> Figure | None:
-    """The final scores against the setting that takes the most values, if these are three numbers or more.
-
-    A line for each combination of the other keys, the best ones where they are many; the IQM with its 95 % interval.
-    """
-    key, numbers = _swept(rows)
-    if not key:
-        return None
-    lines: dict[str, list[tuple[float, Row]]] = {}
-    for row in rows:
-        if row.score.n:
-            rest = ", ".join(f"{name}={value}" for name, value in row.group.values.items() if name != key)
-            lines.setdefault(rest, []).append((numbers[row.group.values[key]], row))
-    made = figure(7.2, 3.6)
-    axes = made.subplots()
-    for colour, (label, points) in zip(COLOURS, lines.items(), strict=False):  # the best row comes first
-        ordered = sorted(points, key=lambda point: point[0])
-        at = [x for x, _ in ordered]
-        axes.plot(at, [row.score.points["IQM"] for _, row in ordered], "o-", color=colour, ms=3, lw=1.4, label=label)
-        spread = np.array([(x, *row.score.intervals["IQM"]) for x, row in ordered if row.score.intervals])
-        if len(spread):
-            axes.fill_between(spread[:, 0], spread[:, 1], spread[:, 2], color=colour, alpha=0.15, lw=0)
-    least, largest = min(numbers.values()), max(numbers.values())
-    if least > 0 and largest / least > 30:
-        axes.set_xscale("log")
-    _scale(axes, np.array([row.score.points["IQM"] for row in rows if row.score.n]))
-    quiet(axes, key, heading(rows[0].tag, rows[0].direction), curves=True)
-    if len(lines) > 1:
-        made.legend(loc="outside right upper", fontsize=SMALL - 1, frameon=False)
-    return made
-
-
-def _swept(rows: Sequence[Row]) -> tuple[str, dict[str, float]]:
-    """The numeric key of the most values, and these as numbers; empty where there are not three."""
-    best, found = "", dict[str, float]()
-    for key in rows[0].section.keys:
-        values = {row.group.values[key] for row in rows}
-        try:
-            numbers = {value: float(value) for value in values}
-        except ValueError:
-            continue
-        if len(numbers) > max(2, len(found)) and np.isfinite(list(numbers.values())).all():
-            best, found = key, numbers
-    return best, found
-
-
 def _legend(made: Figure, axes: Axes, section: Section) -> None:
     """To the right of the axes, with the names of what differs above it."""
     title = ", ".join(section.keys)
@@ -239,9 +194,3 @@ def _legend(made: Figure, axes: Axes, section: Section) -> None:
         *axes.get_legend_handles_labels(), loc="outside right upper", fontsize=SMALL - 1, frameon=False,
         title=title if len(title) < 40 else None, title_fontsize=SMALL - 1, alignment="left",
     )  # fmt: skip
-
-
-def _scale(axes: Axes, values: np.ndarray) -> None:
-    """Logarithmic where values above 0 span two decades."""
-    if values.min() > 0 and values.max() / values.min() > 1e2:
-        axes.set_yscale("log")

@@ -158,6 +158,7 @@ def _said(section: Section) -> list[str]:
 def _chapter(section: Section, metrics: Sequence[str]) -> Chapter:
     """Tables and figures of a section: all of them of the metrics that were asked for, curves of the headline."""
     from rlgan.runs.study import figures
+    from rlgan.runs.study.response import draw_response
 
     measures = section.runs[0].measures
     chapter = Chapter(section, {})
@@ -171,7 +172,7 @@ def _chapter(section: Section, metrics: Sequence[str]) -> Chapter:
         curves = figures.draw_curves(made, look, measures.explained.get(tag, ""))
         _add(chapter, f"curves_{name}", curves, _CURVES + which)
         _add(chapter, f"scores_{name}", figures.draw_scores(made, look), _SCORES)
-        _add(chapter, f"response_{name}", figures.draw_response(made), _RESPONSE)
+        _add(chapter, f"response_{name}", draw_response(made), _RESPONSE)
         _add(chapter, f"improvement_{name}", figures.draw_improvement(made), _IMPROVEMENT + which)
         _add(chapter, f"profiles_{name}", figures.draw_profiles(made, look), _PROFILES + which)
     for tag in measures.headline if not metrics else ():
@@ -190,7 +191,10 @@ _SCORES = (
     "The last values of the runs that finished: IQM, mean and median with 95 % stratified bootstrap intervals; dots "
     "are runs. The order is the table's."
 )
-_RESPONSE = "The IQM of the last values, with its 95 % interval, against the setting that takes the most values."
+_RESPONSE = (
+    "The IQM of the last values against what was varied: of a grid against the number that takes the most values, with "
+    "95 % intervals; of a search against each number, the best run in a red circle."
+)
 _IMPROVEMENT = (
     "Probability that a run of one group ends better than a run of another; 1/2 is no difference. Bars are 95 % "
     "intervals; in a table of colours a bold number is one whose interval leaves out 1/2."

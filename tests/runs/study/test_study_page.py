@@ -11,7 +11,12 @@ import numpy as np
 import pytest
 from matplotlib import image
 
+from rlgan.runs.study.finding import find_runs
+from rlgan.runs.study.groups import sections
+from rlgan.runs.study.reading import read_run
+from rlgan.runs.study.response import draw_response
 from rlgan.runs.study.study import draw_study, page_at_end
+from rlgan.runs.study.tables import rows
 from rlgan.task.errors import RunError
 from tests.runs.study.written import write_run
 from tests.small import ERM, rlgan
@@ -78,6 +83,31 @@ def test_many_groups_of_one_seed_have_no_intervals_and_a_response(tmp_path: Path
     assert names == {"curves_return_eval.png", "scores_return_eval.png", "response_return_eval.png"}
     assert "95 %" not in made.table and made.table.count("\n") == 12 + 4
     assert "Of the 12 groups the first 8 of the table are drawn" in made.page.read_text()
+
+
+def test_of_a_grid_lines_are_drawn_and_of_a_search_points(tmp_path: Path) -> None:
+    rng = np.random.default_rng(0)
+    for k in range(6):
+        values = {"critic.optimizer.lr": 10.0 ** rng.uniform(-4, 0), "lipschitz.radius": float(rng.uniform())}
+        typed = [f"{key}={value}" for key, value in values.items()]
+        write_run(tmp_path / "search" / str(k), (values["critic.optimizer.lr"],), values, typed=typed)
+        for j in range(2):
+            write_run(tmp_path / "grid" / f"{k}{j}", (k - 9 * j,), {"critic.optimizer.lr": k, "lipschitz.radius": j})
+    drawn = {}
+    for name in ("search", "grid"):
+        runs = [read_run(path) for path in find_runs([tmp_path / name])]
+        (section,) = sections(runs)
+        drawn[name] = draw_response(rows(section, "return/eval", "max"))
+    search, grid = drawn["search"], drawn["grid"]
+    assert search is not None and grid is not None
+    assert [axes.get_xlabel() for axes in search.axes] == ["critic.optimizer.lr", "lipschitz.radius"]
+    points, best = (np.asarray(line.get_xydata()) for line in search.axes[0].lines)
+    assert len(points) == 6 and best.tolist() == [points[points[:, 1].argmax()].tolist()]
+    assert search.axes[0].get_xscale() == "log"
+    (axes,) = grid.axes
+    curves = [np.asarray(line.get_xydata())[:, 1].tolist() for line in axes.lines]
+    assert curves == [[0, 1, 2, 3, 4, 5], [-9, -8, -7, -6, -5, -4]]
+    assert [line.get_label() for line in axes.lines] == ["lipschitz.radius=0", "lipschitz.radius=1"]
 
 
 def test_more_than_four_groups_are_compared_in_a_table_of_colours(tmp_path: Path) -> None:
