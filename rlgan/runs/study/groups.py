@@ -217,25 +217,20 @@ def _follows(keys: Sequence[Any], values: Sequence[str]) -> bool:
 def _telling(runs: Sequence[Record], columns: Sequence[Column]) -> list[Column]:
     """Of these columns those that tell apart runs which the ones before do not; the others go along with them.
 
-    A number that was typed, of three values or more, goes along with nothing: of a search every number is new in every
-    run.
+    What was typed goes along with an option alone, and not with a number, which may be another one in every run of a
+    search.
     """
     typed = {_place(word.lstrip("+~").partition("=")[0]) for run in runs for word in run.typed}
     kept: list[Column] = []
     parts: list[Any] = [()] * len(runs)
     for column in columns:
         finer = list(zip(parts, column.values, strict=True))
-        if len(set(finer)) > len(set(parts)) or (column.key in typed and _is_swept(column)):
+        spoken_for = any(_follows(one.values, column.values) for one in kept if one.option)
+        if len(set(finer)) > len(set(parts)) or (column.key in typed and not spoken_for):
             numbers = {part: i for i, part in enumerate(dict.fromkeys(finer))}
             parts = [numbers[part] for part in finer]
             kept.append(column)
     return kept
-
-
-def _is_swept(column: Column) -> bool:
-    """Whether it takes three numbers or more, and nothing else."""
-    values = set(column.values)
-    return len(values) > 2 and all(_order(value)[0] == 0 for value in values)
 
 
 def _asked(runs: Sequence[Record], word: str) -> str:

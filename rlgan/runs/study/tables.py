@@ -92,12 +92,15 @@ def markdown(tables: Mapping[str, Sequence[Row]]) -> str:
 
 
 def shown(made: Sequence[Row]) -> list[dict[str, str]]:
-    """The cells of rows, without columns in which nothing stands."""
+    """The cells of rows, without columns in which nothing stands; of single runs there is one value."""
     cells = [{key: value.replace("|", "/") for key, value in row.cells().items()} for row in made]
     keys = [key for key in cells[0] if any(row[key] for row in cells)]
     if not made[0].group.values:
         cells, keys = [{"runs": row.group.label, **c} for row, c in zip(made, cells, strict=True)], ["runs", *keys]
-    return [{key: row[key] for key in keys} for row in cells]
+    if all(row.score.n < 2 for row in made):
+        keys = [key for key in keys if key not in ("mean", "median", "least", "largest")]
+    names = {"IQM": "value"} if "mean" not in keys else {}
+    return [{names.get(key, key): row[key] for key in keys} for row in cells]
 
 
 def as_csv(tables: Mapping[str, Sequence[Row]]) -> str:
