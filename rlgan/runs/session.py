@@ -47,12 +47,16 @@ def composed(config: DictConfig) -> tuple[dict[str, Any], Command]:
     Raises:
         ConfigError: a value is missing, or refers to one that is not there.
     """
-    hydra = HydraConfig.get()
-    # Unresolved: `eval_every=${steps}` is an entry of this list as well, and means nothing there.
-    typed = OmegaConf.to_container(hydra.overrides.task, resolve=False)
-    overrides = [str(item).lstrip("+") for item in typed] if isinstance(typed, list) else []
+    overrides = words_of_job()
     settle = Settler(EVERYONE, Words.of_command(overrides), Path.cwd())
-    return settle(plain(config)), Command(overrides, group_choices(hydra.runtime.choices))
+    return settle(plain(config)), Command(overrides, group_choices(HydraConfig.get().runtime.choices))
+
+
+def words_of_job() -> list[str]:
+    """The words of Hydra's present job."""
+    # Unresolved: `eval_every=${steps}` is an entry of this list as well, and means nothing there.
+    typed = OmegaConf.to_container(HydraConfig.get().overrides.task, resolve=False)
+    return [str(item).lstrip("+") for item in typed] if isinstance(typed, list) else []
 
 
 def ended(start: Callable[[], Outcome]) -> Outcome:

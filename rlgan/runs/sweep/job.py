@@ -38,7 +38,7 @@ class Work:
     Args:
         start: this start of the sweep, a word of its own.
         typed: what was typed.
-        fixed: the words that every job has.
+        fixed: the keys that every job has the same value of.
         environment: what the command tells its jobs by variables.
         parent: host and process of the command.
         folder: where the command was given.
@@ -62,23 +62,27 @@ class Work:
             _wait_for_a_run()
             # Before numpy and torch are loaded: the libraries below them would take all cores for every job.
             os.environ.setdefault("OMP_NUM_THREADS", str(config.get("threads", 1)))
-        from rlgan.runs.session import composed, ended, launch  # torch, which the command itself may do without
+        from rlgan.runs.session import composed, ended, launch, words_of_job  # torch, which the command may do without
 
         hydra = HydraConfig.get()
         place, name, number = Path(str(hydra.sweep.dir)), str(hydra.sweep.subdir), int(hydra.job.num)
-        with self._standing_here():
+
+        def start() -> Outcome:
             settled, command = composed(config)
-            words = list(command.overrides)
+            share_device(number, str(settled.get("device")))
+            return launch({**settled, "run_dir": str(path)}, command)
+
+        with self._standing_here():
+            words = words_of_job()
             if name == ".":  # of a sweeper that knows nothing of our names
-                own = {key_of(word): word.partition("=")[2] for word in words if word not in self.fixed}
+                own = {key_of(word): word.partition("=")[2] for word in words if key_of(word) not in self.fixed}
                 name = names([own])[0]
             path = place / name
             if (place / STOP).exists():
                 return math.nan
             _wait(path)
             begin(path, words, self.start)
-            share_device(number, str(settled.get("device")))
-            outcome = ended(lambda: launch({**settled, "run_dir": str(path)}, command))
+            outcome = ended(start)
             end(path, words, self.start, outcome)
         if outcome.code == 128 + signal.SIGTERM:
             requeue()

@@ -68,7 +68,7 @@ def sweep(composed: Sequence[str], switches: Sequence[str], typed: Sequence[str]
     place = as_text(f"hydra.sweep.dir={folder.path}")
     environment = {TYPED: json.dumps(words), VARIABLE: os.environ.get(VARIABLE, "")}
     parent, here = (os.uname().nodename, os.getpid()), str(Path.cwd())
-    work = Work(uuid.uuid4().hex, tuple(words), tuple(fixed), environment, parent, here)
+    work = Work(uuid.uuid4().hex, tuple(words), tuple(map(key_of, fixed)), environment, parent, here)
 
     def job(config: DictConfig) -> float:
         return work(config)

@@ -45,10 +45,11 @@ def finished(folder: Path) -> int:
     return sum(json.loads(file.read_text())["state"] == "finished" for file in folder.glob("*/status.json"))
 
 
-@pytest.mark.parametrize("launcher", ["joblib", "submitit_local"])
+@pytest.mark.parametrize("launcher", ["joblib", "submitit_local", "ray"])
 def test_a_sweep_that_is_killed_is_whole_after_a_second_start(
     launcher: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, record_property: Report
 ) -> None:
+    pytest.importorskip({"submitit_local": "submitit"}.get(launcher, launcher))
     folder, runs = tmp_path / "mine", RUNS if launcher == "joblib" else 8
     shutil.copytree(OUTSIDE, folder, ignore=shutil.ignore_patterns("__pycache__"))
     monkeypatch.chdir(folder)

@@ -73,6 +73,15 @@ def test_the_same_command_leaves_out_what_is_finished_and_goes_on_with_the_rest(
 
 
 @pytest.mark.usefixtures("undrawn")
+def test_what_is_wrong_with_one_job_is_said_of_it_and_the_others_run(rlgan: Command) -> None:
+    code, _, err = rlgan("-m", *SMALL, "run_dir=s", "task.lr=0.1,${nothing},0.2")
+    assert (
+        code == 2 and "2 of 3 runs finished" in err
+    assert "Interpolation key 'nothing' not found" in err.splitlines()[-1]
+    )
+
+
+@pytest.mark.usefixtures("undrawn")
 def test_an_interruption_stops_the_sweep_and_what_never_began_is_counted(rlgan: Command) -> None:
     words = ("-m", *SMALL, "run_dir=s", "task.events={3: SIGINT}", "seed=1,2,3")
     code, _, err = rlgan(*words)
@@ -228,8 +237,9 @@ def test_a_run_that_runs_elsewhere_is_waited_for(rlgan: Command, monkeypatch: py
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("launcher", ["joblib", "submitit_local"])
+@pytest.mark.parametrize("launcher", ["joblib", "submitit_local", "ray"])
 def test_launchers_of_other_processes_run_a_sweep(process: Command, launcher: str) -> None:
+    pytest.importorskip({"submitit_local": "submitit"}.get(launcher, launcher))
     words = ("-m", *SMALL, "run_dir=s", "seed=1,2,3", "task.lr=0.1", f"hydra/launcher={launcher}", "trust=[quadratic]")
     code, _, err = process(*words)
     assert code == 0 and err.splitlines()[-1] == "3 of 3 runs finished", err
