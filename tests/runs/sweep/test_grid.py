@@ -75,10 +75,8 @@ def test_the_same_command_leaves_out_what_is_finished_and_goes_on_with_the_rest(
 @pytest.mark.usefixtures("undrawn")
 def test_what_is_wrong_with_one_job_is_said_of_it_and_the_others_run(rlgan: Command) -> None:
     code, _, err = rlgan("-m", *SMALL, "run_dir=s", "task.lr=0.1,${nothing},0.2")
-    assert (
-        code == 2 and "2 of 3 runs finished" in err
+    assert code == 2 and "2 of 3 runs finished" in err
     assert "Interpolation key 'nothing' not found" in err.splitlines()[-1]
-    )
 
 
 @pytest.mark.usefixtures("undrawn")
