@@ -182,6 +182,8 @@ def shortened(words: list[str]) -> list[str]:
         short |= SHORT["images"] | ({"data.side": "16"} if "data=folder" in words else {})
     if any(word.startswith(("resume=", "evaluate", "plot")) for word in words):
         short = {"progress": "false", "steps": "4"} if any(word.startswith("steps=") for word in words) else {}
+    if any(word.startswith("logger=") for word in words):
+        short.pop("logger", None)
     kept = []
     for word in words:
         key, _, value = word.partition("=")

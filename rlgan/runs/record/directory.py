@@ -1,11 +1,11 @@
 """A run's directory: made once, locked while it runs, and readable afterwards.
 
 RUN/config.yaml       the resolved configuration, written once
-RUN/overrides.jsonl   one line a start: what was typed, the groups' choices, the versions
+RUN/overrides.jsonl   one line a start: what was typed, the groups' choices, the commit, the versions
 RUN/task.json         the task's best metric and its direction, its headline, what its metrics mean
 RUN/status.json       state, step, reason; replaced atomically
 RUN/metrics.jsonl     one line a log; the figures that plots read
-RUN/events.out.*      TensorBoard, one file a start
+RUN/events.out.*      TensorBoard, see rlgan.runs.logging.events
 RUN/pictures/         the latest picture under each tag
 RUN/checkpoints/      rlgan.runs.record.checkpoint
 RUN/summary.json      final metrics under their tags
