@@ -315,7 +315,8 @@ def test_a_configuration_on_a_page_is_used_by_a_command_there() -> None:
             name = named(block)
             assert name is not None and OmegaConf.create(block.text)
             given = [c.text for c in GIVEN if c.page == block.page] + [t for p, t in INLINE if p == block.page]
-            assert any(f"={Path(name).stem}" in text for text in given), f"{name}: no command of {block.page} uses it"
+            chosen = rf"[=\[,]{re.escape(Path(name).stem)}\b"
+            assert any(re.search(chosen, text) for text in given), f"{name}: no command of {block.page} uses it"
 
 
 def test_every_block_says_what_it_is() -> None:
