@@ -22,6 +22,7 @@ import torch
 from matplotlib import image
 from omegaconf import OmegaConf
 
+from rlgan.runs.commands.new import KINDS, package
 from scripts.benchmark import parser
 from scripts.options import PAGE as OPTIONS
 from scripts.options import with_table
@@ -32,7 +33,7 @@ PAGES = [
     Path("README.md"),
     Path("conf/README.md"),
     Path("scripts/README.md"),
-    *(Path(f"rlgan/{name}/README.md") for name in ("erm", "gan", "optim", "rl", "runs")),
+    *(Path(f"rlgan/{name}/README.md") for name in ("erm", "gan", "nets", "optim", "rl", "runs")),
 ]
 LANGUAGES = {"sh", "python", "yaml", "toml", "text"}
 
@@ -173,10 +174,10 @@ def shortened(words: list[str]) -> list[str]:
     agent = any(word in ("task=ddpg", "agent=noisy_target") or word.startswith("experiment=rl/") for word in words)
     model = {"task=erm", "experiment=search/erm"} & set(words)
     kind = "both" if "task=wgan,ddpg" in words else "ddpg" if agent else "erm" if model else "wgan"
-    short = dict(SHORT[kind])
+    short = dict(QUIET if "task=newton_root" in words else SHORT[kind])
     if "batch_size=null" in words or any(word.startswith("problem=quadratic") for word in words):
         short.pop("batch_size")
-    if kind == "erm" and {"network=conv", "network=linear"} & set(words):
+    if kind == "erm" and {"network=conv", "network=linear", "network=fourier"} & set(words):
         short.pop("network.hidden")
     if "network@generator.network=dcgan" in words:
         short |= SHORT["images"] | ({"data.side": "16"} if "data=folder" in words else {})
@@ -287,6 +288,10 @@ def test_every_command_in_a_sentence_or_table_can_be_given(page: Path, text: str
             check_benchmark(words)
         if "lectures" in words[1]:
             check_lectures(words)
+        return None
+    if words[1] == "new":
+        kind, name = words[2:] or (next(iter(KINDS)), "mine")
+        assert package(kind, name)
         return None
     if words[1] == "evaluate" or words[1:] == ["--help"]:
         ended = rlgan(*(words[1:2] if words[1] == "--help" else ["evaluate", "--help"]))
