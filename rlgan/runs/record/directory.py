@@ -183,10 +183,11 @@ class RunDirectory:
         return step if type(step) is int else None
 
     def keep_metrics(self) -> None:
-        """Keep metrics.jsonl as `metrics.jsonl.before-<time>`: a run that starts anew loses nothing of it."""
-        file = self.path / "metrics.jsonl"
-        if file.exists() and file.stat().st_size:
-            keep_aside(file, file.with_name(f"{file.name}.before-{datetime.now():%Y-%m-%d_%H-%M-%S-%f}"))
+        """Keep metrics.jsonl as `metrics.jsonl.before-<time>`, and the episodes so: a new start loses neither."""
+        now = f"{datetime.now():%Y-%m-%d_%H-%M-%S-%f}"
+        for file in (self.path / "metrics.jsonl", self.path / "episodes.jsonl"):
+            if file.exists() and file.stat().st_size:
+                keep_aside(file, file.with_name(f"{file.name}.before-{now}"))
 
     def write_status(self, state: State, step: int, reason: str = "", **more: Any) -> None:
         """Replace status.json."""

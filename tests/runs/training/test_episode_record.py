@@ -78,6 +78,15 @@ def test_a_run_that_goes_on_has_the_episodes_of_one_that_was_never_stopped() -> 
     assert rlgan("resume=killed").code == 0
     assert rows(Path("killed")) == found
 
+    # A file that is lost is said, and one that starts anew is kept aside.
+    (whole / "episodes.jsonl").unlink()
+    ended = rlgan("resume=whole", "steps=160")
+    assert ended.code == 0 and "episodes.jsonl: is gone; it goes on from here" in ended.err
+    assert [row["step"] for row in rows(whole)] == [160, 160]
+    assert rlgan("resume=killed", "from=0").code == 0
+    (aside,) = Path("killed").glob("episodes.jsonl.before-*")
+    assert len(aside.read_text().splitlines()) == len(found) and rows(Path("killed")) == found
+
 
 def test_seeds_side_by_side_have_their_own() -> None:
     run = train(*SHORT, "seeds=2", "run_dir=run")
