@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import os
 import signal
+import subprocess
 import sys
 import threading
 import time
@@ -145,10 +146,20 @@ def _wait(path: Path) -> None:
 
 
 def requeue() -> None:
-    """Have submitit start a preempted job of SLURM again: SLURM preempts by SIGTERM, which submitit passes over."""
+    """Have submitit start a preempted job of SLURM again: SLURM preempts by SIGTERM, which submitit passes over.
+
+    A job that was cancelled gets SIGTERM as well; SLURM does not call it running then.
+    """
     name = os.environ.get("SUBMITIT_PREEMPT_SIGNAL", "USR2")
     number = getattr(signal, f"SIG{name}", None)
-    if os.environ.get("SUBMITIT_EXECUTOR") == "slurm" and number and callable(signal.getsignal(number)):
+    if os.environ.get("SUBMITIT_EXECUTOR") != "slurm" or number is None or not callable(signal.getsignal(number)):
+        return
+    asked = ["scontrol", "show", "job", os.environ.get("SLURM_JOB_ID", "")]
+    try:
+        said = subprocess.run(asked, capture_output=True, text=True, timeout=60).stdout
+    except (OSError, subprocess.TimeoutExpired):
+        return
+    if "JobState=RUNNING" in said:
         signal.raise_signal(number)
 
 

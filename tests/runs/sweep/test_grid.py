@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import math
+import os
+import signal
 import subprocess
 import sys
 from collections.abc import Sequence
@@ -22,7 +24,7 @@ from hydra.types import RunMode
 
 from rlgan.runs.config.sources import ROOT, conf_directory, register
 from rlgan.runs.sweep.folder import Folder, Job, begin
-from rlgan.runs.sweep.job import share_device
+from rlgan.runs.sweep.job import requeue, share_device
 from rlgan.runs.sweep.names import names
 from rlgan.runs.sweep.shared import Shared
 from tests.runs.conftest import Command
@@ -202,6 +204,26 @@ def test_what_is_composed_once_is_what_hydra_composes_every_time() -> None:
                 f"hydra.sweep.subdir=s{k}",
             ]
             assert shared.load_sweep_config(master, words) == loader.load_sweep_config(master, words)
+
+
+@pytest.mark.parametrize(("says", "asked"), [("JobState=RUNNING Reason=None", 1), ("JobState=COMPLETING", 0), ("", 0)])
+def test_a_preempted_job_is_requeued_and_not_a_cancelled_one(
+    says: str, asked: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "scontrol").write_text(f'#!/bin/sh\n[ "$*" = "show job 77" ] && echo "   {says}"\n')
+    (tmp_path / "scontrol").chmod(0o755)
+    monkeypatch.setenv("PATH", f"{tmp_path}:{os.environ['PATH']}")
+    for key, value in {"SUBMITIT_EXECUTOR": "slurm", "SLURM_JOB_ID": "77"}.items():
+        monkeypatch.setenv(key, value)
+    came: list[int] = []
+    former = signal.signal(signal.SIGUSR2, lambda number, _: came.append(number))
+    try:
+        requeue()
+        monkeypatch.setenv("SUBMITIT_EXECUTOR", "local")
+        requeue()
+    finally:
+        signal.signal(signal.SIGUSR2, former)
+    assert came == [signal.SIGUSR2] * asked
 
 
 def test_devices_are_shared_out_by_the_jobs_number(monkeypatch: pytest.MonkeyPatch) -> None:
