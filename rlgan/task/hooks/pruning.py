@@ -22,14 +22,24 @@ def study_of(
     pruner: optuna.pruners.BasePruner | None = None,
     direction: Literal["minimize", "maximize"] | None = None,
 ) -> optuna.Study:
-    """The search that a journal holds; with a `direction` it is made where it is not there."""
+    """The search that a journal holds; with a `direction` it is made where it is not there.
+
+    Then half a line at the journal's end, as a full disk leaves it, is cut off: Optuna could not read on after it.
+    """
     import optuna
-    from optuna.storages.journal import JournalFileBackend
+    from optuna.storages.journal import JournalFileBackend, JournalFileSymlinkLock
 
     optuna.logging.set_verbosity(optuna.logging.WARNING)
     storage = optuna.storages.JournalStorage(JournalFileBackend(str(journal)))
     if direction is None:
         return optuna.load_study(study_name=STUDY, storage=storage, sampler=sampler, pruner=pruner)
+    lock = JournalFileSymlinkLock(str(journal))
+    lock.acquire()
+    try:
+        with journal.open("rb+") as file:
+            file.truncate(file.read().rfind(b"\n") + 1)
+    finally:
+        lock.release()
     return optuna.create_study(
         storage=storage, study_name=STUDY, sampler=sampler, pruner=pruner, load_if_exists=True, direction=direction
     )

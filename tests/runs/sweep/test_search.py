@@ -66,6 +66,17 @@ def test_a_trial_that_was_begun_is_taken_up_and_one_that_failed_is_told(rlgan: C
     assert [trial.state.name for trial in study_of(Path("t/journal.log")).trials] == ["FAIL", "FAIL"]
 
 
+def test_half_a_line_at_the_end_of_the_journal_is_cut_off(tmp_path: Path) -> None:
+    journal = tmp_path / "journal.log"
+    study = study_of(journal, direction="minimize")
+    study.tell(study.ask(), 1.0)
+    study.ask()
+    journal.write_bytes(journal.read_bytes()[:-7])
+    study = study_of(journal, direction="minimize")
+    study.tell(study.ask(), 2.0)
+    assert [trial.value for trial in study_of(journal).trials] == [1.0, 2.0]
+
+
 def test_seeds_and_another_metric_of_another_direction(rlgan: Command) -> None:
     words = (
         "task.measures={score: ${task.lr}}",
