@@ -196,14 +196,17 @@ def _column(runs: Sequence[Record], key: str) -> Column | None:
 
 
 def _brief(values: Sequence[str]) -> tuple[str, ...]:
-    """Numbers in four digits, where these still tell them apart."""
-    short = {value: _rounded(value) for value in values}
-    return tuple(short[value] for value in values) if len(set(short.values())) == len(short) else tuple(values)
+    """Numbers in four digits, or in as many more as tell them apart."""
+    for digits in (4, 6, 8):
+        short = {value: _rounded(value, digits) for value in values}
+        if len(set(short.values())) == len(short):
+            return tuple(short[value] for value in values)
+    return tuple(values)
 
 
-def _rounded(value: str) -> str:
+def _rounded(value: str, digits: int) -> str:
     try:
-        return f"{float(value):.4g}" if "." in value or "e" in value else value
+        return f"{float(value):.{digits}g}" if "." in value or "e" in value else value
     except ValueError:
         return value
 

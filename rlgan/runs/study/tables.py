@@ -60,12 +60,19 @@ class Row:
 
 
 def rows(section: Section, tag: str, direction: str) -> list[Row]:
-    """A section's groups, the best IQM first; in their own order where it is not known what is better."""
+    """A section's groups: the best IQM first, groups of which no run has finished behind the others.
+
+    In their own order where it is not known what is better.
+    """
     made = [Row(section, group, tag, direction, score(group, tag)) for group in section.groups]
-    if direction:
-        sign = -1 if direction == "max" else 1
-        made.sort(key=lambda row: sign * row.score.points["IQM"] if row.score.n else float("inf"))
-    return made
+    sign = {"max": -1, "min": 1}.get(direction, 0)
+
+    def place(row: Row) -> tuple[int, float]:
+        if not row.score.n:
+            return 2, 0.0
+        return int(row.score.step is not None), sign * row.score.points["IQM"]
+
+    return sorted(made, key=place) if sign else made
 
 
 def number(value: float) -> str:

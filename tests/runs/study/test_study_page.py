@@ -86,6 +86,18 @@ def test_many_groups_of_one_seed_have_no_intervals_and_a_response(tmp_path: Path
     assert "Of the 12 groups the first 8 of the table are drawn" in made.page.read_text()
 
 
+def test_the_best_comes_first_and_what_has_not_finished_behind(tmp_path: Path) -> None:
+    for k, (worth, state) in enumerate([(1.0, "finished"), (9.0, "failed"), (2.0, "finished")]):
+        write_run(tmp_path / str(k), (worth,), {"actor.optimizer.lr": k}, state=state)
+    write_run(tmp_path / "empty", (), {"actor.optimizer.lr": 3}, state="failed")
+    (section,) = sections([read_run(path) for path in find_runs([tmp_path])])
+    order = {
+        direction: [row.group.values["actor.optimizer.lr"] for row in rows(section, "return/eval", direction)]
+        for direction in ("max", "min", "")
+    }
+    assert order == {"max": ["2", "0", "1", "3"], "min": ["0", "2", "1", "3"], "": ["0", "1", "2", "3"]}
+
+
 def test_of_a_grid_lines_are_drawn_and_of_a_search_points(tmp_path: Path) -> None:
     rng = np.random.default_rng(0)
     for k in range(6):
