@@ -155,7 +155,13 @@ class TwoPlayers:
         if self.update.bfloat16:
             device = next(iter(self.players.values())).vector.theta.device
             note = f"{note}; {bfloat16_note(device, self.update.rounds_from)}"
-        return [note]
+        size, modules = self.update.pure.world.size, [m for p in self.players.values() for m in p.module.modules()]
+        if size == 1:
+            return [note]
+        found = [note, f"{size} ranks: gradients, and what is logged of losses, are means over them"]
+        if any(isinstance(module, nn.modules.batchnorm._BatchNorm) for module in modules):
+            found.append("batch norm takes its statistics from each rank's own part of a minibatch")
+        return found
 
     def histograms(self, batch: Any) -> dict[str, Tensor]:
         """Every player's parameters, and the gradients of its loss where all players stand, by tag.

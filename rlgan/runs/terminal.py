@@ -12,6 +12,7 @@ from typing import Any, TextIO
 import rlgan
 from rlgan.runs.commands import usage
 from rlgan.runs.options import options
+from rlgan.runs.ranks.launch import speaks
 
 OVERVIEW = """\
 rlgan {version}: train a Wasserstein GAN, a deterministic policy gradient agent (DDPG, TD3), or a model on a sample.
@@ -81,6 +82,8 @@ def help_text(page: str) -> str:
 
 def complain(error: BaseException, message: str, code: int = 2) -> int:
     """Print one line on standard error, with the traceback where HYDRA_FULL_ERROR=1 asks for it; the exit code."""
+    if not message.startswith("rank ") and not speaks():
+        return code
     if os.environ.get("HYDRA_FULL_ERROR") == "1" and QUIET not in os.environ:
         traceback.print_exception(error)
     line = printable(" ".join(message.split()))

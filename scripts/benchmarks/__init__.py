@@ -7,6 +7,7 @@ BENCHMARKS = {
     "rl_speed": "whole DDPG loops on Pendulum-v1 beside stable-baselines3, CleanRL's structure and sbx; peak memory",
     "whole": "whole runs by scripts/train.py: many seeds in one process beside as many runs of one; peak memory",
     "erm_speed": "a step of task=erm beside the usual loop with torch.optim",
+    "ranks": "two ranks beside one process with one thread and with two, on a joint batch of 4,096",
     "gan_speed": "the WGAN's update beside the usual loops: clipping, gradient penalty, simultaneous",
 }
 """What to say after `python scripts/benchmark.py`, and what it measures."""

@@ -55,6 +55,15 @@ def launched() -> Launch | None:
     )
 
 
+def speaks() -> bool:
+    """Whether what all processes of a machine would say alike is for this one to say."""
+    try:
+        launch = launched()
+    except ConfigError:
+        return True
+    return launch is None or launch.local_rank == 0
+
+
 def _number(key: str, default: int | None = None) -> int:
     word = os.environ.get(key, "" if default is None else str(default))
     try:
