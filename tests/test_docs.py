@@ -33,7 +33,7 @@ PAGES = [
     Path("README.md"),
     Path("conf/README.md"),
     Path("scripts/README.md"),
-    *(Path(f"rlgan/{name}/README.md") for name in ("erm", "gan", "nets", "optim", "rl", "runs")),
+    *(Path(f"rlgan/{name}/README.md") for name in ("erm", "face", "gan", "nets", "optim", "rl", "runs")),
 ]
 LANGUAGES = {"sh", "python", "yaml", "toml", "text"}
 
@@ -139,12 +139,12 @@ def folders(tmp_path_factory: pytest.TempPathFactory) -> dict[Path, Path]:
 
 @pytest.fixture(scope="module")
 def trained(folders: dict[Path, Path]) -> Callable[[Path], Path]:
-    """The run that RUN stands for on a page: an agent's on the page of agents, else a WGAN's."""
+    """The run that RUN stands for on a page: an agent's on the pages of agents and of Python, else a WGAN's."""
     runs: dict[Path, Path] = {}
 
     def run(page: Path) -> Path:
         if page not in runs:
-            kind = "ddpg" if page.parent.name == "rl" else "wgan"
+            kind = "ddpg" if page.parent.name in ("face", "rl") else "wgan"
             runs[page] = folders[page] / "outputs" / kind / "run"
             words = [f"{key}={value}" for key, value in SHORT[kind].items()]
             ended = rlgan(*SMALL[kind], *words, f"run_dir={runs[page]}")
@@ -181,7 +181,7 @@ def shortened(words: list[str]) -> list[str]:
         short.pop("network.hidden")
     if "network@generator.network=dcgan" in words:
         short |= SHORT["images"] | ({"data.side": "16"} if "data=folder" in words else {})
-    if any(word.startswith(("resume=", "evaluate", "plot")) for word in words):
+    if any(word.startswith(("resume=", "evaluate", "plot", "export")) for word in words):
         short = {"progress": "false", "steps": "4"} if any(word.startswith("steps=") for word in words) else {}
     if any(word.startswith("logger=") for word in words):
         short.pop("logger", None)
@@ -268,6 +268,8 @@ def test_every_command_runs(
         words += ["--cfg", "job"]  # each is tested by itself
     if "--cfg" not in words:
         words = shortened(words)
+    if any(word.startswith("init_from=") for word in words):
+        words += SMALL["ddpg"]
     ended = rlgan(*words)
     assert ended.code == 0, ended.err
     assert ended.out and folder.is_dir()
@@ -305,8 +307,10 @@ def test_every_command_in_a_sentence_or_table_can_be_given(page: Path, text: str
 @pytest.mark.parametrize(
     "block", [block for block in EVERY if block.language == "python"], ids=lambda b: f"{b.page}:{b.line}"
 )
-def test_python_runs_as_it_stands(block: Block, here: Callable[[Path], Path]) -> None:
+def test_python_runs_as_it_stands(block: Block, here: Callable[[Path], Path], trained: Callable[[Path], Path]) -> None:
     here(block.page)
+    if '"latest"' in block.text:
+        (trained(block.page) / "status.json").touch()
     if name := named(block):
         import_module(name.removesuffix(".py").removesuffix("/__init__").replace("/", "."))
     else:

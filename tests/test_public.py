@@ -54,6 +54,9 @@ PUBLIC: dict[str, str] = {
         Opening Painter Picture Play Pruning Request RunError Settings Sink Stackable Task TimeLimit Together Video
         drive
     """,
+    "rlgan.face": """
+        Call Trained export load train
+    """,
     "rlgan.runs.compare": """
         Drawn Ran
     """,
