@@ -8,6 +8,7 @@ parts/normaliser/mean            of a part beside the players that the networks 
 from __future__ import annotations
 
 import copy
+import functools
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from contextvars import ContextVar
@@ -197,8 +198,15 @@ def begin_parts(**parts: Any) -> dict[str, Any]:
 
 
 def stilled(module: nn.Module) -> nn.Module:
-    """A copy of a network as it stands: in evaluation mode, without gradients, moved by nobody."""
+    """A copy of a network as it stands: in evaluation mode, without gradients, moved by nobody.
+
+    A layer that computes its weight at every call, by a method `effective_weight`, has computed it once and for all.
+    """
     twin = copy.deepcopy(module).eval().requires_grad_(False)
     for parameter in twin.parameters():
         parameter.grad = None
+    for layer in twin.modules():
+        if callable(compute := getattr(layer, "effective_weight", None)):
+            layer.register_buffer("weight_as_applied", compute().clone())
+            setattr(layer, "effective_weight", functools.partial(getattr, layer, "weight_as_applied"))  # noqa: B010
     return twin

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from rlgan.optim import Ball, Losses, Nets, NoAverage, PlayerSpec, RunEMA, Several, Simultaneous, TwoPlayers, adam
-from rlgan.optim.weights import Unlike, beginning, load_weights, weights_of
+from rlgan.optim.weights import Unlike, beginning, load_weights, stilled, weights_of
 
 AVERAGES = Several({"ema": RunEMA(), "last": NoAverage(), "slow": RunEMA(0.5)})
 
@@ -131,3 +131,30 @@ def test_nothing_is_read_where_a_tensor_does_not_fit() -> None:
     with pytest.raises(Unlike, match=r"model/average/slow/2\.bias: is missing"):
         load_weights(given, second.players)
     assert torch.equal(before, second.players["model"].vector.theta.detach())
+
+
+class Computing(nn.Module):
+    """A layer that computes its weight, and counts how often."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.weight, self.calls = nn.Parameter(torch.randn(2, 2)), 0
+
+    def effective_weight(self) -> Tensor:
+        self.calls += 1
+        return self.weight / self.weight.norm()
+
+    def forward(self, x: Tensor) -> Tensor:
+        return x @ self.effective_weight().t()
+
+
+def test_a_still_copy_is_moved_by_nobody_and_computes_its_weights_once() -> None:
+    layer, x = Computing(), torch.randn(3, 2)
+    first = nn.Sequential(layer, nn.Dropout())
+    still = stilled(first)
+    wanted = first.eval()(x)
+    assert torch.equal(still(x), wanted) and torch.equal(still(x), wanted) and still[0].calls == 1  # type: ignore[index]
+    with torch.no_grad():
+        layer.weight.mul_(-1)
+    assert torch.equal(still(x), wanted) and not torch.equal(first(x), wanted)
+    assert not still.training and not still(x).requires_grad

@@ -51,25 +51,27 @@ def export_run(path: Path, to: Path, checkpoint: str = "best", formats: Sequence
         explained = found.task.explained
     if not weights and not functions:
         raise ConfigError(f"{type(found.task).__name__}: has no functions() and no weights() to export; write them")
+    files: dict[str, bytes] = {}
+    if "safetensors" in formats:
+        files[WEIGHTS] = _weights(weights, manifest.step)
+    about: dict[str, Any] = {
+        "format": FORMAT,
+        "rlgan": rlgan.__version__,
+        "torch": str(torch.__version__),
+        "run": path.resolve().name,
+        "seed": found.spec.settings.seed,
+        "step": manifest.step,
+        "checkpoint": checkpoint,
+        "best": list(best),
+        "metrics": dict(manifest.metrics),
+        "functions": {name: _written(name, function, formats, files) for name, function in functions.items()},
+    }
+    files[CARD] = card(found.spec.config, about, explained, to).encode()
     try:
         to.mkdir(parents=True, exist_ok=True)
-        if "safetensors" in formats:
-            _write_weights(to / WEIGHTS, weights, manifest.step)
-        written = _networks(to, functions, formats)
-        about: dict[str, Any] = {
-            "format": FORMAT,
-            "rlgan": rlgan.__version__,
-            "torch": str(torch.__version__),
-            "run": path.resolve().name,
-            "seed": found.spec.settings.seed,
-            "step": manifest.step,
-            "checkpoint": checkpoint,
-            "best": list(best),
-            "metrics": dict(manifest.metrics),
-            "functions": written,
-        }
+        for name, data in files.items():
+            write_atomically(to / name, data)
         write_json(to / CONFIG, stored(found.spec.config))
-        write_atomically(to / CARD, card(found.spec.config, about, explained, to).encode())
         write_json(to / ABOUT, about)
     except OSError as error:
         raise RunError(f"{error.filename or to}: cannot be written ({error.strerror}); choose another to=") from error
@@ -101,20 +103,18 @@ def _check(path: Path, to: Path, formats: Sequence[str]) -> None:
     needed("huggingface_hub")
 
 
-def _write_weights(file: Path, weights: Mapping[str, Tensor], step: int) -> None:
+def _weights(weights: Mapping[str, Tensor], step: int) -> bytes:
     plain = {key: tensor.detach().cpu().contiguous().clone() for key, tensor in weights.items()}
     made: bytes = needed("safetensors.torch").save(plain, {"format": "pt", "rlgan": str(FORMAT), "step": str(step)})
-    write_atomically(file, made)
+    return made
 
 
-def _networks(to: Path, functions: Mapping[str, Function], formats: Sequence[str]) -> dict[str, Any]:
-    """Write every function in the wanted formats; what was written of each, by its name."""
-    found: dict[str, Any] = {}
-    for name, function in functions.items():
-        own = described(function)
-        if "onnx" in formats:
-            own["onnx"] = as_onnx(name, function, to / f"{name}.onnx")
-        if "torch" in formats:
-            own["torch"] = as_program(name, function, to / f"{name}.pt2")
-        found[name] = own
-    return found
+def _written(name: str, function: Function, formats: Sequence[str], files: dict[str, bytes]) -> dict[str, Any]:
+    """Put a function in the wanted formats among the files; what was written, for the record."""
+    own = described(function)
+    for kind, ending, write in (("onnx", "onnx", as_onnx), ("torch", "pt2", as_program)):
+        if kind in formats:
+            file = f"{name}.{ending}"
+            files[file], differs = write(name, function)
+            own[kind] = {"file": file, "largest difference": differs}
+    return own

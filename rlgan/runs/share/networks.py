@@ -7,7 +7,6 @@ import io
 import logging
 import warnings
 from collections.abc import Callable, Iterator
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -15,7 +14,6 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from rlgan.runs.record.files import write_atomically
 from rlgan.runs.share.exported import needed
 from rlgan.task.errors import ConfigError
 from rlgan.task.hooks.function import Function
@@ -37,11 +35,11 @@ def described(function: Function) -> dict[str, Any]:
     }
 
 
-def as_onnx(name: str, function: Function, file: Path) -> dict[str, Any]:
-    """Write an ONNX file, with any number of rows, and compare it in onnxruntime.
+def as_onnx(name: str, function: Function) -> tuple[bytes, float]:
+    """An ONNX file, with any number of rows, compared in onnxruntime.
 
     Returns:
-        Its name, and the largest difference.
+        Its content, and the largest difference.
 
     Raises:
         ConfigError: it cannot be written, or gives something else.
@@ -61,7 +59,7 @@ def as_onnx(name: str, function: Function, file: Path) -> dict[str, Any]:
             verbose=False,
         )
         assert program is not None
-        data = program.model_proto.SerializeToString()
+        data: bytes = program.model_proto.SerializeToString()
         options = onnxruntime.SessionOptions()
         options.intra_op_num_threads = options.inter_op_num_threads = 1
         session = onnxruntime.InferenceSession(data, options, providers=["CPUExecutionProvider"])
@@ -71,16 +69,14 @@ def as_onnx(name: str, function: Function, file: Path) -> dict[str, Any]:
             fed = {key: value.numpy() for key, value in given.items() if key in takes}
             return np.asarray(session.run(None, fed)[0])
 
-        differs = _compared(name, "onnx", function, run)
-    write_atomically(file, data)
-    return {"file": file.name, "largest difference": differs}
+        return data, _compared(name, "onnx", function, run)
 
 
-def as_program(name: str, function: Function, file: Path) -> dict[str, Any]:
-    """Write a program of torch.export, with any number of rows, and compare it after it was read back.
+def as_program(name: str, function: Function) -> tuple[bytes, float]:
+    """A program of torch.export, with any number of rows, compared after it was read back.
 
     Returns:
-        Its name, and the largest difference.
+        Its content, and the largest difference.
 
     Raises:
         ConfigError: it cannot be written, or gives something else.
@@ -99,9 +95,7 @@ def as_program(name: str, function: Function, file: Path) -> dict[str, Any]:
             found: NDArray[Any] = again(*given.values()).numpy()
             return found
 
-        differs = _compared(name, "torch", function, run)
-    write_atomically(file, data.getvalue())
-    return {"file": file.name, "largest difference": differs}
+        return data.getvalue(), _compared(name, "torch", function, run)
 
 
 def _any_rows(inputs: dict[str, Tensor]) -> tuple[Any, ...]:
