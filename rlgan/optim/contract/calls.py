@@ -80,7 +80,7 @@ def told(key: str, piece: object, method: str, error: BaseException, hint: str =
     if isinstance(error, ValueError) and _SETTING.match(text):  # a setting of its own, which it refuses
         return text if text.startswith(f"{key} = ") else f"{key}.{text}"
     where = line_of(error)
-    fits = hint if isinstance(error, RuntimeError) or "NoneType" in text else ""
+    fits = hint if isinstance(error, RuntimeError) or "NoneType" in text or "ambiguous" in text else ""
     remedy = fits or _signature(piece, text) or ("mend it there" if where else "HYDRA_FULL_ERROR=1 shows where")
     said = f"{type(error).__name__}: {text[:200]}" if text else type(error).__name__
     return f"{key} = {name_of(piece)}: {method or 'making it'} raised {said}{f' ({where})' if where else ''}; {remedy}"

@@ -303,7 +303,11 @@ class One(gymnasium.Env[np.ndarray, np.ndarray]):
     """
 
     def __init__(self, kind: type[BatchedEnv], **kwargs: Any) -> None:
+        from rlgan.rl.contract.physics import check_declared, check_physics
+
+        check_declared(kind)
         self._physics = kind(1, **kwargs)
+        check_physics(self._physics)
         self.observation_space, self.action_space = copy.copy(kind.one_observation), copy.copy(kind.one_action)
         self.state: list[float] = []
 

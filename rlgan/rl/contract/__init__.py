@@ -1,0 +1,1 @@
+"""A look at environments that are not ours, before the first step."""
