@@ -48,11 +48,17 @@ class TensorBoard(Sink):
         _write_session(run.path / f"{_PREFIX}{0:010d}{_SESSION}", "start", hparams=run.varied)
 
     def _begin(self, path: Path, purge: int | None) -> None:
+        from tensorboard.compat.proto.event_pb2 import Event, SessionLog
         from torch.utils.tensorboard import SummaryWriter
 
         _silence_writers()
         self._path = path
         self._writer: SummaryWriter = SummaryWriter(str(path), purge_step=purge, max_queue=1000)
+        if purge is not None:
+            # The writer says so once. TensorBoard without its data server takes the first such word of a run for the
+            # run's beginning, and hides nothing.
+            again = Event(step=purge, session_log=SessionLog(status=SessionLog.START))
+            self._writer._get_file_writer().add_event(again)
         self._lay_out()
         self._writer.flush()
 

@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 from matplotlib.figure import Figure
 from PIL import Image
+from tensorboard.backend.event_processing import plugin_event_accumulator
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 from tensorboard.plugins.hparams import api_pb2, metadata
 
@@ -51,6 +52,9 @@ def test_a_resumed_run_continues_the_curve(tmp_path: Path) -> None:
     logger.close()
     assert [json.loads(line)["x"] for line in (tmp_path / "metrics.jsonl").read_text().splitlines()] == [1.0, 2.0]
     assert [(event.step, event.value) for event in events(tmp_path).Scalars("x")] == [(1, 1.0), (2, 2.0)]
+    # The one of TensorBoard's pages, where there is no data server.
+    shown = plugin_event_accumulator.EventAccumulator(str(tmp_path)).Reload()
+    assert [event.step for event in shown.Tensors("x")] == [1, 2]
 
 
 def session(path: Path) -> tuple[dict[str, object], int | None]:
