@@ -147,8 +147,12 @@ class Measures:
                 wrong = f"metrics.{name}: {error if isinstance(error, InputError) else failure(metric, error)}"
                 if name not in self._worked:
                     raise InputError(wrong, intact=True) from error
-                self.troubles.append(f"{wrong}; it is left out at step {task.steps_done}")
+                self._say(f"{wrong}; it is left out where it fails")
         return found
+
+    def _say(self, trouble: str) -> None:
+        if trouble not in self.troubles:  # a run has thousands of evaluations
+            self.troubles.append(trouble)
 
     def _checked(self, name: str, metric: Any, values: Any, taken: Mapping[str, float]) -> dict[str, float]:
         function = getattr(metric, "func", metric)
@@ -179,5 +183,5 @@ class Measures:
                 else:
                     found[f"pictures/{name}"] = drawn
             except Exception as error:
-                self.troubles.append(f"pictures.{name}: {failure(painter, error)}; it is left out")
+                self._say(f"pictures.{name}: {failure(painter, error)}; it is left out where it fails")
         return found
