@@ -29,7 +29,9 @@ rlgan train: train a task from a configuration of small options, and keep everyt
 Usage: rlgan train [key=value ...]          the word `train` may be left out
 
   rlgan train data=digits seed=1            choose an option, set a value
-  rlgan train -m seed=1,2,3                 one run for every combination of values
+  rlgan train -m seed=1,2,3                 one run for every combination of values; hydra/launcher=joblib in parallel
+  rlgan train -m seed=1,2,3 run_dir=SWEEP   go on with what of a sweep is not finished
+  rlgan train -m experiment=search/ddpg     search for the best values
   rlgan experiment=lecture/...              variants of a run, one picture of them, and rules that are decided
   rlgan train resume=RUN steps=20000        go on with a run; resume=latest takes the newest
   rlgan train resume=RUN from=1000          go back to the checkpoint of this step; from=0 starts anew
