@@ -227,7 +227,7 @@ def last_logger(path: Path) -> Any:
 
 def starts_of(path: Path) -> list[dict[str, Any]]:
     """The records of a run's starts; a line that is none is left out, and said."""
-    file = path / "overrides.jsonl"
+    file = Path(short_path(path.resolve())) / "overrides.jsonl"  # in the same words however it was named
     try:
         starts = read_lines(file, _say_once)
     except OSError as error:
