@@ -75,7 +75,7 @@ def share(key: str, n: int) -> int:
 
 
 def part(n: int) -> int:
-    """This rank's part of `n` that need not be even: of a capacity, of steps that are planned."""
+    """This rank's part of `n` that need not be even, such as steps that are planned."""
     return -(-n // world().size)
 
 

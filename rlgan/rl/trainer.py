@@ -45,8 +45,8 @@ class Trainer(Stackable):
     Args:
         settings: of the run.
         agent: the losses.
-        env: which environment, and how many of them. Of several ranks each has so many, and a replay of its own; the
-            sizes below are of all ranks together.
+        env: which environment, and how many of them. Of several ranks each has so many, and a replay of its own of
+            `capacity`; the other sizes are of all ranks together.
         exploration: what is added to the actor while it collects experience.
         critic, actor: the two players; their averages are the target networks.
         game: the order of play.
@@ -103,9 +103,9 @@ class Trainer(Stackable):
         self.settings, self.agent, self.env, self.game = settings, agent, env, game
         self.title = type(agent).__name__.lower()
         rank, size = ranks.world()
-        # A window of n steps is stored when its last step has been taken.
-        self.learning_starts = max(learning_starts, batch_size + (n_step - 1) * env.num_envs * size)
-        batch_size, capacity = ranks.share("batch_size", batch_size), ranks.part(capacity)
+        # A window of n steps is stored when its last step has been taken; of several ranks one may reset more often.
+        self.learning_starts = max(learning_starts, batch_size * min(size, 2) + (n_step - 1) * env.num_envs * size)
+        batch_size = ranks.share("batch_size", batch_size)
         self.updates_per_step = updates_per_step
         self.batch_size = batch_size
         self.eval_episodes = eval_episodes

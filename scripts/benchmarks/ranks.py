@@ -142,7 +142,7 @@ def work(store: str, size: int, threads: int, rank: int, words: list[str]) -> No
         made: Any = task(*words, *BATCH, f"threads={threads}")
         call = made.learn
         if hasattr(made, "replay"):  # an agent learns from what it has collected
-            while made.steps_done < 200:
+            while made.steps_done < 4200:
                 made.steps_done += made.collect()
     print("0 0", flush=True)
     for line in sys.stdin:
