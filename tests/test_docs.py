@@ -33,7 +33,7 @@ PAGES = [
     Path("README.md"),
     Path("conf/README.md"),
     Path("scripts/README.md"),
-    *(Path(f"rlgan/{name}/README.md") for name in ("erm", "face", "gan", "nets", "optim", "rl", "runs")),
+    *(Path(f"rlgan/{name}/README.md") for name in ("erm", "face", "gan", "nets", "optim", "rl", "runs", "runs/ranks")),
 ]
 LANGUAGES = {"sh", "python", "yaml", "toml", "text"}
 
