@@ -33,7 +33,8 @@ PAGES = [
     Path("README.md"),
     Path("conf/README.md"),
     Path("scripts/README.md"),
-    *(Path(f"rlgan/{name}/README.md") for name in ("erm", "face", "gan", "nets", "optim", "rl", "runs", "runs/ranks")),
+    *(Path(f"rlgan/{name}/README.md") for name in ("erm", "face", "gan", "nets", "optim", "rl", "runs", "task")),
+    *(Path(f"rlgan/runs/{name}/README.md") for name in ("compare", "logging", "ranks", "study", "sweep")),
 ]
 LANGUAGES = {"sh", "python", "yaml", "toml", "text"}
 

@@ -84,6 +84,7 @@ def test_the_configuration_is_that_of_the_last_start(tmp_path: Path) -> None:
         ("finished", 0, "finished"),
         ("dreaming", 0, "unknown"),
     ],
+    ids=["alive", "gone", "ended", "no such word"],  # a process number would differ between the workers
 )
 def test_a_run_that_says_running_without_a_process_was_killed(tmp_path: Path, state: str, pid: int, told: str) -> None:
     run = write_run(tmp_path / "run")
