@@ -5,13 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from typing import Any
 
+from rlgan.runs.record.naming import is_housekeeping
 from rlgan.task.sink import Plain
-
-# How a run is watched and kept, not what it computes.
-_HOUSEKEEPING = (
-    "run_dir", "seeds", "resume", "progress", "logger", "tensorboard", "name", "log_every", "eval_every",
-    "checkpoint_every", "keep_last", "threads", "device", "compile", "horizon", "compare",
-)  # fmt: skip
 
 
 def varied(config: Mapping[str, Any], choices: Mapping[str, str], typed: Iterable[str]) -> dict[str, Plain]:
@@ -30,7 +25,7 @@ def varied(config: Mapping[str, Any], choices: Mapping[str, str], typed: Iterabl
     keys = {key for key in flat if key.endswith(".lr") or "." not in key}
     keys |= {key for key in flat for word in typed if key == word or key.startswith(f"{word}.")}
     for key in flat:
-        if key in keys and key.split(".")[0] not in _HOUSEKEEPING:
+        if key in keys and not is_housekeeping(key):
             found.setdefault(key, flat[key])
     return found
 

@@ -11,11 +11,20 @@ from rlgan.runs.sweep.names import key_of, short_keys
 _LONGEST = 60
 _LONGEST_VALUE = 24
 
-# They change where a run is and how it is watched, or stand in its path and at the end of its name.
-_NOT_IN_NAME = (
-    "task", "seed", "seeds", "run_dir", "resume", "progress", "logger", "tensorboard", "name", "log_every",
-    "eval_every", "checkpoint_every", "keep_last", "threads", "device", "compile", "histograms", "video_every",
-)  # fmt: skip
+#: Keys that change nothing of what is learnt: where a run is, how it is watched and kept, and what computes it. Studies
+#: compare runs without them; hparams and a run's name leave them out.
+HOUSEKEEPING = frozenset(
+    {
+        *("seeds", "run_dir", "resume", "name", "progress", "logger", "tensorboard", "compare", "sweep"),
+        *("device", "threads", "compile", "log_every", "eval_every", "checkpoint_every", "keep_last"),
+        *("draw", "sharpness", "eval_episodes", "histograms", "video_every", "metrics", "pictures"),
+    }
+)
+
+
+def is_housekeeping(key: str) -> bool:
+    """Whether a dotted key changes nothing of what is learnt."""
+    return key.partition(".")[0] in HOUSEKEEPING
 
 
 def run_name(overrides: Sequence[str], seeds: str, name: str | None = None, now: datetime | None = None) -> str:
@@ -45,7 +54,9 @@ def changes(overrides: Sequence[str]) -> list[str]:
 
 def _counts(word: str) -> bool:
     key = key_of(word)
-    return key not in _NOT_IN_NAME and not key.startswith("hydra") and word not in ("experiment=null", "compare=null")
+    # The task stands in the path, the seed at the end of the name.
+    passed = key in ("task", "seed", *HOUSEKEEPING) or key.startswith("hydra")
+    return not passed and word != "experiment=null"
 
 
 def _word(word: str, key: str) -> str:

@@ -25,19 +25,11 @@ import yaml
 from rlgan.runs.config.reading import DEEPEST, LARGEST
 from rlgan.runs.record.directory import short_path
 from rlgan.runs.record.files import is_hollow
+from rlgan.runs.record.naming import is_housekeeping
 from rlgan.task.errors import RunError
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
-
-#: Keys that change nothing of what is learnt: names, places, the machine, and what is measured on the way.
-HOUSEKEEPING = frozenset(
-    {
-        *("seed", "seeds", "run_dir", "resume", "name", "progress", "tensorboard", "logger", "compare", "sweep"),
-        *("device", "threads", "compile", "log_every", "eval_every", "checkpoint_every", "keep_last", "video_every"),
-        *("eval_episodes", "draw", "sharpness", "histograms", "callbacks", "metrics", "pictures"),
-    }
-)
 
 _Loader: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 
@@ -52,8 +44,8 @@ def text(value: Any) -> str:
 
 
 def counts(key: str) -> bool:
-    """Whether a dotted key belongs to what is learnt."""
-    return key.partition(".")[0] not in HOUSEKEEPING
+    """Whether a dotted key belongs to what is learnt; the seed only repeats it."""
+    return key != "seed" and not is_housekeeping(key)
 
 
 class Curve(NamedTuple):

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from rlgan.runs.logging.varied import flatten, varied
+from rlgan.runs.record.naming import HOUSEKEEPING, changes
+from rlgan.runs.study.reading import counts
 
 CONFIG = {
     "steps": 100, "seed": 3, "log_every": 5, "batch_size": 8, "name": None,
@@ -25,3 +27,10 @@ def test_options_learning_rates_and_what_was_typed() -> None:
 
 def test_a_flat_configuration_has_neither_classes_nor_nulls() -> None:
     assert flatten({"critic": CONFIG["critic"]}) == {"critic.optimizer.lr": 0.1, "critic.optimizer.betas": "[0.5, 0.9]"}
+
+
+def test_what_is_housekeeping_is_one_list_for_hparams_studies_and_names() -> None:
+    config = {"seed": 3, "horizon": 50} | {key: [1] for key in HOUSEKEEPING}
+    assert varied(config, {}, [f"{key}=1" for key in HOUSEKEEPING]) == {"seed": 3, "horizon": 50}
+    assert not any(map(counts, (*HOUSEKEEPING, "seed", "logger.path"))) and counts("callbacks.stop.patience")
+    assert changes([f"{key}=1" for key in HOUSEKEEPING]) == []

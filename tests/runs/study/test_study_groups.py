@@ -43,7 +43,7 @@ def labels(section: Section) -> dict[str, int]:
 
 def test_seeds_and_housekeeping_make_no_difference(write: Written) -> None:
     for seed in range(3):
-        write(changes={"seed": seed, "device": f"cuda:{seed}", "log_every": seed, "callbacks": [seed]})
+        write(changes={"seed": seed, "device": f"cuda:{seed}", "log_every": seed, "metrics": [seed]})
     found = write.section()
     assert labels(found) == {"all": 3} and found.keys == [] and found.differing == {}
     assert found.title == "mine, Pendulum-v1"
