@@ -16,7 +16,7 @@ from typing import Any, Protocol
 
 from rlgan.runs.record.directory import RunDirectory, State, short_path
 from rlgan.runs.terminal import printable
-from rlgan.task.errors import ConfigError, RunError
+from rlgan.task.errors import ConfigError, InputError, RunError
 
 _SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGUSR1, signal.SIGUSR2, signal.SIGHUP)
 _IMPATIENT = (signal.SIGINT, signal.SIGTERM)
@@ -179,7 +179,7 @@ def of_config(path: Path, changes: Mapping[str, Any]) -> Iterator[None]:
 
 
 def explained(error: BaseException) -> str | None:
-    """What is wrong, in one line, where it is of the machine or of a file; None for what only a traceback explains."""
+    """What is wrong, in one line, where it is of the machine, a file or somebody else's code; None for a bug of ours."""
     text = " ".join(str(error).split())
     if isinstance(error, MemoryError) or type(error).__name__ == "OutOfMemoryError" or "can't allocate memory" in text:
         return f"out of memory ({text[:160]}); make batch_size, capacity or the networks smaller"
@@ -189,4 +189,15 @@ def explained(error: BaseException) -> str | None:
         return f"{error.filename}: {error.strerror}"
     if isinstance(error, SystemExit):
         return f"sys.exit({error.code!r}) was called in the run; leave it out of your code"
-    return None
+    from rlgan.optim.contract.calls import raised_in
+    from rlgan.runs.config.trust import Trust
+
+    return raised_in(error, Trust.granted().packages or ()) or None
+
+
+def reason_of(error: BaseException) -> str:
+    """Why a run ended, in one line: an error of ours speaks for itself, another one has its kind before it."""
+    text = " ".join(str(error).split())
+    if isinstance(error, ConfigError | RunError | InputError | FloatingPointError | Interrupted | KeyboardInterrupt):
+        return text or type(error).__name__
+    return explained(error) or (f"{type(error).__name__}: {text}" if text else type(error).__name__)

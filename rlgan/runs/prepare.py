@@ -22,6 +22,7 @@ from rlgan.runs.record.directory import RunDirectory, last_logger, short_path
 from rlgan.runs.record.files import write_json
 from rlgan.runs.record.progress import Legend, table
 from rlgan.runs.share.start import begun
+from rlgan.runs.terminal import full_errors
 from rlgan.runs.training.exactness import (
     changed_inputs,
     changed_settings,
@@ -224,7 +225,7 @@ def report_figures(start: Start) -> None:
 
 
 def report_failure(start: Start, error: Exception | SystemExit) -> Outcome:
-    """Print why a run did not finish: a line, where its last checkpoint is, and for a bug the traceback.
+    """Print why a run did not finish: a line, where its last checkpoint is, and for a bug of ours the traceback.
 
     What was measured at the very end is printed before.
 
@@ -249,6 +250,6 @@ def report_failure(start: Start, error: Exception | SystemExit) -> Outcome:
         say(f"saved; go on with resume={short_path(path)}")
     else:
         say(f"last good checkpoint: {saved[-1]}" if saved else "no checkpoint was made yet")
-    if reason is None:
+    if reason is None or full_errors():
         traceback.print_exception(error)
     return Outcome(1, "failed", str(path), message)

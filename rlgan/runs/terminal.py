@@ -80,11 +80,16 @@ def help_text(page: str) -> str:
     return page.format(usage=usage(), version=rlgan.__version__, settings=_SETTINGS, groups=groups, switches=_SWITCHES)
 
 
+def full_errors() -> bool:
+    """Whether the user asks for tracebacks."""
+    return os.environ.get("HYDRA_FULL_ERROR") == "1" and QUIET not in os.environ
+
+
 def complain(error: BaseException, message: str, code: int = 2) -> int:
     """Print one line on standard error, with the traceback where HYDRA_FULL_ERROR=1 asks for it; the exit code."""
     if not message.startswith("rank ") and not speaks():
         return code
-    if os.environ.get("HYDRA_FULL_ERROR") == "1" and QUIET not in os.environ:
+    if full_errors():
         traceback.print_exception(error)
     line = printable(" ".join(message.split()))
     print(f"rlgan: {line if len(line) <= _LONGEST else f'{line[:_LONGEST]}...'}", file=sys.stderr)

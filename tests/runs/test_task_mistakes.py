@@ -1,15 +1,18 @@
-"""What an outsider gets wrong in a task: said in one line before its first step."""
+"""What an outsider gets wrong in a task: said in one line before its first step, or when it comes."""
 
 # mypy: disable-error-code="no-untyped-def,override,assignment,attr-defined,misc"
 
 from __future__ import annotations
 
+import json
+from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
 
-from rlgan.runs.config.build import build_settings, build_task
+from rlgan.runs.config.build import Command, build_settings, build_task
+from rlgan.runs.session import launch
 from rlgan.task import Settings, Task
 from rlgan.task.errors import ConfigError
 
@@ -121,3 +124,56 @@ def test_a_mistake_is_said_in_one_line_at_the_start(cls: type, words: str) -> No
 
 def test_a_task_that_is_right_is_started_and_made_no_step() -> None:
     assert start(Counts).steps_done == 0
+
+
+class Late(Counts):
+    """Right at the start, and wrong after two steps."""
+
+    def __init__(self, settings: Settings, how: str) -> None:
+        self.settings, self.how = settings, how
+
+    def advance(self):
+        self.steps_done += 0 if self.how == "stands" else 1
+        if self.how == "advance" and self.steps_done == 2:
+            raise KeyError("x")
+
+    def metrics(self):
+        if self.how == "metrics":
+            return {"loss": self.nowhere}
+        return {"list": [1.0], "word": {"a/b": "good"}, "tag": {3: 1.0}}.get(self.how, super().metrics())
+
+    def evaluate(self):
+        late = self.steps_done == 2 and self.how == "evaluate"
+        return None if late else super().evaluate()
+
+    def state_dict(self):
+        return super().state_dict() | ({"late": object()} if self.steps_done == 2 and self.how == "state" else {})
+
+
+@pytest.mark.parametrize(
+    ("how", "words"),
+    [
+        ("advance", "stopped at step 2: Late.advance raised KeyError: 'x' (test_task_mistakes.py, line "),
+        ("stands", "stopped at step 0: task = Late: advance made no step at 0; count it, self.steps_done += 1"),
+        ("metrics", "Late.metrics raised AttributeError: 'Late' object has no attribute 'nowhere' (test_task_mistakes.p"),
+        ("list", "task = Late: metrics returned a list; return a dict of numbers by tag: {\"steps/done\": 0.0}"),
+        ("word", "task = Late: metrics returned 'good' for a/b; return one number"),
+        ("tag", "task = Late: metrics returned the tag 3; tags are words, such as \"loss/train\""),
+        ("evaluate", "stopped at step 2: task = Late: evaluate returned None; return a dict of numbers by tag"),
+        ("state", "task = Late: of state_dict, state.task.late is a object: a checkpoint holds plain containers"),
+    ],
+)  # fmt: skip
+def test_a_later_mistake_is_one_line_too(
+    how: str, words: str, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    config = {"task": {"_target_": f"{HERE}.Late", "how": how}, "steps": 4, "log_every": 2, "eval_every": 2}
+    config |= {"run_dir": str(tmp_path / "run"), "progress": False, "logger": []}
+    outcome = launch(config, Command([], {"task": "late"}))
+    said = capsys.readouterr().err
+    assert (outcome.code, outcome.state) == (1, "failed") and words in said and "Traceback" not in said
+    reason = json.loads((tmp_path / "run" / "status.json").read_text())["reason"]
+    assert f"rlgan: stopped at step {2 if how != 'stands' else 0}: {reason}\n" in said
+    if how == "advance":
+        monkeypatch.setenv("HYDRA_FULL_ERROR", "1")
+        launch(config | {"run_dir": str(tmp_path / "again")}, Command([], {"task": "late"}))
+        assert "Traceback" in capsys.readouterr().err

@@ -7,7 +7,7 @@ import re
 import sysconfig
 import traceback
 import warnings
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Container, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TypeVar
@@ -90,6 +90,29 @@ def line_of(error: BaseException) -> str:
     """Where somebody else's code raised it, ``file.py, line 3``: the last frame that is no library's."""
     frames = [frame for frame in traceback.extract_tb(error.__traceback__) if not _known(frame.filename)]
     return f"{Path(frames[-1].filename).name}, line {frames[-1].lineno}" if frames else ""
+
+
+def raised_in(error: BaseException, installed: Container[str] = ()) -> str:
+    """What somebody else's code raised, in a line: ``Class.method raised Kind: message (file.py, line 3); remedy``.
+
+    Args:
+        error: with its traceback.
+        installed: modules of site-packages that count as somebody's own, the others being libraries.
+
+    Returns:
+        The line; empty where no frame of the traceback is of such code.
+    """
+    for frame, line in reversed([*traceback.walk_tb(error.__traceback__)]):
+        file, module = frame.f_code.co_filename, str(frame.f_globals.get("__name__", ""))
+        library = re.search(r"[\\/](site|dist)-packages[\\/]", file) and module.partition(".")[0] not in installed
+        if not (_known(file) or library):
+            text = " ".join(str(error).split())
+            said = f"{type(error).__name__}: {text[:300]}" if text else type(error).__name__
+            where = f"{Path(file).name}, line {line}"
+            return (
+                f"{frame.f_code.co_qualname} raised {said} ({where}); mend it there, HYDRA_FULL_ERROR=1 shows the rest"
+            )
+    return ""
 
 
 def _known(file: str) -> bool:

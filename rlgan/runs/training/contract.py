@@ -39,12 +39,34 @@ def check_task(task: Task) -> None:
     if not type(task).evaluate.__module__.startswith("rlgan."):
         with kept_globals(), calling("task", task, "evaluate"):
             found: object = task.evaluate()
-        if not isinstance(found, Mapping):
-            remedy = f'return a dict of numbers by tag: {{"{best[0]}": 0.0}}'
-            raise refuse("task", task, f"evaluate returned {shown(found)}", remedy)
-        for tag, value in found.items():
-            if not hasattr(value, "__float__") or (isinstance(value, Tensor) and value.numel() != 1):
-                raise refuse("task", task, f"evaluate returned {shown(value)} for {tag}", "return one number")
+        numbers(task, "evaluate", found)
+
+
+def numbers(task: Task, method: str, found: Any) -> dict[str, float]:
+    """What a task measured, as numbers by tag.
+
+    Args:
+        task: whose.
+        method: of the task, which returned it.
+        found: what that was.
+
+    Raises:
+        ValueError: it is no dict of numbers by tag; as ``task = Class: what is wrong; remedy``.
+    """
+    if not isinstance(found, Mapping):
+        remedy = f'return a dict of numbers by tag: {{"{task.best[0]}": 0.0}}'
+        raise refuse("task", task, f"{method} returned {shown(found)}", remedy)
+    plain: dict[str, float] = {}
+    for tag, value in found.items():
+        if not isinstance(tag, str):
+            raise refuse(
+                "task", task, f"{method} returned the tag {shown(tag)}", 'tags are words, such as "loss/train"'
+            )
+        try:
+            plain[tag] = float(value)
+        except (TypeError, ValueError, RuntimeError):
+            raise refuse("task", task, f"{method} returned {shown(value)} for {tag}", "return one number") from None
+    return plain
 
 
 def _check_state(task: Task, state: Any, where: str) -> None:

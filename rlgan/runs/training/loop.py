@@ -5,7 +5,7 @@ import random
 import numpy as np
 import torch
 
-from rlgan.runs.ends import Interrupted, Stop, recorded, tell
+from rlgan.runs.ends import Interrupted, Stop, reason_of, recorded, tell
 from rlgan.runs.ranks.agreement import here
 from rlgan.runs.record.progress import Progress
 from rlgan.runs.training.run import Run
@@ -66,7 +66,7 @@ def training(start: Start, stop: Stop, progress: Progress) -> Play[dict[str, flo
         start.saved = isinstance(error, InputError) and error.intact and current is not None and current.keep()
         # A group that ends leaves the plays of its other seeds by GeneratorExit.
         state: How = "interrupted" if isinstance(error, KeyboardInterrupt | GeneratorExit) else "failed"
-        reason = str(error) or type(error).__name__
+        reason = reason_of(error)
         tell(run, state, task.steps_done, reason, progress.say, error=type(error).__name__)
         if current is not None:
             current.ended(state)

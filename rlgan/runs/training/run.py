@@ -19,11 +19,12 @@ from rlgan.runs.record.checkpoint import Checkpoints
 from rlgan.runs.record.directory import short_path, stored
 from rlgan.runs.record.progress import Progress
 from rlgan.runs.training.callbacks import Callbacks
+from rlgan.runs.training.contract import numbers
 from rlgan.runs.training.episodes import EpisodeRecord
 from rlgan.runs.training.exactness import exactness, global_random_state, set_global_random_state
 from rlgan.runs.training.films import filmed
 from rlgan.runs.training.start import Start
-from rlgan.task.errors import Diverged, RunError
+from rlgan.task.errors import Diverged, InputError, RunError
 from rlgan.task.hooks.callback import How
 from rlgan.task.hooks.measures import undisturbed
 from rlgan.task.settings import crossed
@@ -85,7 +86,7 @@ class Run:
     def log(self) -> None:
         """Log the training scalars of this step."""
         step = self.task.steps_done
-        values = {tag: float(value) for tag, value in {**self.task.metrics(), **self.task.counts()}.items()}
+        values = self._numbers("metrics", self.task.metrics()) | self._numbers("counts", self.task.counts())
         for tag, value in values.items():
             if not math.isfinite(value):
                 raise Diverged(f"{tag} = {value} at step {step}: try a smaller learning rate")
@@ -98,6 +99,17 @@ class Run:
         self.say_notes()
         self.callbacks.call("on_log", step, values)
         self._log_began, self._steps_at_log = self._clock(), step
+
+    def _numbers(self, method: str, found: Any) -> dict[str, float]:
+        """What a method of the task measured.
+
+        Raises:
+            InputError: it is no dict of numbers by tag.
+        """
+        try:
+            return numbers(self.task, method, found)
+        except ValueError as error:
+            raise InputError(str(error), intact=True) from error
 
     def _log_episodes(self) -> None:
         """Write down the episodes that have ended since the last time."""
@@ -149,7 +161,8 @@ class Run:
             began = time.monotonic()
             step = self.task.steps_done
             stackable = isinstance(self.task, Stackable)
-            measured = dict((yield Request("evaluate")) if stackable else self.task.evaluate())
+            found = (yield Request("evaluate")) if stackable else self.task.evaluate()
+            measured = self._numbers("evaluate", found)
             measured |= self.task.added.evaluate(self.task, {**self._of_training, **measured})
             values = self._meaningful(measured)
             if step >= self.settings.steps:
@@ -171,13 +184,12 @@ class Run:
 
     def _meaningful(self, values: Mapping[str, float]) -> dict[str, float]:
         """Leave out, with a note, what is no finite number: a measure may have no meaning where training goes well."""
-        plain = {tag: float(value) for tag, value in values.items()}
-        lacking = self._start.meaningless = {tag: value for tag, value in plain.items() if not math.isfinite(value)}
+        lacking = self._start.meaningless = {tag: value for tag, value in values.items() if not math.isfinite(value)}
         for tag, value in lacking.items():
             ranked = "; no checkpoint of such a step becomes the best one" if tag == self.task.best[0] else ""
             self.note(f"{tag} = {value}: has no meaning here and is left out{ranked}")
             self.latest.pop(tag, None)  # a former value would pass for this one
-        return {tag: value for tag, value in plain.items() if tag not in lacking}
+        return {tag: value for tag, value in values.items() if tag not in lacking}
 
     def _draw(self, step: int) -> None:
         """Draw; a picture that fails is no reason to stop."""
@@ -236,7 +248,12 @@ class Run:
                 if self._ranks.joint:
                     with self._ranks.all():
                         pass  # the others' parts stand
-                file = self.checkpoints.save(step, state, evaluation, meta)
+                try:
+                    file = self.checkpoints.save(step, state, evaluation, meta)
+                except TypeError as error:
+                    if not str(error).startswith("state.task"):
+                        raise
+                    raise InputError(f"task = {type(self.task).__name__}: of state_dict, {error}") from error
             self.logger.settle()
             self.episodes.settle()
             self._saved_at = step
@@ -307,7 +324,9 @@ class Run:
                 task.advance()
             step = task.steps_done
             if step <= former:
-                raise RuntimeError(f"{type(task).__name__} made no step at {step}")
+                raise InputError(
+                    f"task = {type(task).__name__}: advance made no step at {step}; count it, self.steps_done += 1"
+                )
             self.progress.update(step)
             self.callbacks.step(step)
             end = step >= settings.steps

@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from rlgan.runs.config.build import RunSpec
-from rlgan.runs.ends import Interrupted, Paused, Stop, say, tell
+from rlgan.runs.ends import Interrupted, Paused, Stop, reason_of, say, tell
 from rlgan.runs.prepare import Outcome, Score, prepare, report_failure, report_resumed, start_record
 from rlgan.runs.ranks.agreement import here
 from rlgan.runs.record.directory import RunDirectory, State, is_run, short_path, stored
@@ -82,7 +82,7 @@ def run_seeds(
         except BaseException as error:  # a seed that could not start
             state: State = "interrupted" if isinstance(error, KeyboardInterrupt) else "failed"
             if run is not None:
-                tell(run, state, first.task.steps_done, str(error) or type(error).__name__)
+                tell(run, state, first.task.steps_done, reason_of(error))
             raise
         found = ranks.collected("seeds", {str(seed): _packed(end) for seed, end in ends.items()})
         if run is None:
@@ -96,7 +96,7 @@ def _packed(end: "dict[str, float] | Exception | SystemExit") -> Any:
     """How a seed ended, for another rank."""
     if isinstance(end, Interrupted):
         return ["interrupted", end.code, end.step, end.reason.removesuffix(": saved")]
-    return ["failed", str(end) or type(end).__name__] if isinstance(end, BaseException) else end
+    return ["failed", reason_of(end)] if isinstance(end, BaseException) else end
 
 
 def _unpacked(end: Any) -> "dict[str, float] | Exception | SystemExit":
@@ -249,7 +249,7 @@ def _conclude(run: RunDirectory, first: Start, ends: Ends) -> Outcome:
         if isinstance(error, BaseException) and not isinstance(error, Interrupted)
     }
     good = {seed: values for seed, values in ends.items() if not isinstance(values, BaseException)}
-    message = "; ".join(f"seed={seed}: {str(error) or type(error).__name__}" for seed, error in failed.items())
+    message = "; ".join(f"seed={seed}: {reason_of(error)}" for seed, error in failed.items())
     if stopped:
         _draw(run, first)
         code = max(error.code for error in stopped)
