@@ -21,27 +21,43 @@ from rlgan.runs.terminal import printable
 from rlgan.task.errors import ConfigError, InputError, RunError
 
 
-def named(words: Sequence[str]) -> list[Path]:
-    """The runs that a command names, each once.
+def named(words: Sequence[str], go_on: bool = False) -> list[Path]:
+    """The runs that a command names, each once; of a folder also those that cannot be read.
 
     Args:
         words: runs, of which one with `seeds=` is one; comparisons, for their variants; folders, for all runs below
             them; or `latest`.
+        go_on: a word that names no run stands for itself, so that it is told with the others.
 
     Raises:
         RunError: a word names no run; names runs nearby.
     """
     found: dict[Path, None] = {}
     for word in words:
-        path = find_run(word)
-        runs = [path]
-        if not is_run(path):
-            runs = sorted(runs_below(path)) if path.is_dir() and not path.is_symlink() else []
-            if not runs:
-                read_config(path)  # says what is wrong with it
-        for run in runs:
-            found |= dict.fromkeys(_variants(run))
+        try:
+            found |= dict.fromkeys(_named(word))
+        except RunError:
+            if not go_on:
+                raise
+            found[Path(word)] = None
     return list(found)
+
+
+def _named(word: str) -> list[Path]:
+    path = find_run(word)
+    if is_run(path):
+        return _variants(path)
+    below = sorted(runs_below(path)) if path.is_dir() and not path.is_symlink() else []
+    if not below:
+        read_config(path)  # says what is wrong with it
+    return [run for place in below for run in _variants_below(place)]
+
+
+def _variants_below(path: Path) -> list[Path]:
+    try:
+        return _variants(path)
+    except RunError:  # it is said when its turn comes, and leaves the others
+        return [path]
 
 
 def _variants(path: Path) -> list[Path]:
@@ -174,14 +190,18 @@ def measure_all(runs: Sequence[Path], one: Callable[[Path], Measured], document:
         if len(runs) > 1:
             print(f"\n{_overview(done)}" if done else "", flush=True)
     if document:
-        entries = [{"run": name, **(done[name].record if name in done else {"error": failed[name]})}
-                   for name in map(short_path, runs)]  # fmt: skip
-        print(json.dumps(_finite(entries), indent=2), flush=True)
+        show_document([{"run": name, **(done[name].record if name in done else {"error": failed[name]})}
+                       for name in map(short_path, runs)])  # fmt: skip
     if failed and len(runs) > 1:
         print(f"{len(done)} of {len(runs)} runs were measured", file=sys.stderr)
         for name, why in failed.items():
             print(f"  failed: {name}: {why}", file=sys.stderr)
     return int(bool(failed) or (wanted and any(one.unwritten for one in done.values())))
+
+
+def show_document(entries: Sequence[Mapping[str, Any]]) -> None:
+    """Print a JSON document of what was measured."""
+    print(json.dumps(_finite(entries), indent=2), flush=True)
 
 
 def _overview(done: Mapping[str, Measured]) -> str:

@@ -70,6 +70,24 @@ def test_a_run_that_fails_leaves_the_others_and_is_named_at_the_end(here: Path) 
     assert rlgan("evaluate", "sweep/one").code == 2
 
 
+def test_a_configuration_that_cannot_be_read_leaves_the_others(here: Path) -> None:
+    (here / "sweep/one/config.yaml").write_text("[[[")
+    ended = rlgan("evaluate", "sweep")
+    assert ended.code == 1 and "2 of 3 runs were measured" in ended.err
+    assert "failed: sweep/one: " in ended.err and "config.yaml: is damaged" in ended.err
+
+
+def test_json_is_a_document_whatever_is_wrong(here: Path) -> None:
+    ended = rlgan("evaluate", "nowhere", "sweep/two", "json=true")
+    lost, two = json.loads(ended.out)
+    assert ended.code == 1 and lost["run"] == "nowhere" and lost["error"].startswith("nowhere: no such run")
+    assert two["run"] == "sweep/two" and two["metrics"]
+    for words, said in ((("sweep", "n=0"), "n = 0: "), ((), "evaluate: name a run's directory")):
+        ended = rlgan("evaluate", *words, "json=true")
+        [entry] = json.loads(ended.out)
+        assert ended.code == 2 and entry["run"] is None and entry["error"].startswith(said)
+
+
 @pytest.mark.parametrize(
     ("words", "said"),
     [

@@ -11,7 +11,7 @@ from typing import Any
 
 from rlgan.runs.commands.words import changes_of, step_of_file
 from rlgan.runs.config.trust import any_trusted, look_here
-from rlgan.task.errors import ConfigError
+from rlgan.task.errors import ConfigError, RunError
 from rlgan.task.suggest import closest
 
 HELP = """\
@@ -39,6 +39,17 @@ _KEYS = ("checkpoint", "curvature", "json", "n", "episodes", "strict_saddle", "v
 
 def run(arguments: Sequence[str]) -> int:
     """Measure checkpoints as `evaluate RUN... [key=value ...]` says; returns the exit code."""
+    try:
+        return _run(arguments)
+    except (ConfigError, RunError) as error:
+        if "json=true" in map(str.lower, arguments):  # who reads the document learns it there
+            from rlgan.runs.evaluate_many import show_document
+
+            show_document([{"run": None, "error": str(error)}])
+        raise
+
+
+def _run(arguments: Sequence[str]) -> int:
     from rlgan.runs.config.words import quoted
 
     look_here(any_trusted())
@@ -47,6 +58,8 @@ def run(arguments: Sequence[str]) -> int:
     # A run's name holds an `=` itself (`..._seed=0`); a slash before it, or its being there, tells it from a setting.
     words = [word for word in arguments if "/" in word.partition("=")[0] or "=" not in word or os.path.isdir(word)]
     if not words:
+        if "json=true" in map(str.lower, arguments):
+            raise ConfigError("evaluate: name a run's directory, for example `rlgan evaluate latest json=true`")
         latest = [f"\n  rlgan evaluate {short_path(run)}" for run in latest_runs()]
         if not latest:
             raise ConfigError("evaluate: name a run's directory; there is none below outputs/ yet")
@@ -81,7 +94,7 @@ def run(arguments: Sequence[str]) -> int:
 
     from rlgan.runs.evaluate_many import Measured, Printed, measure, measure_all, named
 
-    runs = named(words)
+    runs = named(words, go_on=document)
     shown = Printed(which, how["curvature"])
     wanted = how["n"] is not None or how["video"]  # who asked for samples or a film wants the file
 
