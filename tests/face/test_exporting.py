@@ -145,6 +145,22 @@ def test_a_library_that_is_missing_is_named_with_its_extra(monkeypatch: pytest.M
     assert not Path("mine").exists()
 
 
+def test_what_an_earlier_export_wrote_does_not_stay_beside_another_run(tmp_path: Path) -> None:
+    to = rlgan.export(small_run("erm"), "mine", formats=["torch"])
+    (to / "mine.onnx").write_text("of the user's own")
+    with pytest.raises(RunError, match=r"mine: was exported without its weights; .* with safetensors in formats="):
+        rlgan.load(to)
+    assert "was written by `rlgan export` and is no run" in command("evaluate", "mine").err
+    about = json.loads((to / "rlgan.json").read_text())
+    about["functions"]["../out"] = {}
+    (to / "rlgan.json").write_text(json.dumps(about))
+    (tmp_path / "out.pt2").write_text("")
+    rlgan.export(small_run("wgan"), to, formats=["safetensors"])
+    files = {"README.md", "config.json", "model.safetensors", "rlgan.json", "mine.onnx"}
+    assert {file.name for file in to.iterdir()} == files and (tmp_path / "out.pt2").exists()
+    assert rlgan.load(to).sample(1).shape == (1, 2)
+
+
 @pytest.mark.parametrize(
     ("file", "said"),
     [("model.safetensors", "cannot be read"), ("config.json", "cannot be read"), ("rlgan.json", "cannot be read")],

@@ -42,6 +42,7 @@ from rlgan.task.errors import ConfigError, RunError
 from rlgan.task.suggest import closest
 
 LATEST = "latest"
+EXPORTED = "rlgan.json"  # in a folder that `rlgan export` wrote
 """In the place of a run's path: the run below outputs/ that was active last."""
 
 State = Literal["running", "finished", "interrupted", "failed"]
@@ -261,8 +262,7 @@ def read_config(path: Path) -> dict[str, Any]:
     file = path / "config.yaml"
     examine(path)
     if not os.path.isfile(file):
-        fault = "is not a run (it has no config.yaml)" if os.path.exists(path) else "no such run"
-        raise RunError(f"{path}: {fault}{near(path)}")
+        raise RunError(f"{path}: {_no_run(path)}")
     try:
         config = read(file.read_bytes(), str(file))
     except OSError as error:
@@ -275,6 +275,16 @@ def read_config(path: Path) -> dict[str, Any]:
     if not isinstance(config.get("task"), dict):
         raise RunError(f"{path}: is not a run (its config.yaml has no task); name a run's directory")
     return {str(key): value for key, value in config.items()}
+
+
+def _no_run(path: Path) -> str:
+    """Why a path is no run, and what to do."""
+    if os.path.isfile(path / EXPORTED):
+        return "was written by `rlgan export` and is no run; rlgan.load reads it, and init_from= begins at it"
+    run = next((place for place in list(path.parents)[:2] if os.path.isfile(place / "config.yaml")), None)
+    if run is not None and os.path.isfile(path):
+        return f"is of the run {run}; name that"
+    return ("is not a run (it has no config.yaml)" if os.path.exists(path) else "no such run") + near(path)
 
 
 def is_run(path: Path) -> bool:

@@ -15,13 +15,14 @@ from rlgan.runs.config.build import RunSpec
 from rlgan.runs.record.directory import read_config, short_path, stored
 from rlgan.runs.record.files import write_atomically, write_json
 from rlgan.runs.share.card import card
-from rlgan.runs.share.exported import ABOUT, CARD, CONFIG, FORMAT, WEIGHTS, is_exported, needed
+from rlgan.runs.share.exported import ABOUT, CARD, CONFIG, FORMAT, WEIGHTS, is_exported, needed, read_about
 from rlgan.runs.share.networks import as_onnx, as_program, described
 from rlgan.runs.share.start import restored
 from rlgan.task.errors import ConfigError, RunError
 from rlgan.task.hooks.function import Function
 
 FORMATS = ("safetensors", "onnx", "torch")
+_ENDINGS = (("onnx", "onnx"), ("torch", "pt2"))
 
 
 def export_run(path: Path, to: Path, checkpoint: str = "best", formats: Sequence[str] = FORMATS) -> Path:
@@ -52,6 +53,7 @@ def export_run(path: Path, to: Path, checkpoint: str = "best", formats: Sequence
     if not weights and not functions:
         raise ConfigError(f"{type(found.task).__name__}: has no functions() and no weights() to export; write them")
     files: dict[str, bytes] = {}
+    former = _written_before(to)
     if "safetensors" in formats:
         files[WEIGHTS] = _weights(weights, manifest.step)
     about: dict[str, Any] = {
@@ -72,6 +74,8 @@ def export_run(path: Path, to: Path, checkpoint: str = "best", formats: Sequence
         for name, data in files.items():
             write_atomically(to / name, data)
         write_json(to / CONFIG, stored(found.spec.config))
+        for name in former - files.keys():  # of another run, or of other formats
+            (to / name).unlink(missing_ok=True)
         write_json(to / ABOUT, about)
     except OSError as error:
         raise RunError(f"{error.filename or to}: cannot be written ({error.strerror}); choose another to=") from error
@@ -103,6 +107,15 @@ def _check(path: Path, to: Path, formats: Sequence[str]) -> None:
     needed("huggingface_hub")
 
 
+def _written_before(to: Path) -> set[str]:
+    """The weights and networks of an earlier export, by the names that it has said."""
+    if not is_exported(to):
+        return set()
+    functions = read_about(to).get("functions")
+    names = {f"{name}.{ending}" for name in functions or () for _, ending in _ENDINGS}
+    return {name for name in names if name == Path(name).name} | {WEIGHTS}
+
+
 def _weights(weights: Mapping[str, Tensor], step: int) -> bytes:
     plain = {key: tensor.detach().cpu().contiguous().clone() for key, tensor in weights.items()}
     made: bytes = needed("safetensors.torch").save(plain, {"format": "pt", "rlgan": str(FORMAT), "step": str(step)})
@@ -112,7 +125,7 @@ def _weights(weights: Mapping[str, Tensor], step: int) -> bytes:
 def _written(name: str, function: Function, formats: Sequence[str], files: dict[str, bytes]) -> dict[str, Any]:
     """Put a function in the wanted formats among the files; what was written, for the record."""
     own = described(function)
-    for kind, ending, write in (("onnx", "onnx", as_onnx), ("torch", "pt2", as_program)):
+    for (kind, ending), write in zip(_ENDINGS, (as_onnx, as_program), strict=True):
         if kind in formats:
             file = f"{name}.{ending}"
             files[file], differs = write(name, function)

@@ -17,19 +17,19 @@ from torch import Tensor
 
 from rlgan.optim.weights import Unlike
 from rlgan.runs.config.build import RunSpec
-from rlgan.runs.record.directory import set_key
+from rlgan.runs.record.directory import EXPORTED, set_key
 from rlgan.runs.record.files import read_json
 from rlgan.task.errors import ConfigError, RunError
 from rlgan.task.task import Task
 
-WEIGHTS, CONFIG, ABOUT, CARD = "model.safetensors", "config.json", "rlgan.json", "README.md"
+WEIGHTS, CONFIG, ABOUT, CARD = "model.safetensors", "config.json", EXPORTED, "README.md"
 FORMAT = 1
 """Of rlgan.json and of the tensors' names."""
 
 
 def is_exported(path: Path) -> bool:
     """Tell whether a folder is one that `rlgan export` wrote."""
-    return path.is_dir() and (path / ABOUT).is_file() and (path / WEIGHTS).is_file()
+    return path.is_dir() and (path / ABOUT).is_file()
 
 
 def read_about(path: Path) -> dict[str, Any]:
@@ -63,6 +63,8 @@ def read_weights(path: Path) -> dict[str, Tensor]:
         ConfigError: the library that reads them is missing.
     """
     read_about(path)
+    if not (path / WEIGHTS).is_file():
+        raise RunError(f"{path}: was exported without its weights; export the run again, with safetensors in formats=")
     load_file = needed("safetensors.torch").load_file
     try:
         found: dict[str, Tensor] = load_file(path / WEIGHTS)
