@@ -41,17 +41,21 @@ class Call:
         words = ", ".join(f"{key} {shape}" for key, shape in self.inputs.items())
         return f"<{self.name}({words}): {self.about}>"
 
-    def __call__(self, *given: Any) -> NDArray[Any]:
+    def __call__(self, *given: Any, **named: Any) -> NDArray[Any]:
         """What the network gives for these inputs.
 
         Args:
             given: each an array of one row's shape, or of (n, *shape), all of them alike.
+            named: the same by the inputs' names, after those without.
 
         Raises:
             ConfigError: another number of inputs, or another shape; names what it has to be.
         """
+        words = ", ".join(f"{key} {shape}" for key, shape in self.inputs.items())
+        if odd := [key for key in named if key not in list(self.inputs)[len(given) :]]:
+            raise ConfigError(f"{self.name}: takes {words}; {odd[0]} is no input more of it")
+        given = (*given, *(named[key] for key in self.inputs if key in named))
         if len(given) != len(self.inputs):
-            words = ", ".join(f"{key} {shape}" for key, shape in self.inputs.items())
             raise ConfigError(f"{self.name}: takes {words}, and was given {len(given)} inputs")
         arrays = [self._array(i, key, value) for i, (key, value) in enumerate(zip(self.inputs, given, strict=True))]
         single = all(array.shape == shape for array, shape in zip(arrays, self.inputs.values(), strict=True))
@@ -68,9 +72,11 @@ class Call:
 
     def sample(self, n: int, seed: int = 0) -> NDArray[Any]:
         """What it gives for `n` random inputs; the same for the same seed."""
-        if n < 1:
-            raise ConfigError(f"n = {n}: must be at least 1, for example n=64")
-        return self._through(list(self._draw(n, seed).values()))
+        if not _whole(n) or n < 1:
+            raise ConfigError(f"n = {n}: must be a whole number of at least 1, for example n=64")
+        if not _whole(seed) or not 0 <= seed < 2**63:
+            raise ConfigError(f"seed = {seed}: must be a whole number of at least 0, for example seed=0")
+        return self._through(list(self._draw(int(n), int(seed)).values()))
 
     def _draw(self, n: int, seed: int) -> dict[str, torch.Tensor]:
         return dict(self._function.draw(n, torch.Generator(self._device).manual_seed(seed)))
@@ -85,7 +91,8 @@ class Call:
         if place == 0 and self._function.read is not None:
             value = self._function.read(value)
         if isinstance(value, torch.Tensor):
-            value = value.detach().cpu().numpy()
+            value = value.detach().cpu()
+            value = (value.float() if value.dtype in (torch.bfloat16, torch.float16) else value).numpy()
         shape = self.inputs[key]
         try:
             array = np.asarray(value)
@@ -101,6 +108,10 @@ class Call:
         if not len(array) if array.ndim else False:
             raise ConfigError(f"{self.name}: {key} has no rows; it has to be {_rows(shape)}")
         return array
+
+
+def _whole(number: Any) -> bool:
+    return isinstance(number, int | np.integer) and not isinstance(number, bool)
 
 
 def _rows(shape: tuple[int, ...]) -> str:

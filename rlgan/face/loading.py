@@ -13,10 +13,10 @@ from rlgan.face.trained import Source, Trained
 from rlgan.runs.commands.words import step_of_file
 from rlgan.runs.config.build import RunSpec
 from rlgan.runs.record.checkpoint import Checkpoints
-from rlgan.runs.record.directory import find_run, is_run, near, read_config, short_path, stored_config
+from rlgan.runs.record.directory import find_run, is_run, read_config, short_path, stored_config
 from rlgan.runs.share.exported import is_exported, read_about, restored_from
 from rlgan.runs.share.start import restored
-from rlgan.task.errors import ConfigError, RunError
+from rlgan.task.errors import ConfigError
 
 
 def load(
@@ -46,9 +46,7 @@ def load(
     source = Source(path, which, tuple([trust] if isinstance(trust, str) else trust), device)
     with guest(), looking(trust):
         if not is_run(path) and not is_exported(path):
-            if path.is_dir():
-                read_config(path)  # says what it is
-            raise RunError(f"{path}: no such run{near(path)}")
+            read_config(path)  # says what is wrong with it
         if not is_run(path) or (is_exported(path) and not (path / "overrides.jsonl").exists()):
             return _exported(source, changes, seed)
         config = stored_config(path)

@@ -117,13 +117,16 @@ class Trained:
         return self._member(name, "variant")
 
     def _member(self, name: str, kind: str) -> Trained:
-        from rlgan.face.loading import load
-
         if kind != self._kind or name not in self._members:
-            there = ", ".join(self._members) if kind == self._kind else "none"
+            alone = str(self.seeds[0]) if kind == "seed" and not self._members else "none"
+            there = ", ".join(self._members) if kind == self._kind else alone
             raise ConfigError(f"{kind} = {name}: {short_path(self.path)} has no such {kind}; it has {there}")
-        source = self._source
-        return load(self._members[name], source.checkpoint, trust=source.trust, device=source.device)
+        return _loaded(replace(self._source, path=self._members[name]))
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """A copy, also in another process, is loaded from the run's folder."""
+        source = replace(self._source, path=self.path.resolve(), checkpoint=self.at_checkpoint)
+        return _loaded, (source,)
 
     def __getattr__(self, name: str) -> Call:
         functions = self.__dict__.get("functions", {})
@@ -239,10 +242,13 @@ class Trained:
 
     def at(self, checkpoint: str | int) -> Trained:
         """The same run at another checkpoint: best, last or a step."""
-        from rlgan.face.loading import load
+        return _loaded(replace(self._source, checkpoint=str(checkpoint)))
 
-        source = replace(self._source, checkpoint=str(checkpoint))
-        return load(source.path, source.checkpoint, trust=source.trust, device=source.device)
+
+def _loaded(source: Source) -> Trained:
+    from rlgan.face.loading import load
+
+    return load(source.path, source.checkpoint, trust=source.trust, device=source.device)
 
 
 def curves_of(run: Path) -> dict[str, Curve]:

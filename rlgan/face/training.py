@@ -49,6 +49,12 @@ def train(*words: str, trust: tuple[str, ...] | list[str] = (), **settings: Any)
         RunError: the run failed; the message is what the command line says.
         KeyboardInterrupt: Ctrl-C; the run's state was saved, and the message says how it goes on.
     """
+    for given in words:
+        if not isinstance(given, str):
+            raise ConfigError(
+                f"{given!r}: is no word; each is an argument, as in rlgan.train('task=ddpg', steps=1000), and a list "
+                "or dict of them has a star before it: train(*words), train(**settings)"
+            )
     typed = [quoted(word) for word in (*words, *(_word(key, value) for key, value in settings.items()))]
     for word in typed:
         _check(word)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import pickle
 import random
 import subprocess
 import sys
@@ -95,7 +96,7 @@ def test_a_generator_samples_and_says_what_it_lacks() -> None:
     assert run.generator(z).shape == (2,) and run.critic(samples).shape == (6,)
     with pytest.raises(AttributeError, match=r"has no policy; what it has learnt is called by generator, critic"):
         _ = run.policy
-    with pytest.raises(ConfigError, match="n = 0: must be at least 1"):
+    with pytest.raises(ConfigError, match="n = 0: must be a whole number of at least 1"):
         run.sample(0)
 
 
@@ -165,6 +166,11 @@ def test_what_is_no_run_is_refused_by_name(tmp_path: Path) -> None:
         rlgan.load(tmp_path)
     with pytest.raises(RunError, match="latest: there is no run"):
         rlgan.load("latest")
+    run = small_run("erm")
+    with pytest.raises(RunError, match=f"is of the run {run}; name that"):
+        rlgan.load(run / "checkpoints" / "step_000000004.pt")
+    with pytest.raises(ConfigError, match=r"seed = 9: .* it has 1"):
+        rlgan.load(run).seed(9)
 
 
 def test_classes_of_others_need_trust(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
@@ -178,6 +184,33 @@ def test_classes_of_others_need_trust(monkeypatch: pytest.MonkeyPatch, tmp_path:
     with pytest.raises(AttributeError, match="what it has learnt is called by nothing"):
         _ = again.policy
     assert "RLGAN_TRUST" not in os.environ
+
+
+def test_inputs_have_names_and_any_kind_of_number() -> None:
+    run = rlgan.load(small_run("ddpg"))
+    obs, action = np.array([1.0, 0.0, 0.5]), np.array([0.5])
+    assert run.critic(obs, action=action) == run.critic(action=action, obs=obs) == run.critic(obs, action)
+    assert np.array_equal(run.policy(torch.tensor(obs, dtype=torch.bfloat16)), run.policy(obs))
+    with pytest.raises(ConfigError, match=r"policy: takes obs \(3,\); observation is no input more of it"):
+        run.policy(observation=obs)
+    with pytest.raises(ConfigError, match="obs is no input more of it"):
+        run.policy(obs, obs=obs)
+
+
+@pytest.mark.parametrize(
+    ("n", "seed", "said"), [(2.5, 0, "n = 2.5"), ("5", 0, "n = 5"), (True, 0, "n = True"), (2, None, "seed = None")]
+)
+def test_samples_are_counted_by_whole_numbers(n: Any, seed: Any, said: str) -> None:
+    with pytest.raises(ConfigError, match=f"{said}: must be a whole number"):
+        rlgan.load(small_run("wgan")).sample(n, seed)
+
+
+def test_a_run_can_be_pickled(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    run = rlgan.load(small_run("wgan"), 2)
+    data = pickle.dumps(run)
+    monkeypatch.chdir(tmp_path)
+    again = pickle.loads(data)
+    assert again.step == 2 and np.array_equal(again.sample(3), run.sample(3))
 
 
 def test_the_process_stays_as_it_was(monkeypatch: pytest.MonkeyPatch) -> None:

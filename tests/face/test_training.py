@@ -55,6 +55,11 @@ def test_a_mistake_is_an_exception_and_leaves_nothing(words: tuple[str, ...], sa
     assert list(tmp_path.iterdir()) == []
 
 
+def test_words_in_a_list_are_told_to_have_a_star() -> None:
+    with pytest.raises(ConfigError, match=r"\['task=erm'\]: is no word; .* train\(\*words\)"):
+        rlgan.train(["task=erm"])  # type: ignore[arg-type]
+
+
 def test_a_run_that_fails_raises_what_the_command_line_says() -> None:
     with pytest.raises(RunError, match=r"stopped at step .*largest parameter"):
         rlgan.train(*WORDS["wgan"], "generator.optimizer.lr=1e30", steps=20)
