@@ -251,7 +251,7 @@ def param(command: Command) -> Any:
     return pytest.param(command, id=f"{command.page}:{command.line}:{command.text[:40]}", marks=marks)
 
 
-@pytest.mark.parametrize("command", map(param, COMMANDS))
+@pytest.mark.parametrize("command", list(map(param, COMMANDS)))
 def test_every_command_runs(
     command: Command, here: Callable[[Path], Path], trained: Callable[[Path], Path], tmp_path: Path
 ) -> None:
@@ -373,7 +373,7 @@ def test_the_table_of_options_is_current() -> None:
 
 
 def test_pages_are_short_and_speak_of_the_project_alone() -> None:
-    assert len((ROOT / "README.md").read_text().splitlines()) <= 136
+    assert len((ROOT / "README.md").read_text().splitlines()) <= 150
     for page in PAGES:
         found = re.search(
             r"/(?:work|home|root|tmp|Users)/|\bdecks?\b|the sl[i]de|left w[i]ng|TODO", (ROOT / page).read_text()
