@@ -179,7 +179,7 @@ def of_config(path: Path, changes: Mapping[str, Any]) -> Iterator[None]:
 
 
 def explained(error: BaseException) -> str | None:
-    """What is wrong, in one line, where it is of the machine, a file or somebody else's code; None for a bug of ours."""
+    """What is wrong, in one line, where it is of the machine, a file or somebody else's code; None for our own bug."""
     text = " ".join(str(error).split())
     if isinstance(error, MemoryError) or type(error).__name__ == "OutOfMemoryError" or "can't allocate memory" in text:
         return f"out of memory ({text[:160]}); make batch_size, capacity or the networks smaller"

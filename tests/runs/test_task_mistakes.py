@@ -155,7 +155,7 @@ class Late(Counts):
     [
         ("advance", "stopped at step 2: Late.advance raised KeyError: 'x' (test_task_mistakes.py, line "),
         ("stands", "stopped at step 0: task = Late: advance made no step at 0; count it, self.steps_done += 1"),
-        ("metrics", "Late.metrics raised AttributeError: 'Late' object has no attribute 'nowhere' (test_task_mistakes.p"),
+        ("metrics", "Late.metrics raised AttributeError: 'Late' object has no attribute 'nowhere' (test_task_mist"),
         ("list", "task = Late: metrics returned a list; return a dict of numbers by tag: {\"steps/done\": 0.0}"),
         ("word", "task = Late: metrics returned 'good' for a/b; return one number"),
         ("tag", "task = Late: metrics returned the tag 3; tags are words, such as \"loss/train\""),
