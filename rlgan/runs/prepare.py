@@ -202,7 +202,8 @@ def report_resumed(start: Start) -> None:
     if start.checkpoint is None:
         return
     manifest = start.checkpoint.manifest
-    say(f"resuming at step {manifest.step}")
+    if not start.notes.silent:
+        say(f"resuming at step {manifest.step}")
     changed = changed_inputs(manifest.meta, start.inputs)
     typed = {*start.typed, *typed_after(start.run.path, manifest.step)}
     changed += changed_settings(manifest.meta, start.config, typed)

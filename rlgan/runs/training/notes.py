@@ -21,11 +21,13 @@ class Notes:
 
     Attributes:
         shown: what has been shown; runs side by side share it.
+        silent: whether notes are only written down, as another rank says the like.
     """
 
     def __init__(self, run: Path) -> None:
         self._file = run / FILE
         self.shown: set[str] = set()
+        self.silent = False
         self._said: set[str] = set()
         self._written: set[str] | None = None
         self._fails = False
@@ -42,7 +44,7 @@ class Notes:
         if note in self._said:
             return
         self._said.add(note)
-        if not silent and note not in self.shown:
+        if not silent and not self.silent and note not in self.shown:
             show(f"note: {note}")
         self.shown.add(note)
         try:

@@ -62,7 +62,9 @@ def run_seeds(
         directory.write_config(stored({**spec.config, "seed": seed, "seeds": None}))  # as of a run of its own
         # It knows how many seeds there are: a compilation serves all of them.
         mine = own.with_values(seed=seed, **_decided(first))
-        return prepare(directory, mine, task, stacked)
+        start = prepare(directory, mine, task, stacked)
+        start.notes.silent = run is None
+        return start
 
     with held:
         _all_there(place, seeds)
@@ -142,7 +144,7 @@ def _in_turn(seeds: Sequence[int], first: Start, make: Callable[..., Start], sto
             ends[seed] = Interrupted(stop.number, 0)
             break
         start = first if seed == seeds[0] else make(seed, first)
-        if len(seeds) > 1:
+        if len(seeds) > 1 and not start.notes.silent:
             say(f"seed={seed}:")
         report_resumed(start)
         try:

@@ -8,16 +8,19 @@ from pathlib import Path
 
 import pytest
 
-from rlgan.runs.ranks import begin
+from rlgan.runs.config.build import RunSpec
+from rlgan.runs.ends import Stop
+from rlgan.runs.ranks import agreement, begin
 from rlgan.runs.ranks.agreement import Ranks
 from rlgan.runs.ranks.launch import Launch, launched, speaks
 from rlgan.runs.ranks.parts import check_size
 from rlgan.runs.record.checkpoint import Checkpoint
 from rlgan.runs.record.directory import RunDirectory
 from rlgan.runs.record.payload import Manifest
+from rlgan.runs.training.seeds import run_seeds
 from rlgan.task.errors import CheckpointError, ConfigError, RunError
 from rlgan.task.hooks.callback import Ending
-from tests.small import rlgan
+from tests.small import ERM, composed, rlgan
 
 TORCHRUN = {
     "RANK": "3",
@@ -105,3 +108,18 @@ def test_a_checkpoint_of_another_number_of_ranks_is_refused(tmp_path: Path) -> N
     with pytest.raises(CheckpointError, match=r"ranks = 2: .* was trained by 1.*without torchrun"):
         check_size(run, alone, ranks)
     run.close()
+
+
+@pytest.mark.parametrize("stacked", [True, False])
+def test_seeds_of_another_rank_are_trained_and_nothing_is_said_of_them(
+    stacked: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    own = () if stacked else ("optimizer=newton", "batch_size=null", "problem=quadratic")
+    spec = RunSpec.of(composed(*ERM, "steps=2", "seeds=4", *own))
+    monkeypatch.setattr(agreement, "_here", [Ranks(LAUNCH._replace(rank=1))])
+    for step in (2, 4):  # the second time they go on
+        assert run_seeds(None, spec.with_values(steps=step), Stop(), None, tmp_path).code == 0
+        done = {path.parent.name: json.loads(path.read_text())["step"] for path in tmp_path.glob("*/summary.json")}
+        assert done == {"seed=1": step, "seed=3": step}
+    said = capsys.readouterr()
+    assert said.err + said.out == ""
