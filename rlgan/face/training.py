@@ -26,6 +26,7 @@ from rlgan.runs.config.words import Words, as_text, parse, quoted, text_of
 from rlgan.runs.ends import staying
 from rlgan.runs.options import conf_directory
 from rlgan.runs.prepare import Outcome
+from rlgan.runs.ranks.launch import launched
 from rlgan.runs.session import launch
 from rlgan.task.errors import ConfigError, RunError
 
@@ -55,6 +56,11 @@ def train(*words: str, trust: tuple[str, ...] | list[str] = (), **settings: Any)
                 f"{given!r}: is no word; each is an argument, as in rlgan.train('task=ddpg', steps=1000), and a list "
                 "or dict of them has a star before it: train(*words), train(**settings)"
             )
+    if (ranks := launched()) is not None:
+        raise ConfigError(
+            f"rlgan.train: is called in {ranks.size} processes of torchrun, each of which would train the whole run; "
+            f"leave torchrun out, or type torchrun --nproc_per_node={ranks.local_size} -m rlgan with these words"
+        )
     typed = [quoted(word) for word in (*words, *(_word(key, value) for key, value in settings.items()))]
     for word in typed:
         _check(word)

@@ -114,3 +114,12 @@ def test_a_program_with_hydra_of_its_own_keeps_it() -> None:
         small()
         assert GlobalHydra.instance().is_initialized()
         assert compose("train", overrides=["steps=7"]).steps == 7
+
+
+def test_processes_of_torchrun_do_not_each_train_the_whole_run(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    for key in ("RANK", "WORLD_SIZE", "MASTER_ADDR", "MASTER_PORT"):
+        monkeypatch.setenv(key, "2")
+    monkeypatch.setenv("RANK", "0")
+    with pytest.raises(ConfigError, match=r"rlgan.train: is called in 2 processes .* torchrun --nproc_per_node=2"):
+        small(run_dir=tmp_path / "run")
+    assert not (tmp_path / "run").exists()
