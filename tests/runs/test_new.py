@@ -42,7 +42,7 @@ def test_a_new_package_works_at_once_and_passes_its_test(
     monkeypatch.chdir(folder)
     monkeypatch.syspath_prepend(str(folder))
     run_tests(folder / "tests" / f"test_{name}.py", here)
-    assert f"{KINDS[kind].group}={name}" in (folder / "README.md").read_text()
+    assert f"`{KINDS[kind].choice(name)}`" in (folder / "README.md").read_text()
 
 
 def run_tests(file: Path, scratch: Path) -> None:
@@ -76,7 +76,7 @@ def test_without_a_kind_all_are_listed() -> None:
     ("words", "said"),
     [
         ("agents mine", "rlgan: new agents: there is no such kind; did you mean agent?"),
-        ("xyz mine", "rlgan: new xyz: there is no such kind; there are agent, control, data, env, method, network"),
+        ("xyz mine", "rlgan: new xyz: there is no such kind; there are agent, callback, control, data, env, method, "),
         ("agent", "rlgan: new agent: has no name; for example rlgan new agent my_agent"),
         ("agent one two", "rlgan: new agent: has more than one name, one two; for example rlgan new agent my_agent"),
         ("agent MyAgent", "is no name of a module: small letters, digits and underscores; for example my_agent"),
@@ -88,6 +88,7 @@ def test_without_a_kind_all_are_listed() -> None:
         ("agent torch", "rlgan: name = torch: is a module that is installed, and would hide it; choose another"),
         ("agent td3", "rlgan: name = td3: is an option already, agent=td3; choose another, for example my_td3"),
         ("control clip", "rlgan: name = clip: is an option already, lipschitz=clip; choose another"),
+        ("callback time_limit", "name = time_limit: is an option already, callbacks=[time_limit]; choose another"),
         ("agent conf", "rlgan: name = conf: is what a folder of the package is called; choose another"),
         ("agent agent", "rlgan: name = agent: its class would be called Agent, as something that it uses; choose"),
         ("agent taken", "rlgan: name = taken: is here already, and nothing is overwritten; choose another, or go to"),

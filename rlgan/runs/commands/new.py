@@ -47,9 +47,17 @@ class Kind(NamedTuple):
     what: str
     words: str
 
+    def choice(self, name: str) -> str:
+        """The word that chooses its option."""
+        listed = self.group in ("callbacks", "metrics", "pictures")
+        return f"{self.group}=[{name}]" if listed else f"{self.group}={name}"
+
 
 KINDS = {
     "agent": Kind("agent", "two networks, their losses and how it acts (rlgan.rl.Agent)", "task=ddpg agent={}"),
+    "callback": Kind(
+        "callbacks", "called as a run goes on, may end it (rlgan.task.Callback)", "task=erm callbacks=[{}]"
+    ),
     "control": Kind(
         "lipschitz",
         "what bounds a critic's slope (rlgan.gan.Lipschitz, rlgan.gan.Penalty)",
@@ -58,7 +66,9 @@ KINDS = {
     "data": Kind("data", "samples for a GAN (rlgan.gan.Data)", "data={}"),
     "env": Kind("env", "an environment, stepped by itself or many at once (BatchedEnv)", "task=ddpg env={}"),
     "method": Kind("optimizer", "a step: momentum, metric, noise (rlgan.optim.Descent)", "task=erm optimizer={}"),
+    "metric": Kind("metrics", "numbers of any task at evaluations (rlgan.task.Metric)", "task=erm metrics=[{}]"),
     "network": Kind("network", "a network for any task (rlgan.nets.NetworkSpec)", "task=erm network={}"),
+    "picture": Kind("pictures", "a figure of any task at evaluations (rlgan.task.Painter)", "task=erm pictures=[{}]"),
     "problem": Kind("problem", "samples with labels, or a function (rlgan.erm.Problem)", "task=erm problem={}"),
     "task": Kind("task", "what trains, measures itself and can be saved (rlgan.task.Task)", "task={}"),
 }
@@ -111,7 +121,7 @@ rlgan {words}
 | file | what it holds |
 |---|---|
 | `{name}/__init__.py` | the class `{cls}` |
-| `conf/{group}/{name}.yaml` | the option `{group}={name}` with its defaults |
+| `conf/{group}/{name}.yaml` | the option `{choice}` with its defaults |
 | `tests/test_{name}.py` | its test |
 | `pyproject.toml` | the entry point `rlgan.conf`, by which rlgan finds `conf/` of an installed package |
 
@@ -178,7 +188,7 @@ def _check_name(kind: str, name: str) -> None:
         raise refused("is a module that is installed, and would hide it", another)
     group = KINDS[kind].group
     if name in options().get(group, ()):
-        raise refused(f"is an option already, {group}={name}", another)
+        raise refused(f"is an option already, {KINDS[kind].choice(name)}", another)
     source = (_TEMPLATES / kind / "piece.py").read_text()
     if re.search(rf"\b{class_of(name)}\b", source) or re.search(rf"\b{name}\b", source.split('"""')[-1]):
         raise refused(f"its class would be called {class_of(name)}, as something that it uses", another)
@@ -195,7 +205,7 @@ def package(kind: str, name: str) -> dict[str, str]:
     cls = class_of(name)
     text = {file: _named((_TEMPLATES / kind / file).read_text(), kind, name) for file in _FILES}
     title = text["option.yaml"].replace("# @package _global_\n", "").splitlines()[0].partition(": ")[2]
-    fill = {"name": name, "cls": cls, "group": group, "words": words.format(name)}
+    fill = {"name": name, "cls": cls, "group": group, "choice": KINDS[kind].choice(name), "words": words.format(name)}
     return {
         "README.md": _README.format(title=f"{title[0].upper()}{title[1:]}.", **fill),
         "pyproject.toml": _PROJECT.format(name=name, project=name.replace("_", "-")),
