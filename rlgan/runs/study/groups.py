@@ -104,9 +104,10 @@ def sections(runs: Sequence[Record], by: Sequence[str] = ()) -> list[Section]:
 
 def _section(runs: Sequence[Record], by: Sequence[str] | None) -> Section:
     runs, repeats = _once(runs, by or ())
-    candidates = [column for column in _candidates(runs) if column.varies]
+    every = _candidates(runs)
+    candidates = [column for column in every if column.varies]
     if by is None:
-        chosen = _telling(runs, candidates)
+        chosen = _telling(runs, [column for column in every if column.varies or _put_there(runs, column)])
     else:
         chosen = [_column(runs, key) or Column(key, (LACKING,) * len(runs)) for key in by]
     labels = _labels(chosen, len(runs))
@@ -167,6 +168,20 @@ def _candidates(runs: Sequence[Record]) -> list[Column]:
             found[key] = column
     # How long a run is says least of what it is.
     return sorted(found.values(), key=lambda column: column.key in ("steps", "horizon"))
+
+
+def _put_there(runs: Sequence[Record], column: Column) -> bool:
+    """Whether some runs have a key and others lack it by what was typed: `+env.gravity=5`, `callbacks=[mine]`, `~x`.
+
+    A key that one version of the library has and another lacks is none.
+    """
+    words: dict[bool, set[str]] = {True: set(), False: set()}
+    for run, value in zip(runs, column.values, strict=True):
+        for word in run.typed:
+            place = _place(word.lstrip("+~").partition("=")[0])
+            if column.key == place or column.key.startswith(f"{place}."):
+                words[value != LACKING].add(word)
+    return LACKING in column.values and words[True] != words[False]
 
 
 def _place(choice: str) -> str:

@@ -144,6 +144,15 @@ def test_a_later_version_s_new_key_is_no_difference(write: Written) -> None:
     assert labels(write.section()) == {"all": 2}
 
 
+def test_a_key_that_was_put_there_or_taken_away_is_a_difference(write: Written) -> None:
+    stop = {"callbacks.stop": {"_target_": "mine.Stop", "patience": 3}}
+    for seed in range(2):
+        write(changes={"seed": seed})
+        write(changes={"seed": seed, **stop}, typed=["callbacks=[stop]"])
+        write(changes={"seed": seed, "env.gravity": 5}, typed=["+env.gravity=5"])
+    assert labels(write.section()) == {"–": 2, "Stop": 2, "gravity=5": 2}
+
+
 def test_the_command_is_without_seed_and_place(write: Written) -> None:
     run = write(typed=["task=ddpg", "seed=3", "++run_dir=x", "name=a b", "hidden=[1,2]"])
     assert command_of(run) == "rlgan task=ddpg 'hidden=[1,2]'"
