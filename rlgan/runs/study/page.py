@@ -65,7 +65,7 @@ def page(title: str, command: str, when: str, chapters: Sequence[Chapter], passe
         command: that made it.
         when: it was made.
         chapters: a section each.
-        passed_over: runs that could not be read, a line each.
+        passed_over: runs that could not be read, or lack a value, a line each.
     """
     runs = [run for chapter in chapters for run in chapter.section.runs]
     counted = ", ".join(f"{number} {state}" for state, number in states(runs).items())
@@ -76,7 +76,7 @@ def page(title: str, command: str, when: str, chapters: Sequence[Chapter], passe
         f"<nav>{links}</nav>" if len(chapters) > 1 else "",
     ]
     if passed_over:
-        parts.append(_list("Passed over, as they cannot be read:", passed_over))
+        parts.append(_list("What does not count, or not as it should:", passed_over))
     for i, chapter in enumerate(chapters):
         parts += _chapter(f"s{i}", chapter)
     body = "\n".join(filter(None, parts))

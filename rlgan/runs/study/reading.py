@@ -145,7 +145,7 @@ def read_run(path: Path, tags: Sequence[str] | None = None) -> Record:
     record = Record(
         path,
         dict(flat(config)),
-        {str(key): str(value) for key, value in first.get("choices", {}).items()},
+        {str(key): str(value) for key, value in first.get("choices", {}).items() if value is not None},
         [str(word) for word in typed] if isinstance(typed, list) else [],
         _state(status),
         status["step"] if isinstance(status.get("step"), int) else 0,
@@ -292,14 +292,14 @@ def _measures(file: Path, target: object) -> Measures:
     found = _object(file)
     name = str(target).rpartition(".")[2]
     best, better = found.get("best"), found.get("better")
-    if not (isinstance(best, list) and len(best) == 2):
+    if not (isinstance(best, list) and len(best) == 2 and isinstance(best[0], str)):
         ours = isinstance(target, str) and re.fullmatch(r"rlgan\.[a-z]+\.[A-Za-z]\w*", target)
         return _of_class(str(target)) if ours else Measures(name)
     directions = {**better, best[0]: best[1]} if isinstance(better, dict) else {best[0]: best[1]}
     headline, explained = found.get("headline"), found.get("explained")
     return Measures(
         str(found.get("class", name)),
-        str(best[0]),
+        best[0],
         {str(tag): word for tag, word in directions.items() if word in ("min", "max")},
         tuple(map(str, headline)) if isinstance(headline, list) else (),
         {str(tag): str(line) for tag, line in explained.items()} if isinstance(explained, dict) else {},
