@@ -31,6 +31,13 @@ def figure(width: float, height: float) -> Figure:
     return made
 
 
+def plain(text: str, longest: int = 60) -> str:
+    """Text for a figure as it stands: a `$` begins no formula, and the middle of a long name is left out."""
+    short = text if len(text) <= longest else f"{text[: longest // 2]}…{text[-(longest // 2 - 1) :]}"
+    # The legend leaves out what begins with an underscore.
+    return (f" {short}" if short.startswith("_") else short).replace("$", r"\$")
+
+
 def quiet(axes: Axes, x: str = "", y: str = "", title: str = "", *, curves: bool = False) -> None:
     """Small ticks, a pale frame, and the labels and title that are given; for `curves` a grid and an open frame."""
     axes.tick_params(labelsize=SMALL - 1, colors=INK, length=2)

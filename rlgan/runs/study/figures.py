@@ -15,7 +15,7 @@ from rlgan.runs.study.groups import Section
 from rlgan.runs.study.response import scale
 from rlgan.runs.study.scores import STATISTICS, bands
 from rlgan.runs.study.tables import Row, heading
-from rlgan.task.figure import COLOURS, INK, REAL, SMALL, figure, quiet
+from rlgan.task.figure import COLOURS, INK, REAL, SMALL, figure, plain, quiet
 from rlgan.task.statistics import (
     improvement_interval,
     performance_profile,
@@ -58,7 +58,7 @@ def draw_curves(rows: Sequence[Row], look: Look, explained: str = "") -> Figure 
         colour = look[row.group.label]
         drawn = bands(row.group, row.tag)
         n = max(band.n for band in drawn)
-        label = f"{row.group.label} (n={n})"
+        label = f"{plain(row.group.label)} (n={n})"
         for run in row.group.runs if few and n > 1 else ():
             if row.tag in run.curves:
                 axes.plot(*run.curves[row.tag], color=colour, lw=0.6, alpha=0.35)
@@ -74,7 +74,7 @@ def draw_curves(rows: Sequence[Row], look: Look, explained: str = "") -> Figure 
                 axes.fill_between(band.steps, *band.interval, color=colour, alpha=0.18, lw=0)
             largest.append(band.middle)
     scale(axes, np.concatenate(largest))
-    quiet(axes, "steps", heading(rows[0].tag, rows[0].direction), explained, curves=True)
+    quiet(axes, "steps", plain(heading(rows[0].tag, rows[0].direction)), plain(explained, 90), curves=True)
     _legend(made, axes, rows[0].section)
     return made
 
@@ -101,8 +101,8 @@ def draw_scores(rows: Sequence[Row], look: Look) -> Figure | None:
         axes.use_sticky_edges = False
         axes.margins(x=0.06)
         axes.set_ylim(-0.6, len(shown) - 0.4)
-    panels[0].set_yticks(places, [f"{row.group.label} (n={row.score.n})" for row in shown])
-    made.supxlabel(heading(rows[0].tag, rows[0].direction), fontsize=SMALL, color=INK)
+    panels[0].set_yticks(places, [f"{plain(row.group.label)} (n={row.score.n})" for row in shown])
+    made.supxlabel(plain(heading(rows[0].tag, rows[0].direction)), fontsize=SMALL, color=INK)
     return made
 
 
@@ -119,7 +119,7 @@ def draw_improvement(rows: Sequence[Row]) -> Figure | None:
     pairs = list(combinations(range(len(shown)), 2))
     point = {(i, j): probability_of_improvement(samples[i], samples[j]) for i, j in pairs}
     interval = {(i, j): improvement_interval(samples[i], samples[j]) or (np.nan, np.nan) for i, j in pairs}
-    labels = [row.group.label for row in shown]
+    labels = [plain(row.group.label, 40) for row in shown]
     if len(pairs) > MOST_PAIRS:
         return _matrix(labels, point, interval)
     made = figure(6.4, 0.9 + 0.34 * len(pairs))
@@ -176,13 +176,13 @@ def draw_profiles(rows: Sequence[Row], look: Look) -> Figure | None:
     for row in shown:
         colour = look[row.group.label]
         better = performance_profile([sign * sample for sample in row.score.samples], sign * levels)
-        label = f"{row.group.label} (n={row.score.n})"
+        label = f"{plain(row.group.label)} (n={row.score.n})"
         axes.plot(levels, pooled(better).mean(-1), color=colour, lw=1.6, label=label)
         if len(shown) <= 4 and (band := stratified_interval(better, np.mean, 1000)) is not None:
             axes.fill_between(levels, *band, color=colour, alpha=0.15, lw=0)
     axes.set_ylim(-0.02, 1.02)
     word = "above" if sign > 0 else "below"
-    quiet(axes, f"{rows[0].tag} = x", f"share of runs that end {word} x", curves=True)
+    quiet(axes, f"{plain(rows[0].tag)} = x", f"share of runs that end {word} x", curves=True)
     _legend(made, axes, rows[0].section)
     return made
 
@@ -192,5 +192,5 @@ def _legend(made: Figure, axes: Axes, section: Section) -> None:
     title = ", ".join(section.keys)
     made.legend(
         *axes.get_legend_handles_labels(), loc="outside right upper", fontsize=SMALL - 1, frameon=False,
-        title=title if len(title) < 40 else None, title_fontsize=SMALL - 1, alignment="left",
+        title=plain(title) if len(title) < 40 else None, title_fontsize=SMALL - 1, alignment="left",
     )  # fmt: skip

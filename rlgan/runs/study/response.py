@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from rlgan.runs.study.tables import Row, heading
-from rlgan.task.figure import BLUE, COLOURS, FAKE, SMALL, figure, quiet
+from rlgan.task.figure import BLUE, COLOURS, FAKE, SMALL, figure, plain, quiet
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -65,7 +65,7 @@ def _grid(key: str, numbers: Numbers, lines: Mapping[str, Sequence[Row]]) -> Fig
     axes = made.subplots()
     for colour, (label, rows) in zip(COLOURS, lines.items(), strict=False):  # the best ones come first
         points = sorted((numbers[row.group.values[key]], row.score.points["IQM"]) for row in rows)
-        axes.plot(*np.array(points).T, "o-", color=colour, ms=3, lw=1.4, label=label)
+        axes.plot(*np.array(points).T, "o-", color=colour, ms=3, lw=1.4, label=plain(label))
         spread = sorted(
             (numbers[row.group.values[key]], *row.score.intervals["IQM"]) for row in rows if row.score.intervals
         )
@@ -74,7 +74,7 @@ def _grid(key: str, numbers: Numbers, lines: Mapping[str, Sequence[Row]]) -> Fig
             axes.fill_between(at, low, high, color=colour, alpha=0.15, lw=0)
     every = [row for rows in lines.values() for row in rows]
     _finish(axes, key, numbers, every)
-    axes.set_ylabel(heading(every[0].tag, every[0].direction))
+    axes.set_ylabel(plain(heading(every[0].tag, every[0].direction)))
     if len(lines) > 1:
         made.legend(loc="outside right upper", fontsize=SMALL - 1, frameon=False)
     return made
@@ -91,7 +91,7 @@ def _search(swept: Mapping[str, Numbers], rows: Sequence[Row]) -> Figure:
         if rows[0].direction:
             axes.plot(at[:1], scores[:1], "o", color=FAKE, ms=6, mfc="none", mew=1.4)
         _finish(axes, key, swept[key], rows)
-    panels[0].set_ylabel(heading(rows[0].tag, rows[0].direction))
+    panels[0].set_ylabel(plain(heading(rows[0].tag, rows[0].direction)))
     return made
 
 
@@ -100,4 +100,4 @@ def _finish(axes: Axes, key: str, numbers: Numbers, rows: Sequence[Row]) -> None
     if least > 0 and largest / least > 30:
         axes.set_xscale("log")
     scale(axes, np.array([row.score.points["IQM"] for row in rows]))
-    quiet(axes, key, curves=True)
+    quiet(axes, plain(key), curves=True)

@@ -11,6 +11,7 @@ from __future__ import annotations
 import io
 import re
 import shlex
+import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
@@ -20,11 +21,13 @@ from typing import TYPE_CHECKING
 from rlgan.runs.logging.pictures import picture_name
 from rlgan.runs.record.directory import short_path
 from rlgan.runs.record.files import write_atomically
+from rlgan.runs.record.naming import HOUSEKEEPING
 from rlgan.runs.study.finding import find_runs
 from rlgan.runs.study.groups import Section, sections
 from rlgan.runs.study.page import Chapter, Drawing, page
 from rlgan.runs.study.reading import Record, read_run, tags_of
 from rlgan.runs.study.tables import Row, as_csv, heading, markdown, rows, runs_csv
+from rlgan.runs.sweep.names import key_of
 from rlgan.task.errors import ConfigError, RunError
 from rlgan.task.suggest import nearest
 
@@ -81,7 +84,7 @@ def draw_study(
         )
     made = sections(runs, by)
     for section in made:
-        notes += _said(section)
+        notes += [*_said(section), *_missing(section, metrics or [section.runs[0].measures.best])]
     chapters = [_chapter(section, metrics) for section in made]
     tables = {f"{c.section.title}: {title}": table for c in chapters for title, table in c.tables.items()}
     what = " and ".join(dict.fromkeys(section.title for section in made))
@@ -98,7 +101,7 @@ def draw_study(
                 write_atomically(folder / "figures" / f"{number}{drawing.name}.png", drawing.png)
         when = f"{datetime.now():%Y-%m-%d %H:%M}"
         made_by = command or shlex.join(["rlgan", "plot", *(short_path(path.absolute()) for path in map(Path, paths))])
-        html = page(title, made_by, when, chapters, [n for n in notes if "passed over" in n])
+        html = page(title, made_by, when, chapters, [n for n in notes if "passed over" in n or "no finite" in n])
         for name, text in {
             "table.md": table,
             "table.csv": as_csv(tables),
@@ -144,14 +147,36 @@ def _said(section: Section) -> list[str]:
     """What is to be known of a section besides its table."""
     notes = []
     if section.repeats:
+        runs = [*section.runs, *section.repeats]
+        typed = dict.fromkeys(key_of(word) for run in runs for word in run.typed)
+        apart = [key for key in typed if key in HOUSEKEEPING and len({str(run.config.get(key)) for run in runs}) > 1]
+        other = [key for key in apart if key not in ("name", "run_dir", "seeds")]
+        hint = f"; by={other[0]} tells them apart" if other else ""
         notes.append(
             f"{section.title}: left out as repeats of a run with the same configuration and seed: "
-            f"{len(section.repeats)}; the page names them"
+            f"{len(section.repeats)}; the page names them{hint}"
         )
     single = [group.label for group in section.groups if any(len(stratum) == 1 for stratum in group.strata)]
     if single:
         which = "" if len(single) == len(section.groups) else f" of {', '.join(single[:3])}"
         notes.append(f"{section.title}: a configuration{which} has one seed alone; no interval is drawn of it")
+    return notes
+
+
+def _missing(section: Section, tags: Sequence[str]) -> list[str]:
+    """Finished runs that have no value of a metric, or none at their end: a diverged run is not to vanish unsaid."""
+    notes = []
+    for tag in tags:
+        done = [run for run in section.runs if run.finished]
+        none = [run for run in done if tag not in run.curves]
+        early = [run for run in done if tag in run.curves and run.curves[tag].steps[-1] < run.step]
+        for runs, what in (
+            (none, "no finite {}: not counted"),
+            (early, "no finite {} at the end: an earlier one counts"),
+        ):
+            if runs:
+                named = ", ".join(short_path(run.path) for run in runs[:3]) + (", ..." if len(runs) > 3 else "")
+                notes.append(f"{section.title}: finished runs with {what.format(tag)}: {len(runs)} ({named})")
     return notes
 
 
@@ -205,7 +230,11 @@ _PROFILES = "Performance profiles: the share of a group's runs that end better t
 def _add(chapter: Chapter, name: str, figure: Figure | None, caption: str) -> None:
     if figure is not None:
         image = io.BytesIO()
-        figure.savefig(image, format="png", dpi=DPI)
+        with warnings.catch_warnings():
+            warnings.filterwarnings(
+                "ignore", "Glyph"
+            )  # a box stands for a letter that the font has not; the table has it
+            figure.savefig(image, format="png", dpi=DPI)
         chapter.drawings.append(Drawing(name, image.getvalue(), caption))
 
 

@@ -18,6 +18,7 @@ from rlgan.runs.study.response import draw_response
 from rlgan.runs.study.study import draw_study, page_at_end
 from rlgan.runs.study.tables import rows
 from rlgan.task.errors import RunError
+from rlgan.task.figure import plain
 from tests.runs.study.written import write_run
 from tests.small import ERM, rlgan
 
@@ -137,6 +138,30 @@ def test_a_task_that_names_no_metric_is_asked_for_one(tmp_path: Path) -> None:
     assert ended.code == 2 and ended.err.endswith("name some, for example metric=loss\n")
     ended = rlgan("plot", str(tmp_path / "run"), "metric=loss", f"to={tmp_path / 'to'}")
     assert ended.code == 0 and "**mine, Pendulum-v1: loss**" in ended.out
+
+
+@pytest.mark.filterwarnings("error")
+def test_names_are_drawn_as_they_stand(tmp_path: Path) -> None:
+    for k, name in enumerate(("_a$^{", f"字{'x' * 300}", "b$_$")):
+        for seed in range(2):
+            write_run(tmp_path / "runs" / f"{k}{seed}", (1.0, 2.0 + seed), {"seed": seed, "env.$x": name})
+    figures = draw_study([tmp_path / "runs"], tmp_path / "to").page.parent / "figures"
+    wide = image.imread(figures / "scores_return_eval.png")[:, :, :3].min(-1) < 0.9
+    assert len(list(figures.iterdir())) == 5 and wide[:, wide.shape[1] * 3 // 4 :].any()
+    assert plain("_a$") == r" _a\$" and len(plain("x" * 99)) == 60
+
+
+def test_a_run_without_a_figure_at_its_end_does_not_vanish_unsaid(tmp_path: Path) -> None:
+    nan = float("nan")
+    for seed, scores in enumerate([(1.0, 2.0), (3.0, nan), (nan, nan)]):
+        write_run(tmp_path / "runs" / str(seed), scores, {"seed": seed, "threads": seed}, typed=[f"threads={seed}"])
+    write_run(tmp_path / "runs" / "again", (1.0, 2.0), {"threads": 4}, typed=["threads=4"])
+    study = draw_study([tmp_path / "runs"], tmp_path / "to")
+    assert "configuration and seed: 1; the page names them; by=threads tells them apart" in study.notes[0]
+    none, early = study.notes[1:]
+    assert none.endswith(f"finished runs with no finite return/eval: not counted: 1 ({tmp_path}/runs/2)")
+    assert early.endswith(f"no finite return/eval at the end: an earlier one counts: 1 ({tmp_path}/runs/1)")
+    assert none in study.page.read_text()
 
 
 @pytest.mark.parametrize(
