@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import math
 import os
 import re
 import signal
 import sys
 import threading
+import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from contextvars import ContextVar
@@ -14,12 +16,15 @@ from pathlib import Path
 from types import FrameType
 from typing import Any, Protocol
 
+from rlgan.runs.ranks.launch import launched
 from rlgan.runs.record.directory import RunDirectory, State, short_path
 from rlgan.runs.terminal import printable
 from rlgan.task.errors import ConfigError, InputError, RunError
 
 _SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGUSR1, signal.SIGUSR2, signal.SIGHUP)
 _IMPATIENT = (signal.SIGINT, signal.SIGTERM)
+ECHO = 2.0
+"""Seconds for which a signal under torchrun is taken for the one before it."""
 _stays: ContextVar[bool] = ContextVar("rlgan_stays", default=False)
 
 
@@ -74,7 +79,8 @@ class Stop:
     """Signal handler: the first signal lets the loops finish their step and save, a second exits at once.
 
     Only SIGINT and SIGTERM are counted: a closed terminal sends SIGHUP twice, or after SIGTERM, and nobody means by it
-    that nothing is to be saved.
+    that nothing is to be saved. Nor is Ctrl-C under torchrun two signals: the terminal sends it to every process, and
+    torchrun once more to each.
 
     Attributes:
         number: the first signal that came.
@@ -85,9 +91,14 @@ class Stop:
         self.runs: list[tuple[RunDirectory, Counted]] = []
         self.number: int | None = None
         self._impatient = 0
+        self._began = -math.inf
+        self._echoes = launched() is not None
 
     def __call__(self, number: int, frame: FrameType | None) -> None:
-        self._impatient += number in _IMPATIENT
+        now = time.monotonic()
+        if number in _IMPATIENT and not (self._echoes and now - self._began < ECHO):
+            self._impatient += 1
+            self._began = now
         if self.number is not None and self._impatient > 1:
             reason = f"second {signal.Signals(number).name}: left without saving"
             for run, task in self.runs:

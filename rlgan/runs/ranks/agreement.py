@@ -28,6 +28,8 @@ PATIENCE = timedelta(hours=6)
 """For which a rank waits for the others: for an evaluation, which rank 0 makes alone. Who dies is noticed at once."""
 PATIENCE_OF_SEEDS = timedelta(days=60)
 """For which rank 0 waits for the seeds of the others."""
+PATIENCE_OF_STOPPED = timedelta(seconds=10)
+"""For which ranks that a signal has stopped wait for the others; torchrun kills after 30 seconds."""
 LOOK = 0.25
 """Seconds from one agreement on stopping to the next, roughly."""
 _FINISH, _PAUSE = 1000, 1001
@@ -149,8 +151,13 @@ class Ranks:
         reaching(lambda: dist.all_gather_object(found, value))
         return found
 
-    def collected(self, key: str, value: Any) -> list[Any]:
+    def collected(self, key: str, value: Any, stopped: bool = False) -> list[Any]:
         """At rank 0 what all ranks say under a key, of JSON, whenever they come to it; elsewhere what is said here.
+
+        Args:
+            key: of what is said.
+            value: what this rank says.
+            stopped: by a signal: who has said nothing for `PATIENCE_OF_STOPPED` is left out.
 
         Raises:
             RunError: somebody does not come to it.
@@ -162,8 +169,10 @@ class Ranks:
             return [value]
         keys = [f"{key}/{k}" for k in range(self.size)]
         try:
-            self._store.wait(keys, PATIENCE_OF_SEEDS)
+            self._store.wait(keys, PATIENCE_OF_STOPPED if stopped else PATIENCE_OF_SEEDS)
         except RuntimeError as error:
+            if stopped:
+                return [json.loads(self._store.get(name)) for name in keys if self._store.check([name])]
             raise RunError(f"{key}: a rank does not say its own ({' '.join(str(error).split())[:120]})") from error
         return [json.loads(self._store.get(name)) for name in keys]
 

@@ -14,7 +14,7 @@ import torch
 from rlgan.runs.config.build import RunSpec
 from rlgan.runs.ends import Interrupted, Stop, say
 from rlgan.runs.prepare import Outcome
-from rlgan.runs.ranks.agreement import Ranks
+from rlgan.runs.ranks.agreement import PATIENCE_OF_STOPPED, Ranks
 from rlgan.runs.ranks.parts import part, parts_of
 from rlgan.runs.record.checkpoint import Checkpoint
 from rlgan.runs.training.exactness import global_random_state, set_global_random_state
@@ -56,7 +56,8 @@ def follow(ranks: Ranks, spec: RunSpec, task: Task) -> Outcome:
             if code is None and ranks.rank == 1:
                 say(f"rlgan: rank {ranks.rank}: {error}")
             return Outcome(code or 1, "failed", message=str(error))
-    return replace(outcome, code=ranks.end(outcome.code) or outcome.code)
+    patience = 600.0 if ranks.joint or stop.number is None else 2 * PATIENCE_OF_STOPPED.total_seconds()
+    return replace(outcome, code=ranks.end(outcome.code, patience) or outcome.code)
 
 
 class Follower:

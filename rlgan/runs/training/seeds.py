@@ -86,7 +86,8 @@ def run_seeds(
             if run is not None:
                 tell(run, state, first.task.steps_done, reason_of(error))
             raise
-        found = ranks.collected("seeds", {str(seed): _packed(end) for seed, end in ends.items()})
+        told = {str(seed): _packed(end) for seed, end in ends.items()}
+        found = ranks.collected("seeds", told, stopped=stop.number is not None)
         if run is None:
             return Outcome(0, "finished", str(place))
         elsewhere = {int(seed): _unpacked(end) for part in found[1:] for seed, end in part.items()}

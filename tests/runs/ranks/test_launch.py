@@ -3,11 +3,16 @@
 from __future__ import annotations
 
 import json
+import os
+import signal
 from dataclasses import replace
+from datetime import timedelta
 from pathlib import Path
 
 import pytest
+from torch import distributed as dist
 
+from rlgan.runs import ends
 from rlgan.runs.config.build import RunSpec
 from rlgan.runs.ends import Stop
 from rlgan.runs.ranks import agreement, begin
@@ -123,3 +128,27 @@ def test_seeds_of_another_rank_are_trained_and_nothing_is_said_of_them(
         assert done == {"seed=1": step, "seed=3": step}
     said = capsys.readouterr()
     assert said.err + said.out == ""
+
+
+def test_the_signal_that_torchrun_hands_on_is_the_terminals_own(
+    by_torchrun: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    left: list[int] = []
+    monkeypatch.setattr(os, "_exit", left.append)
+    clock = iter([0.0, 0.01, 5.0])
+    monkeypatch.setattr(ends.time, "monotonic", lambda: next(clock))
+    stop = Stop()
+    for _ in range(2):
+        stop(signal.SIGINT, None)
+    assert stop.number == signal.SIGINT and left == []
+    stop(signal.SIGINT, None)
+    assert left == [130]
+
+
+def test_who_is_stopped_does_not_wait_for_the_seeds_of_a_rank_that_is_gone(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(agreement, "PATIENCE_OF_STOPPED", timedelta(seconds=0.01))
+    ranks = Ranks(LAUNCH)
+    ranks._store = dist.HashStore()
+    assert ranks.collected("seeds", {"0": "mine"}, stopped=True) == [{"0": "mine"}]
+    ranks._store.set("seeds/1", '{"1": "its own"}')
+    assert ranks.collected("seeds", {"0": "mine"}, stopped=True) == [{"0": "mine"}, {"1": "its own"}]
