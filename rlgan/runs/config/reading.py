@@ -9,7 +9,8 @@ from pathlib import Path
 from typing import Any
 
 import yaml
-from omegaconf._utils import get_omega_conf_dumper, get_yaml_loader
+from omegaconf import basecontainer  # imports the loader from where its version has it
+from omegaconf._utils import get_omega_conf_dumper
 
 from rlgan.task.errors import ConfigError
 
@@ -34,7 +35,7 @@ def read(data: bytes, name: str, remember: bool = False) -> Any:
         ConfigError: `name: what is wrong; remedy`.
     """
     text = decoded(data, name)
-    loader: Any = get_yaml_loader()
+    loader: Any = vars(basecontainer)["get_yaml_loader"]()
     try:
         _check_depth(text, loader)
         reader = loader(text)

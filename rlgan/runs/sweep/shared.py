@@ -6,7 +6,8 @@ import copy
 from collections.abc import Sequence
 from typing import Any
 
-from hydra._internal.config_loader_impl import ConfigLoaderImpl, get_overrides_dirname
+from hydra._internal import config_loader_impl
+from hydra._internal.config_loader_impl import ConfigLoaderImpl
 from hydra.core.config_loader import ConfigLoader
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from omegaconf import DictConfig, OmegaConf, open_dict
@@ -15,6 +16,8 @@ from rlgan.runs.config.sources import register
 
 SUBDIR = "hydra.sweep.subdir"
 _KEPT = 16
+# Hydra 1.4 has no such function, and other rules of composing: there every job is composed by itself.
+_dirname: Any = getattr(config_loader_impl, "get_overrides_dirname", None)
 
 # In a worker every job comes with a loader of its own, read from what was sent.
 _composed: dict[tuple[Any, ...], DictConfig] = {}
@@ -35,6 +38,8 @@ class Shared(ConfigLoaderImpl):
     def load_sweep_config(self, master_config: DictConfig, sweep_overrides: Sequence[str]) -> DictConfig:
         """Compose the configuration of a job."""
         register()  # in a worker nobody has
+        if _dirname is None:
+            return super().load_sweep_config(master_config, list(sweep_overrides))
         values = [word for word in sweep_overrides if word.startswith(("++", f"{SUBDIR}="))]
         chosen = [word for word in sweep_overrides if word not in values]
         of_all = list(master_config.hydra.overrides.hydra)
@@ -53,7 +58,7 @@ class Shared(ConfigLoaderImpl):
         with open_dict(config.hydra):
             config.hydra.overrides.task = [override.input_line for override in of_task]
             config.hydra.overrides.hydra = [*of_all, *(word for word in sweep_overrides if word.startswith("hydra"))]
-            config.hydra.job.override_dirname = get_overrides_dirname(
+            config.hydra.job.override_dirname = _dirname(
                 of_task, kv_sep=form.kv_sep, item_sep=form.item_sep, exclude_keys=form.exclude_keys
             )
         return config
