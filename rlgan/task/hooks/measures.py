@@ -14,6 +14,8 @@ from typing import TYPE_CHECKING, Any, ClassVar
 from rlgan.task.errors import ConfigError, InputError
 
 if TYPE_CHECKING:
+    from torch import Tensor
+
     from rlgan.task.task import Picture, Task
 
 
@@ -61,6 +63,24 @@ def undisturbed(task: Task) -> Iterator[None]:
                 yield
         else:
             yield
+
+
+class _Moved(InputError):
+    """A measure has changed what it measures."""
+
+
+def _parameters(task: Any) -> dict[str, Tensor]:
+    """A copy of every player's vector, by name; none of a task without players."""
+    players = getattr(getattr(task, "learner", None), "players", None)
+    if not isinstance(players, Mapping):
+        return {}
+    vectors = {name: getattr(getattr(player, "vector", None), "theta", None) for name, player in players.items()}
+    return {name: theta.detach().clone() for name, theta in vectors.items() if theta is not None}
+
+
+def _moved(before: Mapping[str, Tensor], after: Mapping[str, Tensor]) -> str:
+    """Whose parameters are no longer what they were."""
+    return ", ".join(name for name, theta in before.items() if name not in after or not theta.equal(after[name]))
 
 
 def failure(function: Any, error: Exception, method: str = "") -> str:
@@ -140,13 +160,17 @@ class Measures:
         found: dict[str, float] = {}
         for name, metric in self.metrics.items():
             try:
+                before = {} if name in self._worked else _parameters(task)
                 with undisturbed(task):
                     found |= self._checked(name, metric, _called(metric, task), {**taken, **found})
+                if before and (moved := _moved(before, _parameters(task))):
+                    what = getattr(getattr(metric, "func", metric), "__qualname__", type(metric).__name__)
+                    raise _Moved(f"{what} changed the parameters of {moved}; measure a copy, by copy.deepcopy")
                 self._worked.add(name)
             except Exception as error:
                 wrong = f"metrics.{name}: {error if isinstance(error, InputError) else failure(metric, error)}"
                 if name not in self._worked:
-                    raise InputError(wrong, intact=True) from error
+                    raise InputError(wrong, intact=not isinstance(error, _Moved)) from error
                 self._say(f"{wrong}; it is left out where it fails")
         return found
 

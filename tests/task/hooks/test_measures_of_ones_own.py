@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import random
 from collections.abc import Iterator, Mapping
+from types import SimpleNamespace
 from typing import Any, ClassVar
 
 import numpy as np
@@ -130,3 +131,18 @@ def test_a_task_that_it_is_not_for() -> None:
 
     with pytest.raises(ConfigError, match=r"pictures\.mine: is for others"):
         Measures(pictures={"mine": ForOthers()}).check(Still())
+
+
+def test_a_metric_that_changes_the_parameters_is_refused_and_nothing_is_saved() -> None:
+    theta = torch.ones(2)
+
+    def shrinks(task: Any) -> dict[str, float]:
+        task.learner.players["model"].vector.theta.mul_(0.5)
+        return {"a": 1.0}
+
+    task: Any = Still()
+    task.learner = SimpleNamespace(players={"model": SimpleNamespace(vector=SimpleNamespace(theta=theta))})
+    with pytest.raises(InputError, match=r"metrics.mine: .*shrinks changed the parameters of model; measure") as error:
+        Measures({"mine": shrinks}).evaluate(task, {})
+    assert not error.value.intact
+    assert Measures({"mine": lambda task: {"a": float(theta.sum())}}).evaluate(task, {}) == {"mine/a": 1.0}
