@@ -15,6 +15,7 @@ from rlgan.runs.config.schema import WrongType
 from rlgan.runs.config.trust import Trust
 from rlgan.task.errors import ConfigError
 from rlgan.task.hooks import Callback, Measures, Metric, Painter
+from rlgan.task.suggest import closest
 from rlgan.task.task import Task
 
 
@@ -57,9 +58,10 @@ def _built(config: Mapping[str, Any], key: str, base: type[Any], trust: Trust) -
         if not re.fullmatch(r"[A-Za-z_][\w-]*", str(name)):
             raise ConfigError(f"{here}: is no name; use letters, digits and _, as in {key}.my_own")
         if not isinstance(section, Mapping) or "_target_" not in section:
-            raise ConfigError(
-                f"{here} = {_short(section)}: must be a section with _target_; choose it by {key}=[{name}]"
-            )
+            whole = [str(other) for other, own in node.items() if isinstance(own, Mapping) and "_target_" in own]
+            meant = closest(str(name), whole)
+            hint = f"did you mean {key}.{meant}?" if meant else f"choose it by {key}=[{name}]"
+            raise ConfigError(f"{here} = {_short(section)}: must be a section with _target_; {hint}")
         target = trust.locate(section["_target_"], here)
         if not inspect.isclass(target) and base is not Callback:
             found[name] = function(section, here, object, ("task",), trust)

@@ -47,6 +47,7 @@ class Diary(Callback):
 
     def on_evaluation(self, step, values):
         assert "risk/train" in values
+        values.clear()  # a copy: the run ranks its checkpoints by the numbers all the same
         self.tell("evaluation", step)
 
     def on_checkpoint(self, step, path):
@@ -219,6 +220,11 @@ def task() -> Task:
         ("metrics", {"_target_": "hooks_of_mine.random.seed"}, "takes no argument task"),
         ("metrics", {"_target_": "hooks_of_mine.norm", "scael": 1}, "norm has no such key; did you mean scale?"),
         ("pictures", 3, "pictures.a = 3: must be a section with _target_; choose it by pictures=[a]"),
+        (
+            "callbacks",
+            {"patience": 3},
+            "callbacks.a = {...}: must be a section with _target_; choose it by callbacks=[a]",
+        ),
         ("callbacks", {"_target_": "rlgan.task.EarlyStopping", "patience": 0}, "callbacks.a.patience = 0: must be at"),
         ("metrics", {"_target_": "rlgan.rl.Acting"}, "metrics.a: is for agents"),
     ],
@@ -229,6 +235,9 @@ def test_what_is_wrong_with_a_hook_is_said_in_a_line(key: str, section: object, 
         callbacks_of(config, EVERYONE)
         measures_of(config, EVERYONE, task)
     assert words in str(refused.value)
+    chosen = {"early_stoping": {"patience": 3}, "early_stopping": {"_target_": "rlgan.task.EarlyStopping"}}
+    with pytest.raises(ConfigError, match=r"callbacks.early_stoping = .*; did you mean callbacks.early_stopping\?"):
+        callbacks_of({"callbacks": {**chosen}}, EVERYONE)
     for odd, said in (({key: 3}, "must be sections by name"), ({key: {"a/b": section}}, f"{key}.a/b: is no name")):
         with pytest.raises(ConfigError, match=said):
             callbacks_of(odd, EVERYONE)

@@ -24,7 +24,7 @@ def rasterise(picture: Picture) -> tuple[bytes, np.ndarray]:
         picture: a matplotlib figure, or a uint8 array (height, width) or (height, width, 1 or 3 or 4).
 
     Raises:
-        ValueError: an array of another dtype or shape.
+        ValueError: an array of another dtype or shape, or something else.
     """
     from PIL import Image
 
@@ -35,6 +35,9 @@ def rasterise(picture: Picture) -> tuple[bytes, np.ndarray]:
             raise ValueError(f"picture = {picture.dtype} {picture.shape}: must be uint8 (height, width, 1 or 3 or 4)")
         Image.fromarray(array[..., 0] if array.shape[2] == 1 else array).save(stream, format="png")
         return stream.getvalue(), array
+    if not hasattr(picture, "savefig"):
+        kind = type(picture).__name__
+        raise ValueError(f"picture = {kind}: must be a matplotlib figure or a uint8 array (height, width, channels)")
     picture.savefig(stream, format="png", dpi=100)
     stream.seek(0)
     return stream.getvalue(), np.asarray(Image.open(stream).convert("RGB"))

@@ -65,7 +65,9 @@ class Callbacks:
             if getattr(type(callback), method) is not getattr(Callback, method):
                 try:
                     with undisturbed(self._task):
-                        getattr(callback, method)(*arguments)
+                        # Each has dicts of its own: what it writes into them is not what the run goes by.
+                        own = (dict(value) if isinstance(value, Mapping) else value for value in arguments)
+                        getattr(callback, method)(*own)
                 except Exception as error:
                     # Before the first step there is nothing to save.
                     raise self._failed(name, callback, method, error, intact=method != "on_start") from error

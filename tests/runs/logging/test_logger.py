@@ -137,6 +137,8 @@ def test_pictures_of_both_kinds_and_only_the_latest_of_a_tag(tmp_path: Path) -> 
     assert rasterise(figure)[1].shape == (100, 200, 3)
     with pytest.raises(ValueError, match=r"must be uint8"):
         rasterise(np.zeros((2, 2, 3)))
+    with pytest.raises(ValueError, match="picture = list: must be a matplotlib figure or a uint8 array"):
+        rasterise([1])  # type: ignore[arg-type]
 
 
 def test_without_tensorboard_there_is_no_event_file(tmp_path: Path) -> None:
