@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-PAGE = Path(__file__).parents[3] / "rlgan/runs/README.md"
+PAGE = Path(__file__).parents[3] / "rlgan/runs/sweep/README.md"
 
 
 @pytest.mark.parametrize(("code", "requeued"), [(0, ""), (1, ""), (2, ""), (138, "requeue 77"), (143, "requeue 77")])
