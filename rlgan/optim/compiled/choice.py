@@ -151,7 +151,8 @@ class Choice:
             return {
                 "compiled": pays,
                 "why": f"{self._moves * self._seeds} moves of {1e3 * eager:.2g} ms {'pay' if pays else 'do not pay'} "
-                f"for a compilation: {saved:.0f} s quicker, against {cost:.0f} s",
+                f"for a compilation: {abs(saved):.0f} s "
+                + (f"quicker, against {cost:.0f} s" if saved >= 0 else f"slower, and {cost:.0f} s for compiling"),
             }
 
         found = of_first(kept("verdicts", key, verdict) if world().rank == 0 else {})

@@ -109,6 +109,8 @@ def test_what_a_compilation_took_here_counts_for_later_runs(clock: dict[str, flo
     compiled(99.0)
     chosen = ran(auto(7_000), clock, 1e-3)
     assert chosen.compiled is True and "6 s quicker, against 5 s" in chosen.why
+    chosen = ran(auto(30_000), clock, 1e-4)
+    assert chosen.compiled is False and "3 s slower, and 5 s for compiling" in chosen.why
     assert ran(auto(20_000, what="another update"), clock, 1e-3).compiled is False
 
 
