@@ -28,8 +28,8 @@ PATIENCE = timedelta(hours=6)
 """For which a rank waits for the others: for an evaluation, which rank 0 makes alone. Who dies is noticed at once."""
 PATIENCE_OF_SEEDS = timedelta(days=60)
 """For which rank 0 waits for the seeds of the others."""
-PATIENCE_OF_STOPPED = timedelta(seconds=10)
-"""For which ranks that a signal has stopped wait for the others; torchrun kills after 30 seconds."""
+PATIENCE_OF_STOPPED = 5.0
+"""Seconds for which ranks that a signal has stopped wait for the others; torchrun kills after 30."""
 LOOK = 0.25
 """Seconds from one agreement on stopping to the next, roughly."""
 _FINISH, _PAUSE = 1000, 1001
@@ -169,10 +169,13 @@ class Ranks:
             return [value]
         keys = [f"{key}/{k}" for k in range(self.size)]
         try:
-            self._store.wait(keys, PATIENCE_OF_STOPPED if stopped else PATIENCE_OF_SEEDS)
-        except RuntimeError as error:
+            until = time.monotonic() + PATIENCE_OF_STOPPED
+            while stopped and not self._store.check(keys) and time.monotonic() < until:
+                time.sleep(0.05)
             if stopped:
-                return [json.loads(self._store.get(name)) for name in keys if self._store.check([name])]
+                keys = [name for name in keys if self._store.check([name])]
+            self._store.wait(keys, PATIENCE_OF_SEEDS)
+        except RuntimeError as error:
             raise RunError(f"{key}: a rank does not say its own ({' '.join(str(error).split())[:120]})") from error
         return [json.loads(self._store.get(name)) for name in keys]
 

@@ -56,7 +56,7 @@ def follow(ranks: Ranks, spec: RunSpec, task: Task) -> Outcome:
             if code is None and ranks.rank == 1:
                 say(f"rlgan: rank {ranks.rank}: {error}")
             return Outcome(code or 1, "failed", message=str(error))
-    patience = 600.0 if ranks.joint or stop.number is None else 2 * PATIENCE_OF_STOPPED.total_seconds()
+    patience = 600.0 if ranks.joint or stop.number is None else 4 * PATIENCE_OF_STOPPED
     return replace(outcome, code=ranks.end(outcome.code, patience) or outcome.code)
 
 

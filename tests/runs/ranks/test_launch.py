@@ -6,7 +6,6 @@ import json
 import os
 import signal
 from dataclasses import replace
-from datetime import timedelta
 from pathlib import Path
 
 import pytest
@@ -146,7 +145,7 @@ def test_the_signal_that_torchrun_hands_on_is_the_terminals_own(
 
 
 def test_who_is_stopped_does_not_wait_for_the_seeds_of_a_rank_that_is_gone(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(agreement, "PATIENCE_OF_STOPPED", timedelta(seconds=0.01))
+    monkeypatch.setattr(agreement, "PATIENCE_OF_STOPPED", 0.01)
     ranks = Ranks(LAUNCH)
     ranks._store = dist.HashStore()
     assert ranks.collected("seeds", {"0": "mine"}, stopped=True) == [{"0": "mine"}]
