@@ -188,6 +188,12 @@ def resume(path: Path, changes: Mapping[str, Any], overrides: Sequence[str], sta
 
         return go_on(path, changes, overrides, start)
     several = former.get("seeds") is not None
+    changes = settled(changes)
+    if start != 0 and (other := changes.get("init_from")) is not None and other != former.get("init_from"):
+        raise ConfigError(
+            f"init_from = {other}: {short_path(path)} goes on at its own weights; leave init_from= out, or "
+            "resume= for a new run"
+        )
     config = stored_config(path, changes)
     spec = RunSpec.of(config, Command(overrides, first_choices(path), changes, start, short_path(path)))
     if several != (spec.settings.seeds is not None) or (several and "seed" in changes):

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from contextlib import closing
+from collections.abc import Iterator, Mapping
+from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -76,8 +76,9 @@ def check_seeds(settings: Settings) -> None:
         return
     if not place.is_dir():
         raise RunError(f"init_from = {settings.init_from}: no such run or exported folder{near(place)}")
-    for seed in settings.every_seed:
-        _of_seed(place, seed)
+    with _named(settings.init_from):
+        for seed in settings.every_seed:
+            _of_seed(place, seed)
 
 
 def begun(spec: RunSpec) -> Task:
@@ -93,7 +94,8 @@ def begun(spec: RunSpec) -> Task:
     word = spec.settings.init_from
     if word is None:
         return spec.task()
-    weights, said = _weights(*_checkpoint_of(Path(word)), spec.settings.seed)
+    with _named(word):
+        weights, said = _weights(*_checkpoint_of(Path(word)), spec.settings.seed)
     try:
         with beginning(weights) as start:
             task = spec.task()
@@ -105,6 +107,18 @@ def begun(spec: RunSpec) -> Task:
         raise ConfigError(f"init_from = {word}: {unused}")
     task.origin = said
     return task
+
+
+@contextmanager
+def _named(word: str) -> Iterator[None]:
+    """Say of which setting it is what is wrong with that run or folder."""
+    try:
+        yield
+    except (ConfigError, RunError) as error:
+        if str(error).startswith("init_from = "):
+            raise
+        kind = ConfigError if isinstance(error, ConfigError) else RunError
+        raise kind(f"init_from = {word}: {str(error).removeprefix(f'{word}: ')}") from error
 
 
 def _weights(place: Path, which: str, seed: int) -> tuple[Mapping[str, Tensor], str]:

@@ -134,3 +134,19 @@ def test_a_normaliser_that_is_not_there_is_named(source: Callable[[str], Path], 
 def test_a_place_without_a_run_is_refused(word: str) -> None:
     refused = rlgan(*WORDS["erm"], f"init_from={word}")
     assert refused.code == 2 and refused.err.count("\n") == 1 and word in refused.err
+
+
+def test_what_is_wrong_there_is_said_of_the_setting(source: Callable[[str], Path], tmp_path: Path) -> None:
+    (tmp_path / "empty").mkdir()
+    refused = rlgan(*WORDS["erm"], "init_from=empty")
+    assert refused.err.startswith(f"rlgan: init_from = {tmp_path / 'empty'}: is not a run"), refused.err
+    refused = rlgan(*WORDS["erm"], f"init_from={source('erm')}/checkpoints/step_000000003.pt")
+    assert refused.err.startswith("rlgan: init_from = ") and "checkpoint = 3: there is none" in refused.err, refused.err
+
+
+def test_a_run_that_goes_on_does_not_begin_elsewhere(source: Callable[[str], Path]) -> None:
+    train(*WORDS["erm"], "steps=1", f"init_from={source('erm')}", "run_dir=new")
+    assert rlgan("resume=new", "steps=2", f"init_from={source('erm')}").code == 0
+    shutil.copytree(source("erm"), "other")
+    refused = rlgan("resume=new", "steps=3", "init_from=other")
+    assert refused.code == 2 and "other: new goes on at its own weights; leave init_from= out" in refused.err
