@@ -87,9 +87,19 @@ class Call:
         found: NDArray[Any] = torch.cat([self.module(*block) for block in blocks]).cpu().numpy()
         return found
 
+    def _read(self, key: str, value: Any) -> Any:
+        try:
+            return self._function.read(value) if self._function.read else value
+        except (LookupError, TypeError, ValueError, AttributeError, AssertionError) as error:
+            why = f"{type(error).__name__}: {error}".replace("\n", " ")[:100]
+            raise ConfigError(
+                f"{self.name}: {key} is none of its space ({why}); give one as it comes, or rows "
+                f"{('n', *self.inputs[key])} of gymnasium.spaces.flatten".replace("'", "")
+            ) from error
+
     def _array(self, place: int, key: str, value: Any) -> NDArray[Any]:
         if place == 0 and self._function.read is not None:
-            value = self._function.read(value)
+            value = self._read(key, value)
         if isinstance(value, torch.Tensor):
             value = value.detach().cpu()
             value = (value.float() if value.dtype in (torch.bfloat16, torch.float16) else value).numpy()

@@ -15,10 +15,14 @@ import gymnasium
 import numpy as np
 import pytest
 import torch
+from gymnasium import spaces
 
 import rlgan
+from rlgan.face.calls import Call
+from rlgan.rl.border.functions import _flat
 from rlgan.runs.share.start import restored
 from rlgan.task.errors import CheckpointError, ConfigError, RunError
+from rlgan.task.hooks.function import Function
 from tests.face.runs import small_run
 from tests.runs.conftest import OUTSIDE
 from tests.small import summary
@@ -195,6 +199,20 @@ def test_inputs_have_names_and_any_kind_of_number() -> None:
         run.policy(observation=obs)
     with pytest.raises(ConfigError, match="obs is no input more of it"):
         run.policy(obs, obs=obs)
+
+
+def test_an_observation_of_several_parts_is_read_or_told_apart() -> None:
+    space = spaces.Dict({"a": spaces.Box(-1, 1, (2,)), "b": spaces.Box(-1, 1, (1,))})
+
+    def draw(n: int, stream: torch.Generator) -> dict[str, torch.Tensor]:
+        return {"obs": torch.randn(n, 3, generator=stream)}
+
+    call = Call("policy", Function(torch.nn.Identity(), draw, "action", "the same", _flat(space)))
+    row = {"a": np.array([0.1, 0.2]), "b": np.array([0.3])}
+    assert np.allclose(call(row), [0.1, 0.2, 0.3]) and call(np.zeros((4, 3))).shape == (4, 3)
+    for odd in ([row, row], {"a": row["a"]}, 3.0):
+        with pytest.raises(ConfigError, match=r"policy: obs is none of its space .*, or rows \(n, 3\) of gymnasium"):
+            call(odd)
 
 
 @pytest.mark.parametrize(
