@@ -5,6 +5,8 @@ from __future__ import annotations
 import math
 import shlex
 from collections.abc import Mapping
+from contextlib import suppress
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from hydra.core.override_parser.overrides_parser import OverridesParser
@@ -19,11 +21,13 @@ from rlgan.runs.ends import say
 from rlgan.runs.options import options
 from rlgan.runs.record.directory import short_path
 from rlgan.runs.record.files import read_json, write_json
+from rlgan.runs.study.reading import tags_of
 from rlgan.runs.sweep.folder import Ended, Job, mark
 from rlgan.runs.sweep.grid import Jobs, Prepared, cores_over
 from rlgan.runs.sweep.names import key_of, names
 from rlgan.task.errors import ConfigError
 from rlgan.task.hooks.pruning import JOURNAL, NAME, PRUNED, study_of
+from rlgan.task.suggest import nearest
 
 if TYPE_CHECKING:
     import optuna
@@ -70,6 +74,9 @@ class Search(Prepared):
             raise ConfigError(other_plugin("hydra/sweeper", "optuna", ())) from None
         if direction not in ("auto", "minimize", "maximize"):
             raise ConfigError(f"hydra.sweeper.direction = {direction}: must be auto, minimize or maximize")
+        for name, count in {"n_trials": n_trials, "n_jobs": 1 if n_jobs is None else n_jobs}.items():
+            if not isinstance(count, int) or count < 1:
+                raise ConfigError(f"hydra.sweeper.{name} = {count}: must be a whole number of at least 1")
         self._optuna, self.n_trials, self.n_jobs, self.direction = optuna, n_trials, n_jobs, direction
         self.metric, self.seed, self.sampler = metric, seed, sampler
         self.pruner = None if pruner is None else {"metric": metric, **pruner}
@@ -168,6 +175,8 @@ class Search(Prepared):
         """Tell the journal what came of a trial; one that did not come to an end stays open for the next start."""
         states = self._optuna.trial.TrialState
         value = self._value(ended)
+        if ended.state == "finished" and value is None and self.metric is not None:
+            self._check_metric(self.metric, ended.path)
         if ended.state == "finished" and value is not None and math.isfinite(value):
             self._study.tell(number, value)
         elif PRUNED in self._study.trials[number].user_attrs and ended.state == "interrupted" and not ended.code:
@@ -186,6 +195,21 @@ class Search(Prepared):
             return float(value)
         except (OSError, ValueError, KeyError, TypeError):
             return None
+
+    def _check_metric(self, metric: str, run: Path) -> None:
+        """Look whether a run knows the metric that it has no figure of: it may have been infinite.
+
+        Raises:
+            ConfigError: it does not; all other trials would be in vain.
+        """
+        known: set[str] = set()
+        for place in (run, *run.glob("seed=*")):
+            known |= tags_of(place)
+            with suppress(OSError, ValueError):
+                known |= set(read_json(place / "task.json").get("explained", ()))
+        if metric not in known:
+            hint = nearest(metric, known, "it has")
+            raise ConfigError(f"hydra.sweeper.metric = {metric}: {short_path(run)} did not measure it; {hint}")
 
     def _distribution(self, word: Override) -> optuna.distributions.BaseDistribution:
         value, key = word.value(), key_of(str(word.input_line))

@@ -92,6 +92,21 @@ def test_seeds_and_another_metric_of_another_direction(rlgan: Command) -> None:
     assert study.direction.name == "MAXIMIZE" and "score = " in err
 
 
+def test_a_metric_that_no_run_measures_ends_the_search_at_once(rlgan: Command) -> None:
+    wrong = ("hydra.sweeper.metric=distance/evl", "hydra.sweeper.direction=minimize", "hydra.sweeper.n_trials=5")
+    code, _, err = rlgan(*WORDS, "task.lr=interval(0.1,0.2)", *wrong)
+    assert code == 2 and "hydra.sweeper.metric = distance/evl: s/000_lr=" in err, err
+    assert "did not measure it; did you mean distance/eval?" in err and len(trials()) == 1
+
+
+@pytest.mark.parametrize("word", ["n_trials=0", "n_trials=x", "n_jobs=-1"])
+def test_how_many_is_a_number_and_nothing_is_left_behind(rlgan: Command, word: str) -> None:
+    code, _, err = rlgan(*WORDS, "task.lr=interval(0.1,0.2)", f"hydra.sweeper.{word}")
+    said = word.replace("=", " = ")
+    assert (code, err) == (2, f"rlgan: hydra.sweeper.{said}: must be a whole number of at least 1\n")
+    assert not Path("s").exists()
+
+
 def test_the_space_may_stand_in_an_experiment(rlgan: Command) -> None:
     Path("conf/experiment").mkdir()
     Path("conf/experiment/mine.yaml").write_text(
