@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
 import sys
 from pathlib import Path
+from typing import Any
 
 import huggingface_hub
 import numpy as np
 import onnxruntime
 import pytest
 import torch
-from safetensors.torch import load_file
+from safetensors.torch import load_file, save_file
 
 import rlgan
 from rlgan.rl.border.functions import Policy
@@ -143,6 +145,32 @@ def test_a_library_that_is_missing_is_named_with_its_extra(monkeypatch: pytest.M
     with pytest.raises(ConfigError, match="needs onnxruntime"):
         rlgan.export(small_run("erm"), "mine")
     assert not Path("mine").exists()
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        (lambda w: {name: tensor.to(torch.int32) for name, tensor in w.items()}, "is torch.int32 there"),
+        (lambda w: {**w, "zzz": torch.zeros(1)}, "zzz: is there, and not here"),
+    ],
+)
+def test_weights_of_another_kind_are_refused(change: Any, said: str) -> None:
+    file = rlgan.export(small_run("erm"), "mine", formats=["safetensors"]) / "model.safetensors"
+    save_file(change(load_file(file)), file)
+    with pytest.raises(RunError, match=said):
+        rlgan.load("mine")
+
+
+@pytest.mark.parametrize("name", ["config.json", "rlgan.json"])
+def test_links_of_the_hubs_cache_are_read_and_a_fifo_is_not(name: str, tmp_path: Path) -> None:
+    to = rlgan.export(small_run("erm"), "mine", formats=["safetensors"])
+    (to / name).rename(tmp_path / name)
+    (to / name).symlink_to(tmp_path / name)
+    assert rlgan.load(to).step == 4
+    (to / name).unlink()
+    os.mkfifo(to / name)
+    with pytest.raises(RunError, match=r"no regular file|is not a run"):
+        rlgan.load(to)
 
 
 def test_what_an_earlier_export_wrote_does_not_stay_beside_another_run(tmp_path: Path) -> None:

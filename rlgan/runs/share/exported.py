@@ -9,6 +9,8 @@ DIR/<function>.onnx, .pt2    what other programs run
 
 from __future__ import annotations
 
+import os
+import stat
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -50,6 +52,8 @@ def read_about(path: Path) -> dict[str, Any]:
 
 def _read(file: Path) -> dict[str, Any]:
     try:
+        if not stat.S_ISREG(os.stat(file).st_mode):  # a FIFO would be waited for; the Hub's cache consists of links
+            raise ValueError("it is no regular file")
         return read_json(file)
     except (OSError, ValueError) as error:
         raise RunError(f"{file}: cannot be read ({error}); export the run again") from error
@@ -87,6 +91,11 @@ def restored_from(path: Path, changes: Mapping[str, Any] | None = None) -> tuple
         set_key(config, key, value)
     task = RunSpec.of(config).with_values(compile=False).task()
     try:
+        for name, own in task.weights().items():
+            if name in weights and weights[name].is_floating_point() != own.is_floating_point():
+                raise Unlike(f"{name}: is {weights[name].dtype} there, and {own.dtype} here")
+        if odd := sorted(weights.keys() - task.weights().keys()):
+            raise Unlike(f"{odd[0]}: is there, and not here")
         task.load_weights(weights)
     except Unlike as error:
         task.close()
