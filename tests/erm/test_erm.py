@@ -42,7 +42,7 @@ def test_the_same_seed_gives_the_same_run_and_another_does_not() -> None:
 def test_its_tags() -> None:
     methods = ("effective_lr", "effective_lr_p10", "effective_lr_p90", "effective_momentum", "update_norm")
     common = {"step", "model/loss", "model/grad_norm", "risk/train", *(f"optim/model/{tag}" for tag in methods)}
-    common |= {"gradient/squared", "gradient/squared_mean", "gradient/squared_min"}
+    common |= {"gradient/squared", "gradient/squared_mean", "gradient/squared_min", "progress/model_updates"}
     labelled = {"risk/test", "risk/gap", "error/train", "error/test", "error/gap"}
     sharp = {"sharpness/keskar", "sharpness/largest"}
     assert set(summary(train(*SMALL, "sharpness=true", "run_dir=digits"))) == common | labelled | sharp

@@ -67,7 +67,8 @@ def check_physics(env: BatchedEnv) -> None:
             raise refuse("id", env, f"advance returned {said}", remedy)
         moved = sized("advance", given[0], env.width)
         with calling("id", env, "observe", hint if n else ""):
-            seen: object = env.observe(tuple(moved), maths) if n else of_one(env.observe, moved)
+            # What it writes into, as a state of floats allows, is a copy.
+            seen: object = env.observe(tuple(map(np.array, moved)), maths) if n else of_one(env.observe, moved)
         parts = [*moved, given[1], *sized("observe", seen, int(np.prod(env.one_observation.shape)))]
         with calling("id", env, "advance"):
             results.append([float(np.ravel(part)[0]) for part in parts])
