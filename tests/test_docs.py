@@ -296,8 +296,8 @@ def test_every_command_in_a_sentence_or_table_can_be_given(page: Path, text: str
         kind, name = words[2:] or (next(iter(KINDS)), "mine")
         assert package(kind, name)
         return None
-    if words[1] == "evaluate" or words[1:] == ["--help"]:
-        ended = rlgan(*(words[1:2] if words[1] == "--help" else ["evaluate", "--help"]))
+    if words[1] in ("evaluate", "export", "plot") or words[1:] == ["--help"]:
+        ended = rlgan(*(words[1:2] if words[1] == "--help" else [words[1], "--help"]))
     else:
         here(page)
         ended = rlgan(*words[1:], "--cfg", "job")
