@@ -161,6 +161,14 @@ def test_weights_of_another_kind_are_refused(change: Any, said: str) -> None:
         rlgan.load("mine")
 
 
+@pytest.mark.parametrize(("key", "value"), [("step", "x"), ("step", None), ("metrics", {"risk/train": "x"})])
+def test_a_record_that_cannot_be_is_named(key: str, value: Any) -> None:
+    file = rlgan.export(small_run("erm"), "mine", formats=["safetensors"]) / "rlgan.json"
+    file.write_text(json.dumps({**json.loads(file.read_text()), key: value}))
+    with pytest.raises(RunError, match=f"rlgan.json: {key}"):
+        rlgan.load("mine")
+
+
 @pytest.mark.parametrize("name", ["config.json", "rlgan.json"])
 def test_links_of_the_hubs_cache_are_read_and_a_fifo_is_not(name: str, tmp_path: Path) -> None:
     to = rlgan.export(small_run("erm"), "mine", formats=["safetensors"])

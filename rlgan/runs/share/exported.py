@@ -47,6 +47,11 @@ def read_about(path: Path) -> dict[str, Any]:
         raise RunError(f"{file}: format = {number!r}: there is none such; export the run again")
     if number > FORMAT:
         raise RunError(f"{file}: written by a newer rlgan (format {number}, this one reads {FORMAT}); update rlgan")
+    metrics = about.get("metrics", {})
+    if type(about.get("step", 0)) is not int:
+        raise RunError(f"{file}: step = {about['step']!r}: is no whole number; export the run again")
+    if not isinstance(metrics, dict) or not all(type(value) in (int, float) for value in metrics.values()):
+        raise RunError(f"{file}: metrics: are no numbers by name; export the run again")
     return about
 
 
