@@ -154,6 +154,9 @@ class Legend(NamedTuple):
     def meaning(self, tag: str) -> str:
         """Explain a tag in a line; `tag/average` and `tag_real` by the line of the tag itself, with what differs."""
         known = self._known(tag)
+        if known is None and tag.startswith("progress/"):  # `Task.counts`
+            player = tag.removeprefix("progress/").removesuffix("_updates")
+            return "steps of the environments together" if player == "environment_steps" else f"steps of the {player}"
         if known is None:
             return ""
         rest = tag[len(known) :].strip("/_")
