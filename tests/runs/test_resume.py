@@ -199,10 +199,15 @@ def test_a_metric_that_is_not_finite_stops_before_the_next_checkpoint(rlgan: Com
     assert not list((outside / "wild").glob("checkpoints/*.pt"))
 
 
-def test_a_bug_in_a_task_shows_its_traceback_and_fails_the_run(rlgan: Command, outside: Path) -> None:
+def test_a_bug_in_a_task_is_told_with_its_line_and_fails_the_run(
+    rlgan: Command, outside: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     code, _, err = rlgan("task=quadratic", "run_dir=bug", "task.events={33: error}")
     assert code == 1
-    assert err.count("Traceback") == 1 and "RuntimeError: a bug" in err
+    assert "Traceback" not in err and "Quadratic.advance raised RuntimeError: a bug (quadratic.py, line " in err
+    monkeypatch.setenv("HYDRA_FULL_ERROR", "1")
+    code, _, err = rlgan("task=quadratic", "run_dir=whole", "task.events={33: error}")
+    assert code == 1 and "Traceback" in err and 'quadratic.py", line ' in err
     assert json.loads((outside / "bug/status.json").read_text())["error"] == "RuntimeError"
 
 
