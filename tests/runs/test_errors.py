@@ -31,6 +31,8 @@ MISTAKES: dict[tuple[str, ...], str] = {
     ("ddpg", "actor.optimizer.lr=0"): f"actor.optimizer.lr = 0.0: {POSITIVE}",
     ("ddpg", "critic.averaging.tau=1.5"): "critic.averaging.tau = 1.5: the weight of the new point lies in (0, 1]",
     ("ddpg", "critic.optimizer.beta2=1"): "critic.optimizer.beta2 = 1.0: the weight of the old mean lies in [0, 1)",
+    ("ddpg", "callbacks=[{_target_: a.B}]"): "callbacks = [{_target_: a.B}]: {'_target_': 'a.B'} names no ",
+    ("wgan", "metrics=[nan]"): "metrics = [nan]: nan names no option of metrics; list names, for example metrics=[",
     ("ddpg", "agent.discount=1.1"): "agent.discount = 1.1: gamma lies in [0, 1], for example 0.99",
     ("ddpg", "game.k=0"): "game.k = 0: the critic's updates per update of the other player, at least 1",
     ("ddpg", "exploration.sigma=-0.1"): "exploration.sigma = -0.1: must be positive, for example 0.1; for no noise",

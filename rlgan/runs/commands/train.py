@@ -112,7 +112,7 @@ def as_meant(typed: list[str], many: bool = False) -> tuple[list[str], list[str]
     Raises:
         ConfigError: one cannot be read, or is no setting; with the word that was meant.
     """
-    from rlgan.runs.config.overrides import forced, refuse_setting_for_option, whole_words
+    from rlgan.runs.config.overrides import forced, refuse_setting_for_option, refuse_what_names_no_option, whole_words
     from rlgan.runs.config.sources import register
     from rlgan.runs.config.words import parse
     from rlgan.runs.options import options
@@ -122,7 +122,7 @@ def as_meant(typed: list[str], many: bool = False) -> tuple[list[str], list[str]
     typed = typed if many else whole_words(typed)
     rewritten = [forced(item, groups) if "=" in item else item for item in typed]
     for item in typed:
-        parse(item)
+        refuse_what_names_no_option(parse(item), groups)
         refuse_setting_for_option(item, typed, groups)
     return typed, rewritten
 

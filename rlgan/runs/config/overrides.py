@@ -37,6 +37,21 @@ def forced(text: str, groups: Mapping[str, Any]) -> str:
     return f"++{text}"
 
 
+def refuse_what_names_no_option(override: Override, groups: Mapping[str, Sequence[str]]) -> None:
+    """Refuse `callbacks=[{_target_: my.Callback}]`: a group's list has names of options, which are words.
+
+    Raises:
+        ConfigError: with what to write instead.
+    """
+    group, given = override.key_or_group, None if override.is_delete() else override.value()
+    if group in groups and isinstance(given, list) and (odd := [one for one in given if not isinstance(one, str)]):
+        example = next(iter(groups[group]), "NAME")
+        raise ConfigError(
+            f"{group} = {str(override.input_line).partition('=')[2]}: {odd[0]} names no option of {group}; list names, for "
+            f"example {group}=[{example}], and write one of your own as conf/{group}/NAME.yaml"
+        )
+
+
 def refuse_setting_for_option(text: str, overrides: Sequence[str], groups: Mapping[str, Any]) -> None:
     """Refuse `critic.optimizer=adam` and `optimizer.critic=adam`: an option is chosen as `group@place=option`.
 
