@@ -47,8 +47,8 @@ def refuse_what_names_no_option(override: Override, groups: Mapping[str, Sequenc
     if group in groups and isinstance(given, list) and (odd := [one for one in given if not isinstance(one, str)]):
         example = next(iter(groups[group]), "NAME")
         raise ConfigError(
-            f"{group} = {str(override.input_line).partition('=')[2]}: {odd[0]} names no option of {group}; list names, for "
-            f"example {group}=[{example}], and write one of your own as conf/{group}/NAME.yaml"
+            f"{group} = {str(override.input_line).partition('=')[2]}: {odd[0]} names no option of {group}; list names, "
+            f"for example {group}=[{example}], and write one of your own as conf/{group}/NAME.yaml"
         )
 
 
