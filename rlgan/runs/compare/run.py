@@ -169,7 +169,7 @@ def _again(path: Path, config: Mapping[str, Any], plan: Plan) -> Outcome:
     if (path / VARIANTS).exists():  # else it was killed before its first step
         specs = _stored_specs(path, plan.comparison, {}, Trust.granted())
         for name, spec in plan.specs.items():
-            own = differences(settle(specs[name].config), stored(spec.config)) if name in specs else ()
+            own = differences(settle(stored(specs[name].config)), stored(spec.config)) if name in specs else ()
             found += [(f"{name}: {key}", there, here) for key, there, here in own]
     if found:
         said = "; ".join(f"{key} is {there} there and {here} here" for key, there, here in found[:5])
