@@ -262,7 +262,7 @@ def test_every_command_runs(
     assert words[0] == "rlgan", f"{command.text}: no rule for this command"
     folder = here(command.page)
     words = words[1:]
-    if words[:1] == ["plot"] or any("RUN" in word or "latest" in word for word in words):
+    if words[:1] in (["plot"], ["evaluate"]) or any("RUN" in word or "latest" in word for word in words):
         run = trained(command.page)
         words = [word.replace("RUN", str(run)) for word in words]
     if any(word.startswith("experiment=lecture/") for word in words):
