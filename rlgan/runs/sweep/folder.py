@@ -11,6 +11,7 @@ import fcntl
 import os
 import socket
 from collections.abc import Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
@@ -190,14 +191,11 @@ def _time(file: Path) -> float:
 
 def holder(path: Path) -> str:
     """The process that is running in a run directory, as its lock names it; empty if there is none."""
-    try:
-        with open(path / "lock", "r+") as file:
-            try:
-                fcntl.lockf(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except OSError:
-                return file.read(200).strip() or "unknown"
-    except OSError:
-        pass
+    with suppress(OSError), open(path / "lock", "r+") as file:  # without a lock nobody has begun
+        try:
+            fcntl.lockf(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError:
+            return file.read(200).strip() or "unknown"
     return ""
 
 
