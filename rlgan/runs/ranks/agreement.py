@@ -230,6 +230,8 @@ class Ranks:
         """
         if self._store is None:
             return code
+        if dist.is_initialized():  # its threads may end the process by an abort if they outlive the interpreter
+            dist.destroy_process_group()
         try:
             if not self.follows:
                 self._store.set("end", str(code))
