@@ -55,8 +55,8 @@ class ERM(Drawing):
         settings: of the run.
         problem: the sample, or the surface.
         network: f; not looked at where the problem brings a network of its own.
-        optimizer, schedule, momentum_schedule, noise_schedule, projection_schedule, projection, noise, averaging: of
-            the one player, see `rlgan.optim.PlayerSpec`.
+        optimizer, schedule, momentum_schedule, noise_schedule, projection_schedule, projection, noise, averaging,
+            max_grad_norm: of the one player, see `rlgan.optim.PlayerSpec`.
         loss: L; cross-entropy or squared where none is given.
         game: the order of play of one player: how a gradient is looked for (`simultaneous` is the plain step).
         batch_size: samples of a minibatch, of several ranks all together; null is all of them at every step.
@@ -98,6 +98,7 @@ class ERM(Drawing):
         sharpness: bool | Literal["end"] = "end",
         draw: bool = True,
         usual_lr: float = 1e-2,
+        max_grad_norm: float | None = None,
     ) -> None:
         self.settings, self.problem, self.sampling, self.sharpness = settings, problem, sampling, sharpness
         self.draw = draw
@@ -134,6 +135,7 @@ class ERM(Drawing):
                 momentum_schedule or Constant(),
                 noise_schedule or Constant(),
                 projection_schedule or Constant(),
+                max_grad_norm,
             )
             self.learner = TwoPlayers(
                 {"model": model},

@@ -14,8 +14,9 @@ from rlgan.optim.play.game import (
     Simultaneous,
     Symplectic,
 )
-from rlgan.optim.play.player import Player, PlayerSpec
+from rlgan.optim.play.player import Player
 from rlgan.optim.play.pure_field import PureField
+from rlgan.optim.play.spec import PlayerSpec
 from rlgan.optim.second_order.full_batch import FullBatch, MinimisationTrace
 from rlgan.optim.second_order.lbfgs import LBFGS
 from rlgan.optim.second_order.newton import BFGS, ConjugateGradient, Newton, SteepestDescent

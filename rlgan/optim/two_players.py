@@ -20,8 +20,9 @@ from rlgan.optim.compiled.choice import Choice
 from rlgan.optim.contract.slots import check_spec
 from rlgan.optim.play.field import Losses
 from rlgan.optim.play.game import Game
-from rlgan.optim.play.player import Player, PlayerSpec
+from rlgan.optim.play.player import Player
 from rlgan.optim.play.precision import bfloat16_note
+from rlgan.optim.play.spec import PlayerSpec
 from rlgan.optim.play.whole_loss import check_alone, player_loss
 from rlgan.optim.second_order.landscape import Landscape, survey
 from rlgan.optim.stack import Stack

@@ -19,7 +19,7 @@ from rlgan.optim.contract.calls import (
     shown,
     twin_of,
 )
-from rlgan.optim.play.player import PlayerSpec
+from rlgan.optim.play.spec import PlayerSpec
 from rlgan.optim.step.averaging import Average
 from rlgan.optim.step.method import Descent, Method
 from rlgan.optim.step.metric import Metric

@@ -209,6 +209,9 @@ class EagerField(GradientField):
                     raise NonFinite(beyond(f"the gradient of {name} has norm {norm:.4g}"))
             norms[f"{name}/grad_norm"] = norm
         for name, g in grads.items():
+            most = self.players[name].spec.max_grad_norm
+            if most is not None and norms[f"{name}/grad_norm"] > most:
+                g = g * (most / norms[f"{name}/grad_norm"])  # a game may go on to use the gradient itself
             self.players[name].step_in_place(g, scalars[name], draws[name], self._whole.pop(name, None))
         for name in self._needing:
             norms.update({f"{name}/{what}": number for what, number in self.players[name].report().items()})

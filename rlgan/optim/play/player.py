@@ -1,18 +1,16 @@
 """A player: one network's vector and everything that moves it."""
 
 import functools
-from dataclasses import dataclass, field
 from typing import Any, NamedTuple, TypedDict
 
 import torch
 from torch import Tensor, nn
 
 from rlgan.optim.play.saved import check_count, check_part, check_tensor
-from rlgan.optim.step.averaging import Average, Kept, NoAverage
-from rlgan.optim.step.method import Method, Whole
-from rlgan.optim.step.noise import Noise, NoNoise
-from rlgan.optim.step.projection import NoProjection, Projection
-from rlgan.optim.step.schedule import Constant, Factor, Schedule, unscheduled
+from rlgan.optim.play.spec import PlayerSpec
+from rlgan.optim.step.averaging import Kept
+from rlgan.optim.step.method import Whole
+from rlgan.optim.step.schedule import Constant, Factor, unscheduled
 from rlgan.optim.step.types import Scalars, Slots
 from rlgan.optim.step.vector import Vector, share_buffers
 from rlgan.optim.tree import tree_map
@@ -28,52 +26,6 @@ class PlayerState(TypedDict):
     average_buffers: Slots
     game: Slots
     """What the order of play keeps of this player: a past gradient, slow weights."""
-
-
-@dataclass(frozen=True)
-class PlayerSpec:
-    """How one player is configured: the sections under ``critic:``, ``generator:`` or ``actor:``.
-
-    Args:
-        network: what builds the module (see rlgan.nets).
-        optimizer: the method.
-        schedule: factor of the learning rate.
-        projection: the convex set that the player stays in.
-        noise: what a step adds, where the method does not bring a noise of its own.
-        averaging: the average that is kept (target network, EMA generator).
-        momentum_schedule, noise_schedule, projection_schedule: factors of the momentum's coefficient (rho, beta1), of
-            sigma and of the size of K.
-
-    Raises:
-        ValueError: if there is noise in the method and in `noise`, or the set has no projection in the method's metric.
-    """
-
-    network: Any
-    optimizer: Method
-    schedule: Schedule = field(default_factory=Constant)
-    projection: Projection = field(default_factory=NoProjection)
-    noise: Noise = field(default_factory=NoNoise)
-    averaging: Average = field(default_factory=NoAverage)
-    momentum_schedule: Schedule = field(default_factory=Constant)
-    noise_schedule: Schedule = field(default_factory=Constant)
-    projection_schedule: Schedule = field(default_factory=Constant)
-
-    def __post_init__(self) -> None:
-        if self.noise.active and self.optimizer.noise.active:
-            raise ValueError(
-                f"noise = {self.noise}: the method has noise of its own, {self.optimizer.noise}; use noise=none"
-            )
-        kind = self.optimizer.kind
-        if kind not in self.projection.metrics:
-            raise ValueError(
-                f"projection = {self.projection}: has no closed form in the {kind} metric of this optimizer; set "
-                "optimizer.project_in=euclidean, or use a method with a scalar metric (sgd, heavy_ball, adagrad_norm)"
-            )
-
-    @property
-    def xi(self) -> Noise:
-        """The noise of a step: the player's or the method's own."""
-        return self.noise if self.noise.active else self.optimizer.noise
 
 
 class Snapshot(NamedTuple):

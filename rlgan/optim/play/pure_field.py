@@ -159,12 +159,18 @@ class PureField(GradientField):
             fits, needed = torch.isfinite(square), self.players[name].spec.optimizer.squares_in(g.dtype)
             norms[name] = torch.where(fits, square.sqrt().double(), scaled.sqrt().double() / SCALE[g.dtype])
             finite = finite & (fits if needed else torch.isfinite(scaled))
+        grads = {name: self._shortened(name, g, norms[name]) for name, g in grads.items()}
         stepped = {
             name: _where(finite, self.players[name].step(players[name], g, scalars[name], draws[name]), players[name])
             for name, g in grads.items()
         }
         self.position = Position({**players, **stepped}, finite)
         return {f"{name}/grad_norm": norm for name, norm in norms.items()}
+
+    def _shortened(self, name: str, g: Tensor, norm: Tensor) -> Tensor:
+        """g min(1, c / |g|), where the player has such a bound."""
+        most = self.players[name].spec.max_grad_norm
+        return g if most is None else g * (most / torch.clamp(norm, min=most)).to(g.dtype)
 
 
 def _moved(at: Position, thetas: Mapping[str, Tensor]) -> Position:
