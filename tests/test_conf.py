@@ -9,7 +9,7 @@ import pytest
 from omegaconf import OmegaConf
 
 from rlgan.erm import Loss, Problem
-from rlgan.gan.data import Cones, Data
+from rlgan.gan.data import Cones, Data, Funnel, Patches
 from rlgan.gan.lipschitz import GradientPenalty, Lipschitz
 from rlgan.gan.losses import GANLoss
 from rlgan.nets import DCGANSpec, MLPSpec, NetworkSpec, ResNetSpec
@@ -30,6 +30,8 @@ OPTIONS = [(group, path) for group in GROUPS for path in sorted((CONF / group).g
 # Files whose point is to differ from the defaults of their class.
 PRESETS: Mapping[str, NetworkSpec | Lipschitz | Data] = {
     "cone_128": Cones(centres=1, dimension=128),
+    "funnel_16": Funnel(dimension=16),
+    "patches_32": Patches(side=32, channels=3),
     "gradient_penalty_10": GradientPenalty(weight=10.0),
     "mlp_batch": MLPSpec(norm="batch"),
     "mlp_512": MLPSpec(hidden=(512, 512, 512)),

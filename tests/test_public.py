@@ -29,9 +29,9 @@ PUBLIC: dict[str, str] = {
         PerturbedSGD RMSProp RMSPropNesterov SGD SGLD TorchMethod from_torch
     """,
     "rlgan.gan": """
-        ArrayFile Atoms Clip Cones Data Digits Dirac Dragan FiniteData Folder GANLoss Gaussians GradientPenalty Grid
-        Hinge HuggingFace Interpolation LeastSquares Lipschitz Mixture NoControl NonSaturating OneSided Pair Penalty
-        R1 R2 Ring SpectralNorm SwissRoll TwoMoons WGAN Wasserstein
+        ArrayFile Atoms Clip Cones Data Digits Dirac Dragan FiniteData Folder Funnel GANLoss Gaussians GradientPenalty
+        Grid Hinge HuggingFace Interpolation LeastSquares Lipschitz Mixture NoControl NonSaturating OneSided Pair
+        Patches Penalty R1 R2 Ring Scaling SpectralNorm SwissRoll Translation TwoMoons WGAN Wasserstein
     """,
     "rlgan.rl": """
         Acting Agent DDPG DPG Environment Exploration Explorer GaussianActionNoise Layout MixedNoise NoExploration

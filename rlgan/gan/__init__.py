@@ -9,13 +9,17 @@ from rlgan.gan.data import (
     Dirac,
     FiniteData,
     Folder,
+    Funnel,
     Gaussians,
     Grid,
     HuggingFace,
     Mixture,
     Pair,
+    Patches,
     Ring,
+    Scaling,
     SwissRoll,
+    Translation,
     TwoMoons,
 )
 from rlgan.gan.interpolation import Interpolation

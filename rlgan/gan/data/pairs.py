@@ -8,6 +8,8 @@ by c. For x ~ nu and mu the law of T(x),
 
 so W1 = c exactly, and f is an optimal critic.
 
+`rlgan.gan.data.displaced` has pairs whose points are moved by distances that differ.
+
 The real samples are mu, a generator that nothing moves is nu: a run on such data trains the critic alone.
 """
 
