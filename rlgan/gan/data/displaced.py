@@ -7,9 +7,9 @@ For x ~ nu and mu the law of T(x),
     E t(x) = E f(T(x)) - E f(x) = E_mu f - E_nu f <= W1(mu, nu) <= E |T(x) - x| = E t(x),
 
 so W1 = E t(x): the left inequality is Kantorovich-Rubinstein, the right one the coupling (T(x), x). Where f grows at
-rate 1 all the way no two rays cross: to exchange their goals would be a shorter way than f allows. The same holds sample
-by sample, so that exact transport between x_1, ..., x_n and T(x_1), ..., T(x_n) costs their mean t(x_i) to the last
-digit, in any dimension.
+rate 1 all the way no two rays cross: to exchange their goals would be a shorter way than f allows. The same holds
+sample by sample, so that exact transport between x_1, ..., x_n and T(x_1), ..., T(x_n) costs their mean t(x_i) to the
+last digit, in any dimension.
 """
 
 import math
