@@ -20,6 +20,7 @@ from rlgan.runs.ranks.parts import check_size, with_parts
 from rlgan.runs.record.checkpoint import Checkpoint, Checkpoints
 from rlgan.runs.record.directory import RunDirectory, last_logger, short_path
 from rlgan.runs.record.files import write_json
+from rlgan.runs.record.kept import closing_line, kept
 from rlgan.runs.record.progress import Legend, table
 from rlgan.runs.share.start import begun
 from rlgan.runs.terminal import full_errors
@@ -222,6 +223,9 @@ def report_figures(start: Start) -> None:
     if start.meaningless:
         lacking = ", ".join(f"{tag} = {value}" for tag, value in start.meaningless.items())
         print(f"left out, as it has no meaning here: {lacking}")
+    best = start.task.best
+    if found := kept(start.run.checkpoints, best):
+        print(closing_line([found], best[0]))
     sys.stdout.flush()
 
 

@@ -95,6 +95,7 @@ def test_a_run_ends_with_its_table_and_the_line_that_opens_tensorboard(rlgan: Co
     runs = list(Path("outputs/quadratic").iterdir())
     assert len(runs) == 1 and runs[0].name.endswith("_seed=0") and "first" in runs[0].name
     assert out.splitlines()[-1] == f"tensorboard --logdir {runs[0]}"
+    assert out.splitlines()[-2].startswith("best checkpoint: the last one, of step 30: distance/eval ")
     assert any(line.split()[0] == "distance/eval" for line in out.splitlines())
     assert sorted(item.name for item in Path.cwd().iterdir() if item.name != "__pycache__") == [
         "conf",

@@ -22,6 +22,7 @@ from rlgan.runs.ends import Interrupted, Paused, Stop, reason_of, say, tell
 from rlgan.runs.prepare import Outcome, Score, prepare, report_failure, report_resumed, start_record
 from rlgan.runs.ranks.agreement import here
 from rlgan.runs.record.directory import RunDirectory, State, is_run, short_path, stored
+from rlgan.runs.record.kept import closing_line, kept
 from rlgan.runs.record.progress import Legend, SeedProgress, seeds_table
 from rlgan.runs.training.loop import progress_display, train, training
 from rlgan.runs.training.notes import Notes
@@ -265,6 +266,9 @@ def _conclude(run: RunDirectory, first: Start, ends: Ends) -> Outcome:
         print(seeds_table(figures, Legend.of(first.task)))
         if lacking := {tag: None for values in good.values() for tag in values if tag not in figures}:
             print(f"left out, as not every seed has it: {', '.join(lacking)}")
+        best = first.task.best
+        found = [kept(run.path / f"seed={seed}" / "checkpoints", best) for seed in good]
+        print(closing_line([own for own in found if own], best[0]), end="\n" if any(found) else "")
     sys.stdout.flush()
     state: dict[str, State] = {str(seed): "finished" if seed in good else "failed" for seed in ends}
     try:
