@@ -36,7 +36,7 @@ PUBLIC: dict[str, str] = {
     "rlgan.rl": """
         Acting Agent DDPG DPG Environment Exploration Explorer GaussianActionNoise Layout MixedNoise NoExploration
         OrnsteinUhlenbeckActionNoise ParameterNoise PrioritisedReplay ReplaySpec Rollout TD3 Trainer Transition
-        UniformReplay deterministic_policy_loss smoothed sparse td_loss td_target
+        UniformReplay bandit deterministic_policy_loss lqr smoothed sparse td_loss td_target
     """,
     "rlgan.erm": """
         AbsoluteDeviations ArrayFile Auto Blobs Calibration Chain Crater CrossEntropy Curve Digits ERM Folder Hinge

@@ -11,6 +11,7 @@ from rlgan.rl.exploration.action_noise import GaussianActionNoise, NoExploration
 from rlgan.rl.exploration.explorer import Exploration, Explorer, Rollout
 from rlgan.rl.exploration.mixed import MixedNoise
 from rlgan.rl.exploration.parameter_noise import ParameterNoise
+from rlgan.rl.known import bandit, lqr
 from rlgan.rl.losses import deterministic_policy_loss, smoothed, td_loss, td_target
 from rlgan.rl.replay.prioritised import PrioritisedReplay
 from rlgan.rl.replay.uniform import Layout, ReplaySpec, Transition, UniformReplay

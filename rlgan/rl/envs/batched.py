@@ -35,7 +35,7 @@ CLASSIC = {
 class Floats:
     """The operations on one state, whose components are Python's floats: quicker than arrays of one."""
 
-    sin, cos, sqrt, double, single = math.sin, math.cos, math.sqrt, float, np.float32
+    sin, cos, sqrt, log, double, single = math.sin, math.cos, math.sqrt, math.log, float, np.float32
 
     @staticmethod
     def power(x: Any, exponent: int) -> Any:
@@ -66,6 +66,10 @@ class Arrays:
     @staticmethod
     def cos(x: Any) -> np.ndarray:
         return _of_all(math.cos, x)
+
+    @staticmethod
+    def log(x: Any) -> np.ndarray:
+        return _of_all(math.log, x)
 
     @staticmethod
     def power(x: Any, exponent: int) -> np.ndarray:
@@ -121,10 +125,10 @@ class BatchedEnv(VectorEnv[np.ndarray, np.ndarray, np.ndarray]):
         max_episode_steps: steps after which an episode is truncated; None: never.
     """
 
-    #: Spaces of one environment, and numbers in its state.
-    one_observation: ClassVar[spaces.Box]
-    one_action: ClassVar[spaces.Box]
-    width: ClassVar[int]
+    #: Spaces of one environment, and numbers in its state; where arguments decide, set them before `super().__init__`.
+    one_observation: spaces.Box[Any]
+    one_action: spaces.Box[Any]
+    width: int
     #: Up to so many environments it is quicker to step each by `Floats`.
     few: ClassVar[int] = 1
 
@@ -294,6 +298,10 @@ class BatchedEnv(VectorEnv[np.ndarray, np.ndarray, np.ndarray]):
         return cast(type[Self], kind) if isinstance(kind, type) and issubclass(kind, cls) else None
 
 
+class Unsuitable(ValueError):
+    """An argument of an environment that will not do: ``name = value: what is wrong; remedy``."""
+
+
 class One(gymnasium.Env[np.ndarray, np.ndarray]):
     """A single environment by the physics of a batched one: the same numbers, for wrappers, films and workers.
 
@@ -308,8 +316,14 @@ class One(gymnasium.Env[np.ndarray, np.ndarray]):
         check_declared(kind)
         self._physics = kind(1, **kwargs)
         check_physics(self._physics)
-        self.observation_space, self.action_space = copy.copy(kind.one_observation), copy.copy(kind.one_action)
+        self.observation_space = copy.copy(self._physics.one_observation)
+        self.action_space = copy.copy(self._physics.one_action)
         self.state: list[float] = []
+
+    @property
+    def known(self) -> Any:
+        """The best that can be done in it, where its physics knows that (`rlgan.rl.known`)."""
+        return getattr(self._physics, "known", None)
 
     def _seen(self) -> np.ndarray:
         return np.array(of_one(self._physics.observe, self.state), dtype=self._physics.one_observation.dtype)

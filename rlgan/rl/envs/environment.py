@@ -24,7 +24,7 @@ from rlgan.rl.border.look import look
 from rlgan.rl.border.modes import Modes
 from rlgan.rl.border.values import Broken
 from rlgan.rl.envs import env_state, workers
-from rlgan.rl.envs.batched import BatchedEnv
+from rlgan.rl.envs.batched import BatchedEnv, Unsuitable
 from rlgan.rl.envs.vector_env import VectorEnvironment
 from rlgan.task.errors import Diverged, InputError
 from rlgan.task.seeding import GlobalRandom, kept_globals
@@ -132,6 +132,8 @@ class Environment:
             raise ValueError(f"id = {self.id}: {str(error).splitlines()[0]}") from error
         except InputError:
             raise
+        except Unsuitable as error:
+            raise ValueError(f"kwargs.{error}") from error
         except Exception as error:
             if isinstance(error, ValueError) and str(error).startswith(("id = ", "wrappers[")):
                 raise  # it is ours

@@ -16,6 +16,8 @@ from tests.runs.config.test_conf import composed
 PRESETS = {
     "pendulum": ("Pendulum-v1", 3, 1, 200, None),
     "mountain_car": ("MountainCarContinuous-v0", 2, 1, 999, None),
+    "bandit": ("rlgan/Bandit-v0", 1, 1, None, None),
+    "lqr": ("rlgan/LQR-v0", 2, 1, 50, None),
     "sparse_walk": ("rlgan/SparseWalk-v0", 1, 1, 30, None),
     "sparse_mountain_car": ("rlgan/SparseMountainCar-v0", 2, 1, 500, None),
     "sparse_cart_pole": ("rlgan/SparseCartPoleSwingUp-v0", 5, 1, 500, None),
