@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass, replace
-from typing import TypeVar, final
+from typing import Literal, TypeVar, final
 
 import torch
 import torch.nn.functional as F
@@ -100,14 +100,23 @@ class Actor(nn.Module):
     """Deterministic policy ``mu(obs)``: an MLP and tanh, ``(..., obs_dim) -> (..., action_dim)`` in [-1, 1].
 
     Scaling to an environment's bounds is the environment's affair: so noise has the same unit in every dimension.
+
+    Attributes:
+        bound: `tanh`, or `clip`: what leads the MLP's output into [-1, 1].
     """
+
+    bound: Literal["tanh", "clip"] = "tanh"
 
     def __init__(self, obs_dim: int, action_dim: int, spec: MLPSpec) -> None:
         super().__init__()
-        self.mlp = MLP((obs_dim,), (action_dim,), replace(spec, output="tanh"))
+        self.mlp = MLP((obs_dim,), (action_dim,), replace(spec, output="identity"))
 
-    def forward(self, obs: Tensor) -> Tensor:
-        return self.mlp.forward(obs)
+    def forward(self, obs: Tensor, unbounded: bool = False) -> Tensor:
+        """The action; `unbounded`: the MLP's output, before tanh or clipping."""
+        z = self.mlp.forward(obs)
+        if unbounded:
+            return z
+        return torch.tanh(z) if self.bound == "tanh" else z.clamp(-1.0, 1.0)
 
 
 @final

@@ -15,6 +15,18 @@ THREADED = 9_216
 """Entries from which OpenBLAS wakes its threads for a matrix times a vector, which takes longer than the product."""
 
 
+def _tanh(x: np.ndarray) -> np.ndarray:
+    return np.tanh(x, out=x)
+
+
+def _clip(x: np.ndarray) -> np.ndarray:
+    return np.minimum(np.maximum(x, -1.0, out=x), 1.0, out=x)
+
+
+BOUNDS = {"tanh": _tanh, "clip": _clip}
+"""What leads a perceptron's output, an array that is overwritten, into [-1, 1]; see `Actor.bound`."""
+
+
 class Single:
     """The actor's action for one observation, computed by numpy on the actor's own memory.
 
@@ -28,6 +40,7 @@ class Single:
 
     def __init__(self, actor: Actor) -> None:
         mlp = actor.mlp
+        self._bound = BOUNDS[actor.bound]
         self._activation = mlp.activation
         self._layers = list(zip(mlp.linears, (*mlp.norms, None), strict=True))
         self._owned: list[tuple[dict[str, Any], str]] = [
@@ -79,7 +92,7 @@ class Single:
                 x = activate(x)
             x = product(weight, x)
             x += bias
-            return np.tanh(x, out=x)
+            return self._bound(x)
 
 
 class Many:
@@ -92,6 +105,7 @@ class Many:
 
     def __init__(self, actor: Actor, rows: torch.Tensor) -> None:
         mlp = actor.mlp
+        self._bound = BOUNDS[actor.bound]
         self._activation = ACTIVATIONS[mlp.activation]
         pieces = dict(zip(actor.parameters(), rows.split([p.numel() for p in actor.parameters()], 1), strict=True))
         own: dict[torch.Tensor, torch.Tensor] = {p: piece.view(len(rows), *p.shape) for p, piece in pieces.items()}
@@ -118,7 +132,8 @@ class Many:
                     scale, shift, eps = norm
                     h = F.layer_norm(h, h.shape[-1:], eps=eps) * scale[:, None] + shift[:, None]
                 h = self._activation.in_place(h)
-            return torch.baddbmm(bias, h, weight).tanh_().numpy()
+            h = torch.baddbmm(bias, h, weight)
+            return (h.tanh_() if self._bound is _tanh else h.clamp_(-1.0, 1.0)).numpy()
 
     def _by_numpy(self, x: np.ndarray) -> np.ndarray:
         assert self._arrays is not None
@@ -132,7 +147,7 @@ class Many:
                 x = activate(x)
             x = np.matmul(x, weight)
             x += bias
-            return np.tanh(x, out=x)
+            return self._bound(x)
 
 
 def _array(p: torch.Tensor) -> np.ndarray:

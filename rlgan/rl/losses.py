@@ -24,20 +24,29 @@ def td_target(r_t: Tensor, terminated: Tensor, q_t: Tensor, discount: float | Te
     return torch.addcmul(r_t, 1 - terminated, q_t, value=discount)
 
 
-def td_loss(q_tm1: Tensor, target: Tensor, weight: Tensor | None = None) -> Tensor:
+def td_loss(q_tm1: Tensor, target: Tensor, weight: Tensor | None = None, huber: float | None = None) -> Tensor:
     """E w (y - Q(s, a))^2, a scalar; no gradient goes through the target. Lillicrap et al. 2016, Algorithm 1.
+
+    With `huber` d an error e beyond d counts as d (2 |e| - d) instead of e^2 (Huber 1964), so that its gradient is no
+    larger than that of d.
 
     Args:
         q_tm1: (batch,), or (2, batch) of twin critics.
         target: y, of the same shape.
         weight: w, importance weights of samples that were not drawn uniformly (Schaul et al. 2016, section 3.4),
             (batch,); None, or of no dimension: 1.
+        huber: d > 0; None squares all errors.
     """
     assert q_tm1.shape == target.shape, f"{q_tm1.shape} and {target.shape} differ"
-    if weight is None or weight.ndim == 0:
+    w = None if weight is None or weight.ndim == 0 else weight
+    assert w is None or w.shape == q_tm1.shape[-1:], f"{w.shape} and {q_tm1.shape} differ"
+    if huber is not None:
+        errors = 2 * F.huber_loss(q_tm1, target.detach(), reduction="none", delta=huber)
+    elif w is None:
         return F.mse_loss(q_tm1, target.detach())
-    assert weight.shape == q_tm1.shape[-1:], f"{weight.shape} and {q_tm1.shape} differ"
-    return (weight * (q_tm1 - target.detach()).square()).mean()
+    else:
+        errors = (q_tm1 - target.detach()).square()
+    return errors.mean() if w is None else (w * errors).mean()
 
 
 def smoothed(action: Tensor, noise: Tensor, sigma: float, bound: float) -> Tensor:

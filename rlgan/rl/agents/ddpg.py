@@ -6,13 +6,14 @@ import torch
 from torch import Tensor
 
 from rlgan.optim import Metrics, Nets
-from rlgan.rl.agent import Agent, check_discount
-from rlgan.rl.losses import deterministic_policy_loss, td_loss, td_target
+from rlgan.rl.agent import check_discount
+from rlgan.rl.agents.bounds import BoundedAgent
+from rlgan.rl.losses import td_target
 from rlgan.rl.replay.uniform import Transition
 
 
 @dataclass(frozen=True)
-class DDPG(Agent):
+class DDPG(BoundedAgent):
     """The critic learns y = r + gamma (1 - terminated) Q'(s', mu'(s')), the actor ascends Q(s, mu(s)).
 
     Q' and mu' are the players' averages (target networks): theta_bar + tau (theta - theta_bar) after every step. Weight
@@ -20,14 +21,16 @@ class DDPG(Agent):
 
     Args:
         discount: gamma, in [0, 1].
+        bounding, preactivation_penalty, preactivation_margin, huber: see `BoundedAgent`.
 
     Raises:
-        ValueError: if `discount` is outside of [0, 1].
+        ValueError: a value out of range.
     """
 
     discount: float = 0.99
 
     def __post_init__(self) -> None:
+        super().__post_init__()
         check_discount(self.discount)
 
     def target(self, nets: Nets, batch: Transition) -> Tensor:
@@ -40,10 +43,10 @@ class DDPG(Agent):
     def critic_loss(self, nets: Nets, batch: Transition) -> tuple[Tensor, Metrics]:
         y = self.target(nets, batch)
         q_tm1 = nets.critic(batch.obs, batch.action)
-        return td_loss(q_tm1, y, batch.weight), {"critic/q": q_tm1.detach().mean()}
+        return self.regression(q_tm1, y, batch.weight), {"critic/q": q_tm1.detach().mean()}
 
     def actor_loss(self, nets: Nets, batch: Transition) -> tuple[Tensor, Metrics]:
-        return deterministic_policy_loss(nets.critic(batch.obs, nets.actor(batch.obs))), {}
+        return self.ascent(nets, batch.obs, lambda action: nets.critic(batch.obs, action)), {}
 
     def td_error(self, nets: Nets, batch: Transition) -> Tensor:
         error: Tensor = self.target(nets, batch) - nets.critic(batch.obs, batch.action)

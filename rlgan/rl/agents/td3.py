@@ -9,13 +9,14 @@ from torch import Tensor, nn
 
 from rlgan.nets import twin
 from rlgan.optim import Metrics, Nets
-from rlgan.rl.agent import Agent, check_discount
-from rlgan.rl.losses import deterministic_policy_loss, smoothed, td_loss, td_target
+from rlgan.rl.agent import check_discount
+from rlgan.rl.agents.bounds import BoundedAgent
+from rlgan.rl.losses import smoothed, td_target
 from rlgan.rl.replay.uniform import Transition
 
 
 @dataclass(frozen=True)
-class TD3(Agent):
+class TD3(BoundedAgent):
     """Both critics learn one target, the smaller of two; the actor ascends the first.
 
         y = r + gamma (1 - terminated) min_i Q'_i(s', a'),    a' = clip(mu'(s') + clip(sigma xi, -c, c), -1, 1)
@@ -29,6 +30,7 @@ class TD3(Agent):
         discount: gamma, in [0, 1].
         smoothing: sigma, the standard deviation of the noise on the target's action, 0 for none.
         smoothing_bound: c, beyond which that noise is cut.
+        bounding, preactivation_penalty, preactivation_margin, huber: see `BoundedAgent`.
 
     Raises:
         ValueError: a value out of range.
@@ -41,6 +43,7 @@ class TD3(Agent):
     smoothing_bound: float = 0.5
 
     def __post_init__(self) -> None:
+        super().__post_init__()
         check_discount(self.discount)
         if not 0 <= self.smoothing < float("inf"):
             raise ValueError(f"smoothing = {self.smoothing}: must be at least 0, for example 0.2")
@@ -64,10 +67,10 @@ class TD3(Agent):
         q_tm1 = nets.critic(batch.obs, batch.action)
         first, second = q_tm1.detach().unbind()
         metrics = {"critic/q": first.mean(), "critic/q_gap": (first - second).abs().mean()}
-        return 2 * td_loss(q_tm1, y.expand_as(q_tm1), batch.weight), metrics
+        return 2 * self.regression(q_tm1, y.expand_as(q_tm1), batch.weight), metrics
 
     def actor_loss(self, nets: Nets, batch: Transition) -> tuple[Tensor, Metrics]:
-        return deterministic_policy_loss(nets.critic(batch.obs, nets.actor(batch.obs), True)), {}
+        return self.ascent(nets, batch.obs, lambda action: nets.critic(batch.obs, action, True)), {}
 
     def td_error(self, nets: Nets, batch: Transition) -> Tensor:
         """The mean of both critics' |y - Q_i(s, a)|."""

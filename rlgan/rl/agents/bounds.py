@@ -1,0 +1,124 @@
+"""How an actor keeps within its bounds, and what becomes of its gradient there.
+
+Through a = tanh(z) a gradient comes times 1 - a^2, which in float32 is 0 from |z| = 9 on: an actor that the first
+gradients of a wild critic have pushed there learns no more. Either the gradient is shaped otherwise (`inverting`), or z
+is kept small.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import torch
+from torch import Tensor, nn
+
+from rlgan.nets.mlp import Actor
+from rlgan.optim import Nets
+from rlgan.rl.agent import Agent
+from rlgan.rl.losses import deterministic_policy_loss, td_loss
+
+
+class _Inverting(torch.autograd.Function):
+    generate_vmap_rule = True
+
+    @staticmethod
+    def forward(p: Tensor) -> Tensor:
+        return p.clamp(-1.0, 1.0)
+
+    @staticmethod
+    def setup_context(ctx: Any, inputs: tuple[Tensor, ...], output: Tensor) -> None:
+        ctx.save_for_backward(*inputs)
+
+    @staticmethod
+    def backward(ctx: Any, g: Tensor) -> Tensor:
+        (p,) = ctx.saved_tensors
+        # g is the loss's: where it is negative, a larger action is better.
+        return g * torch.where(g < 0, 1.0 - p, 1.0 + p) / 2
+
+
+def inverting(p: Tensor) -> Tensor:
+    """clip(p, -1, 1), whose gradient is inverted at the bounds (Hausknecht and Stone 2016, equation 11).
+
+    The gradient g of a value to be increased becomes g (1 - p) / 2 where g > 0 and g (p + 1) / 2 where g < 0: smaller
+    the nearer p is to the bound that g leads to, and turned round beyond it, so that p comes back.
+
+    Args:
+        p: the actor's own output, any shape, in (-inf, inf).
+    """
+    bounded: Tensor = _Inverting.apply(p)
+    return bounded
+
+
+@dataclass(frozen=True, kw_only=True)
+class BoundedAgent(Agent):
+    """What DDPG and TD3 have in common: the actor's bounds, and what large errors weigh.
+
+    Args:
+        bounding: `tanh`, or `inverting`: the actor's last layer is its action, clipped to [-1, 1], and gradients are
+            inverted at the bounds (`inverting`).
+        preactivation_penalty: w of the term w E max(0, |z| - m)^2 in the actor's loss, a mean over samples and
+            components, z what comes into the tanh (the last layer's output); 0 leaves it out. With m = 0 it is that of
+            Andrychowicz et al. 2017 (Hindsight Experience Replay, appendix A).
+        preactivation_margin: m, up to which |z| costs nothing; tanh(2.5) = 0.987.
+        huber: d, beyond which a TD error e counts as d (2 |e| - d) instead of e^2 (Huber 1964; Mnih et al. 2015 clip
+            gradients so, at 1), in the units of the critic, which `normalise_returns` and `reward_scale` change; None
+            squares all errors.
+
+    Raises:
+        ValueError: a value out of range, or a network whose output is not known.
+    """
+
+    bounding: Literal["tanh", "inverting"] = "tanh"
+    preactivation_penalty: float = 0.0
+    preactivation_margin: float = 0.0
+    huber: float | None = None
+
+    def __post_init__(self) -> None:
+        if self.bounding not in ("tanh", "inverting"):
+            raise ValueError(f"bounding = {self.bounding}: unknown; choose tanh or inverting")
+        for name, example in (("preactivation_penalty", "0.01"), ("preactivation_margin", "2.5")):
+            if not 0 <= (value := getattr(self, name)) < math.inf:
+                raise ValueError(f"{name} = {value}: must be at least 0, for example {example}")
+        if self.huber is not None and not 0 < self.huber < math.inf:
+            raise ValueError(f"huber = {self.huber}: must be positive, for example 1.0, or null for squared errors")
+
+    def actor(self, network: Any, obs_dim: int, action_dim: int) -> nn.Module:
+        module = super().actor(network, obs_dim, action_dim)
+        if self._plain:
+            return module
+        if not isinstance(module, Actor):
+            key = "bounding" if self.bounding != "tanh" else "preactivation_penalty"
+            raise ValueError(
+                f"{key} = {getattr(self, key)}: is for perceptrons, whose last layer is known, and the actor is a "
+                f"{type(module).__name__}; use network@actor.network=mlp_64, or leave it out"
+            )
+        if self.bounding == "inverting":
+            module.bound = "clip"
+        return module
+
+    @property
+    def _plain(self) -> bool:
+        return self.bounding == "tanh" and not self.preactivation_penalty
+
+    def ascent(self, nets: Nets, obs: Tensor, value: Callable[[Tensor], Tensor]) -> Tensor:
+        """-E Q(s, mu(s)), a scalar, with what the options add to it or to its gradient.
+
+        Args:
+            nets: the networks.
+            obs: (batch, obs_dim).
+            value: Q(s, a) of the actions a (batch, action_dim), (batch,).
+        """
+        if self._plain:
+            return deterministic_policy_loss(value(nets.actor(obs)))
+        z = nets.actor(obs, True)
+        loss = deterministic_policy_loss(value(inverting(z) if self.bounding == "inverting" else torch.tanh(z)))
+        if not self.preactivation_penalty:
+            return loss
+        return loss + self.preactivation_penalty * (z.abs() - self.preactivation_margin).clamp(min=0).square().mean()
+
+    def regression(self, q_tm1: Tensor, target: Tensor, weight: Tensor) -> Tensor:
+        """E w (y - Q(s, a))^2 or what `huber` makes of it, a scalar; see `rlgan.rl.losses.td_loss`."""
+        return td_loss(q_tm1, target, weight, self.huber)
