@@ -51,8 +51,8 @@ def test_the_tags_of_both_tasks() -> None:
     assert found["wgan"] == common | {
         "generator/loss", "generator/grad_norm", "wasserstein/dual", "wasserstein/primal", "critic/lipschitz",
         "critic/lipschitz_upper_bound", "wasserstein/dual_eval", "wasserstein/dual_estimate",
-        "wasserstein/dual_lower_bound", "modes/covered", "modes/high_quality", "modes/smallest_share",
-        "modes/smallest_spread", "modes/reverse_kl", "progress/generator_updates",
+        "wasserstein/dual_lower_bound", "wasserstein/dual_error", "modes/covered", "modes/high_quality",
+        "modes/smallest_share", "modes/smallest_spread", "modes/reverse_kl", "progress/generator_updates",
     }  # fmt: skip
     assert found["ddpg"] == common | {
         "actor/loss", "actor/grad_norm", "critic/q", "critic/q_bias", "exploration/sigma", "return/train",

@@ -8,5 +8,5 @@ from rlgan.gan.metrics.features import DigitsClassifier, Extractor, Inception, P
 from rlgan.gan.metrics.images import Manifolds, frechet_distance, manifolds
 from rlgan.gan.metrics.memorisation import Copying, Memorisation, membership_auc
 from rlgan.gan.metrics.modes import COVERAGE_SAMPLES, DigitsJudge, ModeCoverage, mode_coverage
-from rlgan.gan.metrics.slope import critic_lipschitz, dual_scalars, probe_points
+from rlgan.gan.metrics.slope import LEVEL, Gap, critic_lipschitz, dual_scalars, probe_points
 from rlgan.gan.metrics.transport import PRIMAL_LIMIT, wasserstein_primal, wasserstein_sliced

@@ -12,9 +12,10 @@ _TABLE = {
         "images/frechet": "Frechet distance of features to real ones",
         "wasserstein/true": "W1 of the two distributions, known exactly",
         "wasserstein/dual": "critic's score gap, real - fake (last batch)",
-        "wasserstein/dual_eval": "the same gap of 1,024 fresh samples",
+        "wasserstein/dual_eval": "the same gap of fresh samples: 8,192 of points",
+        "wasserstein/dual_error": "the standard error of that gap",
         "wasserstein/dual_over_true": "that gap / known W1; 1 of an optimal critic",
-        "wasserstein/dual_lower_bound": "gap / bound of the slope: W1 is at least this",
+        "wasserstein/dual_lower_bound": "W1 is at least this: gap / slope bound, at 95 %",
         "wasserstein/dual_estimate": "gap / largest slope seen: an estimate of W1",
     },
     "modes": {

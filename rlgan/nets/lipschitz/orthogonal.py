@@ -90,7 +90,7 @@ class OrthonormalLinear(ComputedWeight):
         return cayley(self.weight) if self.method == "cayley" else bjorck(self.weight, self.iterations)
 
     def lipschitz_bound(self, frequencies: int = 0) -> float:
-        """1, to rounding."""
+        """1, to rounding: in float32 at most 1e-5 more was seen, of square weights that grew a hundredfold."""
         return 1.0
 
     def forward(self, x: Tensor) -> Tensor:
@@ -125,7 +125,7 @@ class OrthogonalMLP(nn.Module):
 class OrthogonalSpec(NetworkSpec):
     """A perceptron that is 1-Lipschitz whatever its weights: a critic that needs ``lipschitz=none`` and no tuning.
 
-    With `constant` 1 its dual is a true lower bound of W1 (of the two samples it is taken on). Batch and layer norm
+    With `constant` 1 its dual is at most the W1 of the two samples that it is taken on. Batch and layer norm
     would break the bound.
 
     Args:

@@ -67,7 +67,7 @@ class SpectralLinear(_Spectral):
 class SpectralConv2d(_Spectral):
     """A convolution whose weight as a matrix (units, channels * taps) has spectral norm 1, of `layer`'s own parameters.
 
-    The norm of the convolution as a map is up to sqrt(taps) times that, a tap counted once per stride.
+    The norm of the convolution as a map is up to sqrt(taps) times that; of a stride, the taps that one input feeds.
     """
 
     def __init__(self, layer: nn.Conv2d, iterations: int) -> None:
@@ -76,8 +76,12 @@ class SpectralConv2d(_Spectral):
         self.dilation, self.groups = layer.dilation, layer.groups
 
     def lipschitz_bound(self, frequencies: int = 0) -> float:
-        """An upper bound of the layer's Lipschitz constant: an input feeds at most so many of the taps."""
-        taps = math.prod(math.ceil(k / s) for k, s in zip(self.weight.shape[2:], self.stride, strict=True))
+        """An upper bound of the layer's Lipschitz constant: an input feeds at most so many of the taps.
+
+        Those whose distance, a multiple of the dilation d, is one of the stride s: every s / gcd(s, d)-th.
+        """
+        sizes = zip(self.weight.shape[2:], self.stride, self.dilation, strict=True)
+        taps = math.prod(math.ceil(k / (s // math.gcd(s, d))) for k, s, d in sizes)
         return super().lipschitz_bound() * math.sqrt(taps)
 
     def forward(self, x: Tensor) -> Tensor:

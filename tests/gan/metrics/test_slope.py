@@ -1,6 +1,7 @@
 """The critic's constant from below and above, against exact norms and slopes."""
 
 import math
+from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -8,7 +9,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from rlgan.gan.metrics import critic_lipschitz, dual_scalars, probe_points, wasserstein_primal
+from rlgan.gan.metrics import LEVEL, Gap, critic_lipschitz, dual_scalars, probe_points, wasserstein_primal
 from rlgan.nets import DCGANSpec, MLPSpec, ResNetSpec
 from rlgan.nets.lipschitz.bounds import convolution_bound, lipschitz_bound
 
@@ -170,11 +171,54 @@ def test_the_dual_over_the_bound_is_below_w1_whatever_the_critic() -> None:
         with torch.no_grad():
             for parameter in critic.parameters():
                 parameter.mul_(3)
-            dual = float(critic(x).mean() - critic(y).mean())
+            # The two samples are all there is: their dual is known without error, and so is their W1.
+            gap = Gap.of(critic(x), whole=True) - Gap.of(critic(y), whole=True)
         slope, bound = critic_lipschitz(critic, torch.cat((x, y))), lipschitz_bound(critic)
-        found = dual_scalars(dual, slope, bound)
+        found = dual_scalars(gap, slope, bound)
         assert abs(found["wasserstein/dual_lower_bound"]) <= w1
-        assert found["wasserstein/dual_lower_bound"] == dual / bound  # type: ignore[operator]
-        assert found["wasserstein/dual_estimate"] == dual / slope
+        assert found["wasserstein/dual_lower_bound"] == gap.value / bound  # type: ignore[operator]
+        assert found["wasserstein/dual_estimate"] == gap.value / slope
+        assert (found["wasserstein/dual_eval"], found["wasserstein/dual_error"]) == (gap.value, 0.0)
         assert (found["critic/lipschitz"], found["critic/lipschitz_upper_bound"]) == (slope, bound)
-    assert dual_scalars(1.0, 0.0, None) == {"critic/lipschitz": 0.0}
+    assert dual_scalars(Gap(1.0, 0.0, 0.0), 0.0, None).keys() == {
+        "wasserstein/dual_eval", "wasserstein/dual_error", "critic/lipschitz"
+    }  # fmt: skip
+
+
+def test_a_gaps_error_is_that_of_the_difference_of_two_means() -> None:
+    x, y = torch.tensor([1.0, 2.0, 6.0]), torch.tensor([0.0, 1.0])
+    gap = Gap.of(x) - Gap.of(y)
+    assert gap.value == 2.5
+    assert gap.error**2 == pytest.approx(float(x.var() / 3 + y.var() / 2))
+    # Third central moments: of x (-8 - 1 + 27) / 3 = 6, of y 0.
+    assert gap.third == pytest.approx(6 / 9)
+    assert Gap.of(x, whole=True) == Gap(3.0, 0.0, 0.0) and Gap(3.0, 0.0, 0.0).at_least() == 3.0
+    assert Gap(3.0, 0.25, 0.0).at_least(0.975) == pytest.approx(3 - 0.5 * 1.959964)
+    # Skewed upwards is left as it is, skewed downwards lowers the bound.
+    assert Gap(3.0, 0.25, 1.0).at_least() == Gap(3.0, 0.25, 0.0).at_least() > Gap(3.0, 0.25, -0.1).at_least()
+
+
+SCORES: dict[str, tuple[Callable[[Tensor], Tensor], float]] = {
+    "Gaussian": (lambda z: z[0], 0.0),
+    "Student's t": (lambda z: z[0] / (z[1:4].square().mean(0)).sqrt(), 0.0),
+    "lognormal": (lambda z: z[0].exp(), math.exp(0.5)),
+    "rare": (lambda z: (z[0] > 2).double(), float(torch.special.ndtr(torch.tensor(-2.0, dtype=torch.float64)))),
+    "constant": (lambda z: 0 * z[0] + 0.25, 0.25),
+}
+
+
+@pytest.mark.parametrize("scores", SCORES)
+def test_the_bound_holds_as_often_as_its_level_says(scores: str) -> None:
+    """In 400 replications, within two binomial standard deviations; the gap itself, over half the time, is no bound."""
+    of, mean = SCORES[scores]
+    g = generator(11)
+    draws = torch.randn(400, 5, 1024, generator=g, dtype=torch.float64)
+    # Scores of fake samples with a long upper tail skew the gap downwards, which is the side that errs.
+    gaps = [Gap.of(0.1 * z[4] + 1) - Gap.of(of(z[:4])) for z in draws]
+    true = 1 - mean
+    allowed = LEVEL * 400 - 2 * math.sqrt(400 * LEVEL * (1 - LEVEL))
+    assert sum(gap.at_least() <= true for gap in gaps) >= allowed
+    assert sum(gap.value <= true for gap in gaps) < 0.6 * 400 < allowed
+    assert sum(gap.at_least(0.999) <= true for gap in gaps) >= 395
+    if scores != "constant":
+        assert min(gap.error for gap in gaps) > 0.002
