@@ -35,6 +35,11 @@ def parser() -> argparse.ArgumentParser:
     made.add_argument("--json", type=Path, help="also write the figures to this file")
     made.add_argument("--seeds", type=int, help="of a study (gan, gan_truth, rl): seeds of a cell (default: its own)")
     made.add_argument("--steps", type=int, help="of a study: length of every cell (default: its own)")
+    made.add_argument("--peers", action=argparse.BooleanOptionalAction, default=True, help="of known: other libraries")
+    made.add_argument(
+        "--with", nargs="*", default=[], dest="words", metavar="WORD", help="of known: words for our runs"
+    )
+    made.add_argument("--csv", type=Path, help="of known: another file than its own")
     made.add_argument("--table", action="store_true", help="of a study: show and draw what its CSV holds")
     return made
 
@@ -58,6 +63,9 @@ def main() -> None:
         given.seeds,
         given.steps,
         given.table,
+        given.peers,
+        tuple(given.words),
+        given.csv,
     )
     print(", ".join(f"{name} {v}" for name, v in versions().items()))
     print(", ".join(f"{name} {v}" for name, v in machine().items()), end="; ")

@@ -27,11 +27,13 @@ class Judge:
         critic: the network.
         value: `value(critic, obs, action)` is Q, (B,): an agent's `value`.
         discount: gamma.
+        keep: keep the states and actions of the episodes (`EpisodeStatistics.visited`).
     """
 
     critic: nn.Module
     value: Callable[[nn.Module, torch.Tensor, torch.Tensor], torch.Tensor]
     discount: float
+    keep: bool = False
 
     def q(self, obs: torch.Tensor, action: torch.Tensor) -> np.ndarray:
         """Q(s, a), (B,), for (B, obs_dim) and (B, action_dim)."""
@@ -51,12 +53,16 @@ class EpisodeStatistics:
 
     The returns are those of the task's own reward, whatever wrappers make of it; `shaped` (episodes,) are those that
     training sees, where they differ. The critic, which knows only these, is judged by these.
+
+    `visited` are the states s_0, ..., s_{T-1} of all episodes (N, obs_dim) and their actions (N, action_dim) in
+    [-1, 1], where the judge keeps them.
     """
 
     returns: np.ndarray
     lengths: np.ndarray
     q_bias: float | None = None
     shaped: np.ndarray | None = None
+    visited: tuple[np.ndarray, np.ndarray] | None = None
 
     def metrics(self) -> dict[str, float]:
         """`return/eval`, the mean, and its companions, under their tags.
@@ -108,6 +114,7 @@ class _Score:
         self._cut = np.ones(episodes, dtype=np.bool_)
         self._rewards: list[np.ndarray] = []
         self._promised: list[np.ndarray] = []
+        self._seen: list[tuple[np.ndarray, np.ndarray]] = []
 
     def add(self, moment: Moment) -> None:
         played = moment.played
@@ -119,6 +126,12 @@ class _Score:
             self._rewards.append(moment.reward.copy())
         if self._judge is not None:
             self._promised.append(self._judge.q(moment.obs, moment.action))
+            if self._judge.keep:
+                self._seen.append((moment.obs.float().cpu().numpy(), moment.action.float().cpu().numpy()))
+
+    def visited(self) -> list[tuple[np.ndarray, np.ndarray]]:
+        """The states in which an action was taken, and the actions, time after time."""
+        return [(obs[t < self._lengths], action[t < self._lengths]) for t, (obs, action) in enumerate(self._seen)]
 
     def errors(self) -> list[np.ndarray]:
         """What `q_errors` says of every episode; none where no critic is judged."""
@@ -141,7 +154,9 @@ class _Score:
         every = np.concatenate(errors) if errors else np.zeros(0)
         differs = not np.allclose(returns, shaped, rtol=1e-9, atol=0.0)
         bias = float(every.mean()) if len(every) else None
-        return EpisodeStatistics(returns, lengths, bias, shaped if differs else None)
+        seen = [moment for score in scores for moment in score.visited()]
+        visited = (np.concatenate([obs for obs, _ in seen]), np.concatenate([a for _, a in seen])) if seen else None
+        return EpisodeStatistics(returns, lengths, bias, shaped if differs else None, visited)
 
 
 def evaluate(

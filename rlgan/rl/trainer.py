@@ -15,12 +15,13 @@ from rlgan.optim.weights import begin_parts
 from rlgan.rl import episodes, pictures, sizes, video
 from rlgan.rl.agent import Agent, NamesErrors
 from rlgan.rl.agents import contract
-from rlgan.rl.agents.meanings import EXPLAINED, GROUPS
+from rlgan.rl.agents.meanings import BETTER, EXPLAINED, GROUPS
 from rlgan.rl.border.ended import EndedEpisodes
 from rlgan.rl.border.functions import functions
 from rlgan.rl.border.rows import Episode, Step
 from rlgan.rl.envs.environment import Environment
 from rlgan.rl.exploration.explorer import Exploration, Rollout
+from rlgan.rl.known.measure import Best
 from rlgan.rl.normalisation import NormalisedActor, Normaliser
 from rlgan.rl.replay.n_step import NStep
 from rlgan.rl.replay.uniform import Layout, ReplaySpec, Transition, UniformReplay
@@ -66,9 +67,7 @@ class Trainer(Stackable):
     """
 
     best: ClassVar[tuple[str, Literal["min", "max"]]] = ("return/eval", "max")
-    better: ClassVar[Mapping[str, Literal["min", "max"]]] = dict.fromkeys(
-        ("return/train", "return/eval_iqm", "return/eval_low", "return/eval_high", "return/eval_shaped"), "max"
-    )
+    better: ClassVar[Mapping[str, Literal["min", "max"]]] = BETTER
     headline: ClassVar[tuple[str, ...]] = ("return/train", "return/eval")
     family: ClassVar[str] = "rl"
     explained: ClassVar[Mapping[str, str]] = EXPLAINED
@@ -113,7 +112,7 @@ class Trainer(Stackable):
         self.generators = gens = Generators(settings.seed, rank)
         device, dtype = settings.torch_device, settings.dtype
         self.envs = env.make(gens.own_seed("environments") % 2**31)
-        self.envs.largest = torch.finfo(dtype).max
+        self.envs.largest, self.best_known = torch.finfo(dtype).max, Best(self.envs, env)
         obs_dim, action_dim = self.envs.obs_dim, self.envs.action_dim
         specs = {"critic": critic, "actor": actor}
         actor_module, critic_module = contract.networks(agent, specs, (obs_dim, action_dim), gens, settings)
@@ -278,7 +277,7 @@ class Trainer(Stackable):
     @property
     def judge(self) -> episodes.Judge:
         """The critic on observations as the environment gives them."""
-        return episodes.Judge(self.critic.module, self._value, self.agent.discount)
+        return episodes.Judge(self.critic.module, self._value, self.agent.discount, bool(self.best_known))
 
     def _value(self, critic: nn.Module, obs: Tensor, action: Tensor) -> Tensor:
         return self.agent.value(critic, obs if self.normaliser is None else self.normaliser(obs), action)
@@ -299,7 +298,8 @@ class Trainer(Stackable):
         """The metrics of an evaluation; what they do not tell becomes a note."""
         self._eval_notes |= dict.fromkeys(played.notes(self.env))
         self._settle()
-        return played.metrics()
+        found = self.best_known.metrics(played, self.evaluation_seed, self.agent.discount, self.functions)
+        return played.metrics() | found
 
     def _settle(self) -> None:
         """Drop the open windows of an environment that was lent and stands elsewhere."""

@@ -45,6 +45,9 @@ class Options:
         only: measure the tables whose title contains this.
         seeds, steps: of every cell of a study; None is the study's own number.
         table: show what a study has found so far, and train nothing.
+        peers: of a study that has them, train other libraries too.
+        words: of a study that takes them, further words of its commands.
+        csv: of a study that takes it, the file of its rows; None is its own.
     """
 
     blocks: int
@@ -56,6 +59,9 @@ class Options:
     seeds: int | None = None
     steps: int | None = None
     table: bool = False
+    peers: bool = True
+    words: tuple[str, ...] = ()
+    csv: Path | None = None
 
     @property
     def cuda(self) -> bool:

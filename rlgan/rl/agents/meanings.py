@@ -1,6 +1,7 @@
 """What the metrics of an agent mean, and the headings that they stand under."""
 
 from collections.abc import Mapping
+from typing import Literal
 
 RECENT_EPISODES = 10
 """`return/train` is the mean of this many episodes, the last ones to end."""
@@ -13,9 +14,14 @@ EXPLAINED: Mapping[str, str] = {
     "return/eval_std": "standard deviation of the returns over episodes",
     "return/eval_length": "mean length of an evaluation episode, in steps",
     "return/eval_shaped": "the same in the reward of training, through env.wrappers",
+    "return/optimum": "the best mean return that these episodes allow",
+    "return/regret": "what is lost of it",
     "return/train": f"mean return of the last {RECENT_EPISODES} episodes, with exploration",
     "critic/q_bias": "Q minus the return that followed; above 0: too hopeful",
     "critic/q": "mean Q of the last minibatch",
+    "critic/q_distance": "relative distance of Q from the true Q* about the policy's actions",
+    "actor/gain_distance": "relative distance of the actor's slope at 0 from the best gain -K*",
+    "actor/action_distance": "mean distance of the action from the best one, its worst component",
     "critic/q_gap": "mean distance of the two critics",
     "exploration/sigma": "standard deviation of the exploration noise",
     "exploration/action_sigma": "that of the noise on actions, beside parameter noise",
@@ -28,7 +34,14 @@ EXPLAINED: Mapping[str, str] = {
 
 GROUPS: Mapping[str, tuple[str, ...]] = {
     "return": ("return/", "episode/"),
-    "value": ("critic/q",),
+    "value": ("critic/q", "actor/gain_distance", "actor/action_distance"),
     "exploration": ("exploration/",),
     "loss": ("critic/loss", "actor/loss", "critic/grad_norm", "actor/grad_norm"),
+}
+
+BETTER: Mapping[str, Literal["min", "max"]] = {
+    **dict.fromkeys(
+        ("return/train", "return/eval_iqm", "return/eval_low", "return/eval_high", "return/eval_shaped"), "max"
+    ),
+    **dict.fromkeys(("return/regret", "critic/q_distance", "actor/gain_distance", "actor/action_distance"), "min"),
 }

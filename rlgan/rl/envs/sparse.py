@@ -213,6 +213,16 @@ class SparseWalk(BatchedEnv):
     def observe(self, state: Sequence[Any], maths: Maths) -> Sequence[Any]:
         return state
 
+    @property
+    def known(self) -> "SparseWalk":
+        """The best that can be done (`rlgan.rl.known`)."""
+        return self
+
+    def optimum(self, seeds: Sequence[int], steps: int) -> np.ndarray:
+        """The best return of episodes of `steps` steps (n,): to the wall without a halt."""
+        places = np.minimum(self.pace * np.arange(1, steps + 1), 1.0)
+        return np.full(len(seeds), np.maximum(2.0 * places - 1.0, 0.0).sum())
+
 
 register("rlgan/SparseWalk-v0", SparseWalk, max_episode_steps=30)
 for _kind in (SparseMountainCar, SparseCartPoleSwingUp, SparseDoublePendulum):

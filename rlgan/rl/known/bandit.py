@@ -76,7 +76,8 @@ class Bandit(BatchedEnv):
             raise Unsuitable(f"spread = {spread}: must not be negative; 0 makes all observations alike")
         remedy = f"one row for each component of best, one column for each of context: {d} x {k}"
         self.slope = np.zeros((d, k)) if slope is None else numbers("slope", slope, (d, k), remedy)
-        self.one_observation = spaces.Box(self.context - self.spread, self.context + self.spread, dtype=np.float64)
+        around = np.where(self.spread > 0, self.spread, 1.0)  # a space needs a width
+        self.one_observation = spaces.Box(self.context - around, self.context + around, dtype=np.float64)
         # The state is the context, and the noise of the reward to come.
         self.width = k + 1
         super().__init__(num_envs, max_episode_steps)

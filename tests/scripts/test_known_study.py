@@ -1,0 +1,97 @@
+"""The study of tasks with a known optimum: what was chosen on is not reported on, and what counts as reached."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from scripts.benchmarks.harness import Options, Report
+from scripts.studies import known, study
+from scripts.studies.known_peers import environment
+from scripts.studies.known_tasks import DRAWN, PENDULUM, SETS, KnownTask, drawn
+from tests.runs.config.test_conf import composed
+
+
+def test_nothing_is_reported_on_what_was_chosen_on() -> None:
+    (chosen, seeds), (reported, others) = SETS["choosing"], SETS["reporting"]
+    assert not set(seeds) & set(others) and len(reported) >= 8 and tuple(reported) == drawn(DRAWN) != drawn(DRAWN + 1)
+    same = {str((task.env, task.kwargs, task.limit)) for task in chosen} & {
+        str((task.env, task.kwargs, task.limit)) for task in reported
+    }
+    assert same == {str(("pendulum", {}, None))}
+
+
+def test_the_words_of_a_task_are_the_environment_of_the_peers() -> None:
+    for tasks, _ in SETS.values():
+        for task in tasks[1::3]:
+            made = environment(task)
+            config = composed("task=ddpg", *task.overrides)[0]["env"]
+            assert config["id"] == task.id
+            given = {key: value for key, value in config["kwargs"].items() if key in task.kwargs}
+            assert given == task.kwargs and (config["max_episode_steps"] or 50) == (task.limit or 50)
+            if task.env == "lqr":
+                physics = made.unwrapped._physics
+                assert physics.system.A.shape[0] == made.observation_space.shape[0]
+                optimum = made.unwrapped.known.optimum([0, 1, 2], made.spec.max_episode_steps)
+                assert (optimum < 0).all() and np.isfinite(optimum).all()
+
+
+def test_cells_are_different_and_each_composes() -> None:
+    every = known.cells()
+    assert len({cell.command for cell, _ in every}) == len(every) == 2 * sum(len(tasks) for tasks, _ in SETS.values())
+    cell, task = every[-1]
+    config = composed(*cell.overrides)[0]
+    assert (config["steps"], task.title) == (task.steps, "Pendulum-v1") and "agent=td3" in cell.overrides
+    peers = known.others()
+    assert len({peer.command for peer in peers}) == len(peers) and peers[0].task.steps < peers[-1].task.steps
+
+
+@pytest.mark.parametrize(
+    ("env", "score", "optimum", "distance", "reached"),
+    [
+        ("bandit", -5.0, 0.0, 0.02, True),
+        ("bandit", 0.0, 0.0, 0.021, False),
+        ("lqr", -1.2, -1.0, np.nan, True),
+        ("lqr", -1.21, -1.0, np.nan, False),
+        ("sparse_walk", 20.7, 23.0, np.nan, True),
+        ("sparse_walk", 20.6, 23.0, np.nan, False),
+        ("pendulum", -157.0, PENDULUM, np.nan, True),
+        ("pendulum", -158.0, PENDULUM, np.nan, False),
+        ("lqr", np.nan, -1.0, np.nan, False),
+    ],
+)
+def test_what_counts_as_reached(env: str, score: float, optimum: float, distance: float, reached: bool) -> None:
+    assert KnownTask("", env, 1).reached(score, optimum, distance) == reached
+
+
+@pytest.mark.slow
+def test_a_cell_is_trained_by_its_command_and_its_rows_say_how_far_it_is(tmp_path: Path) -> None:
+    table = known.known_table(tmp_path / "known.csv")
+    ((cell, task),) = [pair for pair in known.cells(2, 140) if pair[0].title == "choosing, bandit inside, rlgan, ddpg"]
+    small = study.Cell(cell.labels, (*cell.overrides, "learning_starts=128", "batch_size=8", "eval_episodes=2"))
+    table.add(small.command, [known.judged(row, task) for row in study.train(small, known.TAGS)])
+    rows = table.rows
+    assert table.commands == [small.command] and [row["seed"] for row in rows] == ["0", "1"]
+    assert all(float(row["distance"]) > 0.02 and row["reached"] == "0" for row in rows)
+    assert float(rows[0]["optimum"]) == pytest.approx(0.0, abs=1e-9) and float(rows[0]["return"]) < 0
+
+
+def test_the_table_counts_seeds_and_shows_the_worst(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    table = known.known_table(tmp_path / "known.csv")
+    cell, task = next(pair for pair in known.cells() if pair[0].title == "reporting, LQR stable, rlgan, ddpg")
+    figures = {**dict.fromkeys(known.TAGS, np.nan), "seconds": 1.0, "cpu_seconds": 1.0, "optimum": -1.0}
+    for labels, command in ((cell.labels, cell.command), ({**cell.labels, "method": "sbx"}, "peer one")):
+        rows = [
+            known.judged({**labels, **figures, "seed": str(seed), "return": score}, task)
+            for seed, score in enumerate((-1.1, -3.0))
+        ]
+        table.add(command, rows)
+    assert table.commands == [cell.command, "peer one"]
+    report = Report()
+    known.run(Options(1, table=True, csv=table.path), report)
+    shown = capsys.readouterr().out
+    assert "| LQR stable | -1 | 1 of 2; -2.05 (-3) | 1 of 2; -2.05 (-3) |" in shown
+    assert "| all |  | 1 of 2 | 1 of 2 |" in shown and table.path.with_suffix(".png").exists()
+    assert [round(known.lost(row), 3) for row in table.rows[:2]] == [0.1, 2.0]
