@@ -3,10 +3,11 @@
 The cells of `exploration` are DDPG with the networks and settings of `experiment=rl/study` (dense rewards) and
 `rl/study_sparse`, one set per environment, whatever explores. The scale is one figure per environment: sigma of
 Gaussian and of Ornstein-Uhlenbeck noise (whose spread in the long run is 1.9 sigma, as theta = 0.15 has it), the first
-sigma of parameter noise and the distance delta it is adapted to, both parts of the mixture. The cells of `marks` stand
-beside figures that others have printed.
+sigma of parameter noise and the distance delta it is adapted to, both parts of the mixture. The cells of `defaults` are
+the experiments that stand ready, by the settings in conf/exploration and on seeds on which nothing was chosen. Those of
+`marks` stand beside figures that others have printed.
 
-A seed is solved at an evaluation whose mean return reaches the environment's threshold; every cell is evaluated ten
+A seed is solved at an evaluation whose mean return reaches the environment's threshold; a cell is evaluated about ten
 times in its course.
 """
 
@@ -82,6 +83,16 @@ TASKS = (
 )
 SPARSE = ("SparseMountainCar", "SparseCartPoleSwingUp")
 
+DEFAULTS = {
+    "Pendulum-v1": ("experiment=rl/pendulum",),
+    "MountainCarContinuous-v0": ("experiment=rl/mountain_car",),
+    "SparseMountainCar": ("experiment=rl/sparse_mountain_car",),
+}
+"""environment -> the experiment that stands ready for it; its cells explore by what is written in conf/exploration."""
+OWN = ("gaussian", "ornstein_uhlenbeck", "parameter", "mixed")
+FRESH = "seeds=[10,11,12,13,14]"
+"""On which nothing was chosen."""
+
 SMALL = ("network@critic.network=mlp_64", "network@actor.network=mlp_64", "batch_size=128")
 MARKS = {
     ("Pendulum-v1", "ddpg"): ("experiment=rl/pendulum", "agent=ddpg"),
@@ -95,6 +106,8 @@ LENGTHS = {
     "InvertedPendulum-v5": (100_000, 3, 10),
     "HalfCheetah-v5": (100_000, 2, 10),
 }
+MORE = {("HalfCheetah-v5", "td3"): ("seeds=[2,3,4]", "eval_every=20000", "log_every=5000")}
+"""Seeds that were added to a mark, with what differs."""
 """Steps, seeds and episodes of an evaluation of the marks. Pendulum's return is mostly the luck of the start: over
 episodes it has a standard deviation of 90."""
 PUBLISHED = "published: HalfCheetah 5514 at 100k steps (TD3's authors, mean of 10 seeds), Pendulum -152 (rl-zoo)"
@@ -139,7 +152,7 @@ def study_table(path: Path) -> Table:
 
 
 def cells(seeds: int | None = None, steps: int | None = None) -> list[Cell]:
-    """All of them: the explorations by environment, then the marks."""
+    """All of them: the explorations by environment, at one scale and by their own defaults, then the marks."""
     explored = [
         Cell(
             dict(zip(LABELS, ("exploration", task.id, "ddpg", name), strict=True)),
@@ -162,7 +175,30 @@ def cells(seeds: int | None = None, steps: int | None = None) -> list[Cell]:
         )
         for (id, agent), overrides in MARKS.items()
     ]
-    return explored + marks
+    more = [
+        Cell(
+            dict(zip(LABELS, ("marks", id, agent, "gaussian"), strict=True)),
+            (
+                *MARKS[id, agent],
+                f"steps={LENGTHS[id][0]}",
+                f"eval_episodes={LENGTHS[id][2]}",
+                "compile=true",
+                *overrides,
+            ),
+            evaluations=True,
+        )
+        for (id, agent), overrides in MORE.items()
+    ]
+    own = [
+        Cell(
+            dict(zip(LABELS, ("defaults", id, "ddpg", name), strict=True)),
+            (*overrides, f"exploration={name}", "compile=true", "checkpoint_every=0", FRESH),
+            evaluations=True,
+        )
+        for id, overrides in DEFAULTS.items()
+        for name in OWN
+    ]
+    return explored + own + marks + more
 
 
 def explorations(task: Task) -> dict[str, Callable[[float], tuple[str, ...]]]:
@@ -220,7 +256,7 @@ def last_returns(seeds: Sequence[Curve]) -> list[float]:
 def summary(rows: Sequence[SeedRow]) -> str:
     """Return at the end (IQM, 95 % interval, least seed), seeds solved at the end and ever, steps to solve (median)."""
     header = (
-        "environment", "agent", "exploration", "steps", "return, IQM (95 %)", "least seed", "solved from",
+        "table", "environment", "agent", "exploration", "steps", "return, IQM (95 %)", "least seed", "solved from",
         "solved at the end", "ever", "steps to solve", "s a seed",
     )  # fmt: skip
     solved = {task.id: task.solved for task in TASKS}
@@ -229,7 +265,7 @@ def summary(rows: Sequence[SeedRow]) -> str:
         seeds = curves(own)
         iqm, low, high = middle(last_returns(seeds))
         shown: tuple[str, ...] = ("", "", "", "")
-        if table == "exploration":
+        if table != "marks":
             firsts = [step for seed in seeds if (step := seed.first(solved[id])) is not None]
             shown = (
                 f"{solved[id]:g}",
@@ -240,6 +276,7 @@ def summary(rows: Sequence[SeedRow]) -> str:
         steps = max((step for seed in seeds for step in seed.steps), default=0)
         lines.append(
             (
+                table,
                 id,
                 agent,
                 exploration,

@@ -160,6 +160,17 @@ def test_the_explorations_are_the_whole_table_at_one_scale_an_environment() -> N
     assert all(task.steps >= 100_000 for task in rl.TASKS if task.id in rl.SPARSE)
 
 
+def test_the_ready_experiments_are_explored_by_the_defaults_of_each_exploration_on_fresh_seeds() -> None:
+    cells = [cell for cell in rl.cells() if cell.labels["table"] == "defaults"]
+    assert len(cells) == len(rl.DEFAULTS) * len(rl.OWN)
+    for cell in cells:
+        assert rl.FRESH in cell.overrides and not any(".sigma=" in word for word in cell.overrides)
+        with initialize_config_dir(str(conf_directory()), version_base="1.3"):
+            values = compose(ROOT, overrides=list(cell.overrides))
+        assert cell.labels["environment"] in values["env"]["id"]
+        assert values["steps"] >= 10 * values["eval_every"]
+
+
 def test_a_cell_of_explorations_keeps_every_evaluation(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("rlgan.rl.trainer.Trainer.pictures", lambda task: {})
     monkeypatch.setattr("rlgan.runs.study.study.page_at_end", lambda *given: "")
@@ -182,7 +193,7 @@ def test_the_marks_compose() -> None:
         if cell.labels["table"] == "marks":
             with initialize_config_dir(str(conf_directory()), version_base="1.3"):
                 values = compose(ROOT, overrides=list(cell.overrides))
-            assert values["eval_every"] * rl.EVALUATIONS == values["steps"] and values["compile"] is True
+            assert values["steps"] % values["eval_every"] == 0 and values["compile"] is True
             assert values["agent"]["_target_"].lower().endswith(cell.labels["agent"])
             assert values["env"]["id"] == cell.labels["environment"]
 
