@@ -12,7 +12,7 @@ from rlgan.erm import Loss, Problem
 from rlgan.gan.data import Cones, Data, Funnel, Patches
 from rlgan.gan.lipschitz import GradientPenalty, Lipschitz
 from rlgan.gan.losses import GANLoss
-from rlgan.nets import DCGANSpec, MLPSpec, NetworkSpec, ResNetSpec
+from rlgan.nets import BySizeSpec, DCGANSpec, MLPSpec, NetworkSpec, ResNetSpec
 from rlgan.runs.config.build import build
 from rlgan.runs.config.trust import EVERYONE
 
@@ -41,6 +41,8 @@ PRESETS: Mapping[str, NetworkSpec | Lipschitz | Data] = {
     "mlp_400_300": MLPSpec(hidden=(400, 300)),
     "dcgan_layer": DCGANSpec(norm="layer"),
     "resnet_critic": ResNetSpec(norm="none"),
+    "images": BySizeSpec(MLPSpec(norm="batch"), DCGANSpec(full_resolution=False)),
+    "images_critic": BySizeSpec(MLPSpec(), DCGANSpec(norm="layer", full_resolution=False)),
 }
 
 
@@ -53,10 +55,15 @@ def load(path: Path) -> dict[str, Any]:
 def read(path: Path) -> dict[str, Any]:
     """The options of one file over those of the sibling that it extends."""
     content = load(path)
-    bases = [base for base in content.pop("defaults", []) if isinstance(base, str) and base != "_self_"]
+    bases = [base for base in content.pop("defaults", []) if base != "_self_"]
     merged: dict[str, Any] = {}
     for base in bases:
-        merged |= read(path.parent / f"{base}.yaml")
+        if isinstance(base, str):
+            merged |= read(path.parent / f"{base}.yaml")
+        for place, option in base.items() if isinstance(base, dict) else ():
+            if place.startswith("/"):  # a section within this one: `/network@small: mlp`
+                group, _, key = place[1:].partition("@")
+                merged[key] = read(CONF / group / f"{option}.yaml") | content.pop(key, {})
     # A data file may be `@package _global_` and set more than its own section.
     return merged | content.get(path.parent.name, content)
 
@@ -92,11 +99,12 @@ def test_presets(group: str, path: Path) -> None:
     assert set(PRESETS) <= {p.stem for _, p in OPTIONS}
 
 
-def test_the_networks_of_the_digits_suit_every_control() -> None:
+@pytest.mark.parametrize(("data", "shape"), [("digits", (1, 8, 8)), ("folder", (3, 12, 13)), ("glyphs", (1, 28, 28))])
+def test_the_critics_of_images_suit_every_control(data: str, shape: tuple[int, ...]) -> None:
     """`data=digits lipschitz=...` must work for every control without further options."""
-    content = load(CONF / "data" / "digits.yaml")
+    content = load(CONF / "data" / f"{data}.yaml")
     chosen = {key: value for entry in content["defaults"] if isinstance(entry, dict) for key, value in entry.items()}
     option = chosen["override /network@critic.network"]
-    critic = build(read(CONF / "network" / f"{option}.yaml"), "critic.network").build((1, 8, 8), ())
+    critic = build(read(CONF / "network" / f"{option}.yaml"), "critic.network").build(shape, ())
     for path in (CONF / "lipschitz").glob("*.yaml"):
         build(read(path), "lipschitz").check(critic)

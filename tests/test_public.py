@@ -29,9 +29,9 @@ PUBLIC: dict[str, str] = {
         PerturbedSGD RMSProp RMSPropNesterov SGD SGLD TorchMethod from_torch
     """,
     "rlgan.gan": """
-        ArrayFile Atoms Clip Cones Data Digits Dirac Dragan FiniteData Folder Funnel GANLoss Gaussians GradientPenalty
-        Grid Hinge HuggingFace Interpolation LeastSquares Lipschitz Mixture NoControl NonSaturating OneSided Pair
-        Patches Penalty R1 R2 Ring Scaling SpectralNorm SwissRoll Translation TwoMoons WGAN Wasserstein
+        ArrayFile Atoms Clip Cones Data Digits Dirac Dragan FiniteData Folder Funnel GANLoss Gaussians Glyphs
+        GradientPenalty Grid Hinge HuggingFace Interpolation LeastSquares Lipschitz Mixture NoControl NonSaturating
+        OneSided Pair Patches Penalty R1 R2 Ring Scaling SpectralNorm SwissRoll Translation TwoMoons WGAN Wasserstein
     """,
     "rlgan.rl": """
         Acting Agent DDPG DPG Environment Exploration Explorer GaussianActionNoise Layout MixedNoise NoExploration
@@ -45,9 +45,10 @@ PUBLIC: dict[str, str] = {
         Surface TwoMoons Wide Wilson
     """,
     "rlgan.nets": """
-        Activation Actor ConvNet ConvSpec DCGANCritic DCGANGenerator DCGANSpec DDPG_FINAL_BOUND Init LateQCritic
-        LinearSpec MLP MLPSpec Many NetworkSpec Norm OrthogonalMLP OrthogonalSpec Output PairedCritic PointSpec
-        QCritic ResNetCritic ResNetGenerator ResNetSpec Single TwinQCritic initialise spectrally_normalised twin
+        Activation Actor BySizeSpec ConvNet ConvSpec DCGANCritic DCGANGenerator DCGANSpec DDPG_FINAL_BOUND Init
+        LateQCritic LinearSpec MLP MLPSpec Many NetworkSpec Norm OrthogonalMLP OrthogonalSpec Output PairedCritic
+        PointSpec QCritic ResNetCritic ResNetGenerator ResNetSpec Single TwinQCritic initialise
+        spectrally_normalised twin
     """,
     "rlgan.task": """
         Callback CheckpointError ConfigError Diverged EarlyStopping Examination Function InputError Metric

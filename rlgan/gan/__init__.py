@@ -11,6 +11,7 @@ from rlgan.gan.data import (
     Folder,
     Funnel,
     Gaussians,
+    Glyphs,
     Grid,
     HuggingFace,
     Mixture,

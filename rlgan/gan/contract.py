@@ -1,7 +1,8 @@
 """What data, networks, a Lipschitz control and a loss promise each other, tried once before the first step."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager
+from dataclasses import fields
 from typing import Any
 
 import torch
@@ -10,6 +11,7 @@ from torch import Tensor, nn
 from rlgan.gan.data.base import Data
 from rlgan.gan.lipschitz import DifferentiableCritic, Lipschitz, Penalty
 from rlgan.gan.losses import GANLoss
+from rlgan.nets import BySizeSpec, MLPSpec
 from rlgan.optim import Projection
 from rlgan.optim.contract.calls import calling, check_tensor, foreign, refuse, shown, twin_of
 from rlgan.optim.contract.losses import built, check_network, check_scalar, kept_buffers
@@ -37,6 +39,41 @@ def generator(spec: Any, data: Data, latent_dim: int) -> nn.Module:
         return _tried("data", data, "generator", module, (latent_dim,), data.shape)
     module = built("generator.network", spec, "build", lambda: spec.build((latent_dim,), data.shape))
     return _tried("generator.network", spec, "build", module, (latent_dim,), data.shape)
+
+
+def sized(data: Data, latent_dim: int, specs: Mapping[str, Any], modules: Mapping[str, nn.Module]) -> list[str]:
+    """A note on networks that were chosen by the size of the images, or on perceptrons where images are large.
+
+    Args:
+        data: for the shape of a sample.
+        latent_dim: length of z.
+        specs, modules: of critic and generator, by these names.
+    """
+    if not data.images:
+        return []
+    height, width = data.shape[1:]
+    shapes = {"critic": (data.shape, ()), "generator": ((latent_dim,), data.shape)}
+    chosen = {name: spec.chosen(*shapes[name]) for name, spec in specs.items() if isinstance(spec, BySizeSpec)}
+    if chosen:
+        words = [f"{name} = {_brief(spec)}, {_count(modules[name]):,} parameters" for name, spec in chosen.items()]
+        return [f"networks for images of {height}x{width}: {'; '.join(words)}; latent_dim = {latent_dim}"]
+    if min(height, width) >= BySizeSpec.from_side and any(isinstance(spec, MLPSpec) for spec in specs.values()):
+        return [
+            f"images of {height}x{width} meet a perceptron, which has to learn of each pixel by itself that it is like "
+            "its neighbours; network@generator.network=images network@critic.network=images_critic choose by the size"
+        ]
+    return []
+
+
+def _brief(spec: Any) -> str:
+    """A specification, without what is as its class has it."""
+    own = {field.name: (getattr(spec, field.name), field.default) for field in fields(spec)}
+    words = ", ".join(f"{name}={value}" for name, (value, default) in own.items() if value != default)
+    return f"{type(spec).__name__.removesuffix('Spec')}({words})"
+
+
+def _count(module: nn.Module) -> int:
+    return sum(parameter.numel() for parameter in module.parameters())
 
 
 def _tried(

@@ -28,6 +28,9 @@ from rlgan.task.seeding import Generators
 from rlgan.task.settings import Settings
 from rlgan.task.task import Examination, Picture, Play, Request
 
+LATENT_OF_IMAGES = 64
+"""Length of z for images, where none is given: between the 100 of Radford et al. 2016 and what 8 x 8 scans need."""
+
 CURVATURE_SAMPLES = 1024
 """Samples of each kind on which the loss surfaces are measured."""
 
@@ -43,7 +46,8 @@ class WGAN(Drawing):
         lipschitz: what keeps the critic Lipschitz; a projection goes into the critic's projection slot.
         loss: of the critic's scores; the Wasserstein loss where none is given.
         batch_size: samples of each kind in a minibatch; of several ranks all together.
-        latent_dim: length of z; data that bring a generator of their own (a pair of known W1) set it themselves.
+        latent_dim: length of z; `auto` is 64 for images and 2 for all else. Data that bring a generator of their own (a
+            pair of known W1) set it themselves.
         temperature: by which the loss divides the scores (see `WassersteinGame`), as a schedule over `steps`; 1 where
             none is given.
 
@@ -69,12 +73,12 @@ class WGAN(Drawing):
         game: Game,
         lipschitz: Lipschitz,
         batch_size: int = 256,
-        latent_dim: int = 2,
+        latent_dim: int | Literal["auto"] = "auto",
         loss: GANLoss | None = None,
         temperature: Schedule | None = None,
     ) -> None:
         for name, value, example in (("batch_size", batch_size, 256), ("latent_dim", latent_dim, 2)):
-            if value < 1:
+            if value != "auto" and value < 1:
                 raise ValueError(f"{name} = {value}: must be at least 1, for example {example}")
         if temperature is not None and not temperature(settings.planned, settings.planned) > 0:
             raise ValueError(
@@ -87,6 +91,8 @@ class WGAN(Drawing):
         critic = _projected(critic, lipschitz)
         self.settings, self.data, self.lipschitz = settings, data, lipschitz
         self._temperature = None if isinstance(temperature or Constant(), Constant) else temperature
+        if latent_dim == "auto":
+            latent_dim = LATENT_OF_IMAGES if data.images else 2
         self.batch_size, self.latent_dim = batch_size, data.latent_dim or latent_dim
         self.generators = Generators(settings.seed, world().rank)
         device, dtype = settings.torch_device, settings.dtype
@@ -95,6 +101,8 @@ class WGAN(Drawing):
         with self.generators.init("generator"):
             g = contract.generator(generator.network, data, self.latent_dim).to(device, dtype)
         _check_normalised({"critic": f, "generator": g}, batch_size)
+        specs = {"critic": critic.network, "generator": generator.network}
+        self._sized = contract.sized(data, self.latent_dim, specs, {"critic": f, "generator": g})
         f = contract.constrained(lipschitz, f, data.shape)
         # Spectral norm and orthonormal layers compute their weights anew at every call.
         at_once = not couples_samples(f) and any(isinstance(m, ComputedWeight) for m in f.modules())
@@ -287,6 +295,7 @@ class WGAN(Drawing):
         return [
             *self.learner.notes(),
             *self.data.notes(),
+            *self._sized,
             *self._odd,
             f"real samples in the generator's place: {scale}",
         ]

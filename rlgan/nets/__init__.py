@@ -10,6 +10,7 @@ grad, vmap and ``torch.compile(fullgraph=True)``. Parameters are drawn from torc
 seed.
 """
 
+from rlgan.nets.by_size import BySizeSpec
 from rlgan.nets.conv import ConvNet, ConvSpec
 from rlgan.nets.dcgan import DCGANCritic, DCGANGenerator, DCGANSpec
 from rlgan.nets.layers import DDPG_FINAL_BOUND, Activation, Init, NetworkSpec, Norm, Output, initialise

@@ -16,6 +16,8 @@ from rlgan.task.errors import InputError
 
 Layout = Literal["nhw", "nhwc", "nchw"]
 Range = tuple[float, float]
+LABELS = ("y", "Y", "labels", "targets", "target")
+"""Usual names of an array of labels."""
 _BLOCK = 1024
 _NARROW = 4
 """Pixels of a side up to which a side may be meant as channels, where the other differs."""
@@ -84,6 +86,16 @@ class ArraySource(Source):
     def fingerprint(self) -> str:
         content = hashlib.sha256(b"".join(self._digests)).hexdigest()[:16]
         return f"array {self._stored}, sha256 of the images {content}"
+
+    def classes(self) -> list[str] | None:
+        """Words or whole numbers, one for each image, in the .npz beside the images under one of the `LABELS`."""
+        try:
+            with np.load(self._path, allow_pickle=False) as stored:
+                found = [stored[name] for name in LABELS if name in stored.files]
+        except (OSError, ValueError, TypeError, AttributeError):  # an .npy; Python objects
+            return None
+        labels = [array for array in found if array.shape == (len(self),) and array.dtype.kind in "iubU"]
+        return [str(label) for label in labels[0]] if len(labels) == 1 else None
 
     def remarks(self) -> list[str]:
         return self._remarks

@@ -18,6 +18,8 @@ from rlgan.task.errors import InputError
 
 USUAL = {".png", ".jpg", ".jpeg", ".jpe", ".jfif", ".webp", ".gif", ".bmp", ".tif", ".tiff", ".avif", ".jp2", ".ppm"}
 """Suffixes of which a file that is no picture is an error; others may mean something else."""
+PARTS = {"train", "training", "test", "testing", "val", "valid", "validation"}
+"""Names of folders that are parts of a data set, and no classes."""
 _HIDDEN = {"__MACOSX", "@eaDir", "#recycle", "$RECYCLE.BIN", "System Volume Information", "lost+found"}
 _VERSIONS = {".git", ".hg", ".svn"}
 _WHOLE = 2**30
@@ -202,6 +204,11 @@ class FolderSource(Source):
     def names(self) -> list[str]:
         """The files' names from the folder on, with slashes."""
         return [file.name for file, _ in self._found]
+
+    def classes(self) -> list[str] | None:
+        """The folder below `path` that each picture lies in, where each lies in one and they are no parts of a set."""
+        found = [name.partition("/")[0] for name in self.names if "/" in name]
+        return found if len(found) == len(self) and not {name.lower() for name in found} <= PARTS else None
 
     def _at(self, file: Found) -> Path:
         return self._path / file.name

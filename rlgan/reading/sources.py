@@ -46,6 +46,10 @@ class Source(ABC):
     def keys(self) -> list[bytes]:
         """What names each image, and goes on naming it when others come or go; by this the held-out ones are chosen."""
 
+    def classes(self) -> list[str] | None:
+        """The name of each image's class, where that is known."""
+        return None
+
     @abstractmethod
     def fingerprint(self) -> str:
         """What the images are, in a line that other images have not."""

@@ -16,7 +16,7 @@ from rlgan.nets.layers import ACTIVATIONS, Activation, linear, thin
 
 NORMS = get_args(Norm)
 INITS = get_args(Init)
-IMAGE_SHAPES = [(1, 8, 8), (3, 16, 16), (1, 28, 28), (3, 32, 32), (3, 64, 64), (2, 16, 8)]
+IMAGE_SHAPES = [(1, 8, 8), (3, 16, 16), (1, 28, 28), (3, 32, 32), (3, 64, 64), (2, 16, 8), (3, 45, 9)]
 
 
 @pytest.fixture(autouse=True)
@@ -54,14 +54,23 @@ def test_mlp_without_hidden_layers_is_linear() -> None:
 
 @pytest.mark.parametrize("shape", IMAGE_SHAPES)
 @pytest.mark.parametrize("norm", NORMS)
-def test_dcgan_is_a_pair_for_every_image_size(shape: tuple[int, ...], norm: Norm) -> None:
-    spec = DCGANSpec(width=4, norm=norm)
+@pytest.mark.parametrize("full", [True, False])
+def test_dcgan_is_a_pair_for_every_image_size(shape: tuple[int, ...], norm: Norm, full: bool) -> None:
+    spec = DCGANSpec(width=4, norm=norm, full_resolution=full)
     generator, critic = spec.build((6,), shape), spec.build(shape, ())
     x_fake = generator(torch.randn(3, 6))
     assert x_fake.shape == (3, *shape)
     assert x_fake.abs().max() < 1  # tanh
     assert critic(x_fake).shape == (3,)
     assert spec.build(shape, (1,))(x_fake).shape == (3, 1)
+
+
+def test_dcgan_without_full_resolution_has_no_layer_there() -> None:
+    spec = DCGANSpec(width=8, full_resolution=False)
+    first, *_ = weighted(spec.build((1, 28, 28), ()))
+    *_, last = weighted(spec.build((6,), (1, 28, 28)))
+    assert (first.stride, last.stride, last.bias is None) == ((2, 2), (2, 2), False)
+    assert isinstance(last, nn.ConvTranspose2d) and (last.in_channels, last.out_channels) == (8, 1)
 
 
 def test_dcgan_shape_at_64_is_radfords() -> None:
@@ -72,7 +81,7 @@ def test_dcgan_shape_at_64_is_radfords() -> None:
 
 @pytest.mark.parametrize(
     ("inputs", "outputs"),
-    [((2,), (2,)), ((2,), ()), ((1, 8, 8), (1, 8, 8)), ((8,), (1, 7, 7)), ((1, 9, 9), ()), ((1, 4, 4), ())],
+    [((2,), (2,)), ((2,), ()), ((1, 8, 8), (1, 8, 8)), ((8,), (1, 7, 7)), ((1, 7, 9), ()), ((1, 4, 4), ())],
 )
 def test_dcgan_refuses_what_is_not_an_image(inputs: tuple[int, ...], outputs: tuple[int, ...]) -> None:
     with pytest.raises(ValueError, match=r"^shape = .*: .*; use "):

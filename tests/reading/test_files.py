@@ -50,7 +50,7 @@ def test_every_format_that_is_read_counts_whatever_its_letters_and_its_content(t
         (tmp_path / name).write_text("no picture")
     data = Folder(path=tmp_path, held_out=0.0)
     assert data.total == 14
-    assert data.notes()[1].startswith("passed over below data.path: 6 of another kind (")
+    assert data.notes()[-1].startswith("passed over below data.path: 6 of another kind (")
     assert {".png", ".jpg", ".webp", ".avif"} <= suffixes() and not {".eps", ".mpg", ".h5", ".pdf"} & suffixes()
 
 

@@ -10,6 +10,7 @@ Samples are drawn in float32 whatever the precision of a run (cast them), so tha
 from rlgan.gan.data.base import Data, FiniteData
 from rlgan.gan.data.digits import Digits
 from rlgan.gan.data.displaced import Funnel, Patches, Scaling, Translation
+from rlgan.gan.data.glyphs import Glyphs
 from rlgan.gan.data.images import ArrayFile, Folder, HuggingFace, Images
 from rlgan.gan.data.pairs import Atoms, Cones, Gaussians, Pair
 from rlgan.gan.data.plane import Dirac, Grid, Mixture, Ring, SwissRoll, TwoMoons

@@ -188,6 +188,11 @@ def split_by_count(n: int, held_out: float) -> tuple[Tensor, Tensor]:
     return order[h:].sort().values, order[:h].sort().values
 
 
+def scaled(levels: Tensor) -> Tensor:
+    """Grey levels 0 ... 255 as float32 in [-1, 1]."""
+    return levels.float() / 127.5 - 1
+
+
 class FiniteData(Data):
     """A data set: drawn from WITH replacement, less the share `held_out`, which is only ever measured against.
 
@@ -217,6 +222,12 @@ class FiniteData(Data):
     @abstractmethod
     def extractor(self) -> Extractor:
         """The features in which distances between samples are taken."""
+
+    def measure(self, samples: Tensor) -> dict[str, float]:
+        return self.extractor.measure(samples)
+
+    def remarks(self, samples: Tensor) -> list[str]:
+        return self.extractor.remarks(samples)
 
     @property
     def size(self) -> int:

@@ -112,6 +112,15 @@ class HuggingFaceSource(Source):
         except InputError as error:
             raise ValueError(str(error)) from error
 
+    def classes(self) -> list[str] | None:
+        """The labels of the only column of them."""
+        columns = [key for key, feature in self._rows.features.items() if type(feature).__name__ == "ClassLabel"]
+        if len(columns) != 1:
+            return None
+        names = getattr(self._rows.features[columns[0]], "names", ())
+        found = list(self._rows[columns[0]]) if names else [-1]  # -1 is a label that is not told
+        return [names[i] for i in found] if min(found) >= 0 else None
+
     def keys(self) -> list[bytes]:
         """The rows' numbers: rows that are appended move none."""
         return [str(i).encode() for i in range(len(self))]

@@ -17,27 +17,24 @@ import torch
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
-from rlgan.gan.data.base import FiniteData, OnDevice
+from rlgan.gan.data.base import FiniteData, OnDevice, scaled
 from rlgan.gan.data.hugging import HuggingFaceSource
-from rlgan.gan.metrics.features import Extractor, Inception, Pixels
+from rlgan.gan.metrics.classifier import Classifier
+from rlgan.gan.metrics.features import Extractor, Inception, Pixels, RandomConvolutions
 from rlgan.reading.arrays import ArraySource, Layout
 from rlgan.reading.files import FolderSource, Listing
 from rlgan.reading.shown import colour, said
 from rlgan.reading.sources import Source, shared
 from rlgan.task.errors import InputError
 
-Features = Literal["pixels", "inception"]
-
+Features = Literal["auto", "classifier", "random_convolutions", "pixels", "inception"]
+ENOUGH = 20
+"""Images that a class has on the average, where names of folders and the like are taken for labels."""
 
 _FEW = (
     "held_out = {share}: holds out {held} of {total}, and what tells copying from learning needs two; give more images "
     "or a larger held_out"
 )
-
-
-def scaled(levels: Tensor) -> Tensor:
-    """Grey levels 0 ... 255 as float32 in [-1, 1]."""
-    return levels.float() / 127.5 - 1
 
 
 class _Rows(Dataset[tuple[Tensor, Tensor | str]]):
@@ -126,8 +123,10 @@ class Images(FiniteData):
 
     Args:
         held_out: share that training never sees, for measures of memorisation and of distance.
-        features: in which images are compared: `pixels`, averaged down to 8 x 8, or `inception` where torch-fidelity's
-            weights are on disk.
+        features: in which images are compared: those of a small `classifier` of their own labels, of
+            `random_convolutions`, `pixels`, averaged down to 8 x 8, or `inception` where torch-fidelity's weights are
+            on disk. `auto`: a classifier's where there are labels; else pixels of images up to 8 x 8, and random
+            convolutions of larger ones.
         memory_mb: sets up to this size are decoded once and drawn from in memory, on the device.
         workers: processes that decode larger ones.
     """
@@ -136,7 +135,7 @@ class Images(FiniteData):
     """The argument that says which images, and an example of it."""
 
     held_out: float = 0.2
-    features: Features = "pixels"
+    features: Features = "auto"
     memory_mb: int = 1024
     workers: int = 2
 
@@ -148,7 +147,8 @@ class Images(FiniteData):
             raise ValueError(f"workers = {self.workers}: must not be negative, for example 2; 0 decodes in the run")
         if self.named:
             self._check_number()
-        _ = self.extractor  # what is not at hand or cannot be decoded is refused here, and not in the middle of a run
+        if self.named or self.features == "inception":
+            _ = self.extractor  # what is not at hand or cannot be decoded is refused here, not in the middle of a run
         if self.named:
             _ = self._in_memory
 
@@ -212,7 +212,28 @@ class Images(FiniteData):
 
     @cached_property
     def extractor(self) -> Extractor:
-        return Inception() if self.features == "inception" else Pixels()
+        if self.features == "inception":
+            return Inception()
+        if self.features in ("auto", "classifier") and self._classes is not None:
+            labels, names = self._classes
+            return Classifier("classifier", labels, self.read, names)
+        if self.features == "classifier":
+            raise ValueError(
+                "features = classifier: there are no labels, or not of every image, or too few images of a class "
+                f"({ENOUGH} on the average); put each picture into the folder of its class, or use "
+                "features=random_convolutions"
+            )
+        large = min(self.shape[1:]) > 8 if self.features == "auto" else self.features == "random_convolutions"
+        return RandomConvolutions() if large else Pixels()
+
+    @cached_property
+    def _classes(self) -> tuple[Tensor, list[str]] | None:
+        """The class of each image, ``(n,)``, and their names; None where there are none, or too few images of each."""
+        classes = self.source.classes()
+        names = sorted(set(classes or ()))
+        if classes is None or not 2 <= len(names) <= len(classes) // ENOUGH:
+            return None
+        return torch.tensor([names.index(one) for one in classes]), names
 
     def notes(self) -> list[str]:
         channels, height, width = self.shape
@@ -220,8 +241,13 @@ class Images(FiniteData):
         place = "in memory" if self._in_memory is not None else f"decoded by {self.workers} workers as they are drawn"
         what = f"{self.total:,} images {height}x{width}x{channels}, {self.source.reading}"
         note = f"{what}; {held:,} of them held out; {place}"
+        large = not isinstance(self.extractor, Pixels)
+        compared = [f"images are compared in the features {self.extractor.name} (data.features)"] if large else []
+        if isinstance(self.extractor, Classifier):
+            names = self.extractor.classes
+            compared[0] += f", taught on {len(names)} classes: {', '.join(names[:10])}{', ...' * (len(names) > 10)}"
         few = [] if held > 1 or not self.held_out else [_FEW.format(held=held, total=self.total, share=self.held_out)]
-        return [note, *few, *self.source.remarks()]
+        return [note, *compared, *few, *self.source.remarks()]
 
     def inputs(self) -> dict[str, str]:
         return {f"data.{self.which[0]}": self.source.fingerprint()} if self.named else {}

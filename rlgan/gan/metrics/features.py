@@ -10,7 +10,8 @@ import os
 import tempfile
 import warnings
 from abc import ABC, abstractmethod
-from functools import cached_property
+from collections.abc import Callable, Sequence
+from functools import cached_property, lru_cache
 from pathlib import Path
 from typing import Any, ClassVar, final
 
@@ -20,8 +21,8 @@ import torch.nn.functional as F
 from sklearn.neural_network import MLPClassifier
 from torch import Tensor
 
-_BLOCK = 256
-"""Images that pass through Inception at a time."""
+BLOCK = 256
+"""Images that pass through a network at a time."""
 _WEIGHTS = ("w1", "b1", "w2", "b2")
 
 
@@ -32,11 +33,36 @@ class Extractor(ABC):
         name: ends the tag of every measure taken in these features.
     """
 
-    name: ClassVar[str]
+    name: str
 
     @abstractmethod
     def __call__(self, images: Tensor) -> Tensor:
         """``(n, C, H, W)`` in [-1, 1] -> ``(n, d)``, float64, on the CPU."""
+
+    def measure(self, samples: Tensor) -> dict[str, float]:
+        """What the network behind the features says of samples ``(n, C, H, W)`` beyond them, under its tags."""
+        return {}
+
+    def remarks(self, samples: Tensor) -> list[str]:
+        """What these numbers hide, a sentence each."""
+        return []
+
+
+def kept_on_disk(file: str, names: Sequence[str], teach: Callable[[], Sequence[Tensor]]) -> tuple[Tensor, ...]:
+    """The weights of these names on disk; taught and put there if there are none, or none that can be read."""
+    path = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "rlgan" / file
+    try:
+        with np.load(path, allow_pickle=False) as stored:
+            return tuple(torch.from_numpy(stored[name]) for name in names)
+    except (OSError, ValueError, KeyError, EOFError):
+        weights = tuple(teach())
+    arrays = {name: w.numpy() for name, w in zip(names, weights, strict=True)}
+    with contextlib.suppress(OSError):  # a read-only home: it is taught again the next time
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with tempfile.NamedTemporaryFile(dir=path.parent, suffix=".npz", delete=False) as kept:
+            np.savez(kept, allow_pickle=False, **arrays)
+        os.replace(kept.name, path)  # at once, for another process may do so at the same moment
+    return weights
 
 
 @final
@@ -47,11 +73,50 @@ class Pixels(Extractor):
     and see copies; they are no FID.
     """
 
-    name: ClassVar[str] = "pixels"
+    name = "pixels"
 
     def __call__(self, images: Tensor) -> Tensor:
         x = images.detach().to("cpu", torch.float64)
         return F.adaptive_avg_pool2d(x, (min(8, x.shape[2]), min(8, x.shape[3]))).flatten(1)
+
+
+@final
+class RandomConvolutions(Extractor):
+    """Means of rectified random convolutions, 128 of them, and 4 x 4 pixels of each channel: texture, edges, layout.
+
+    Networks with random weights are features in which generated images can be compared where none were taught (Naeem
+    et al. 2020, arXiv:2002.09797, section 4). Here 24 filters of 5 x 5 and then 32 of 3 x 3, orthonormal, each followed
+    by ReLU and means of 2 x 2 pixels; the mean over each quarter of the image is a feature. The filters of the first
+    layer sum to 0: they see how an image changes from pixel to pixel, not how bright it is, which the image itself,
+    averaged down to 4 x 4, adds. One fixed seed: the same numbers in every run.
+    """
+
+    name = "random_convolutions"
+
+    def __call__(self, images: Tensor) -> Tensor:
+        first, second = _random_filters(images.shape[1])
+        blocks = []
+        for block in images.split(BLOCK):
+            x = block.detach().to("cpu", torch.float64)
+            y = F.relu(F.conv2d(x, first, padding=2))
+            y = F.avg_pool2d(y, 2) if min(y.shape[2:]) > 1 else y
+            y = F.relu(F.conv2d(y, second, padding=1))
+            near = F.adaptive_avg_pool2d(y, (2, 2)).flatten(1)
+            blocks.append(torch.cat((4.0 * near, F.adaptive_avg_pool2d(x, (4, 4)).flatten(1) / 4.0), 1))
+        return torch.cat(blocks)
+
+
+@lru_cache(maxsize=2)
+def _random_filters(channels: int) -> tuple[Tensor, Tensor]:
+    """Of the two layers, ``(24, channels, 5, 5)`` and ``(32, 24, 3, 3)``, float64."""
+    stream = np.random.default_rng(2002_09797)
+    filters: list[Tensor] = []
+    for out, into, side in ((24, channels, 5), (32, 24, 3)):
+        drawn = stream.standard_normal((into * side * side, out))
+        if not filters:
+            drawn -= drawn.reshape(into, side * side, out).mean(1).repeat(side * side, 0)
+        filters.append(torch.from_numpy(np.linalg.qr(drawn)[0].T.copy()).reshape(out, into, side, side))
+    return filters[0], filters[1]
 
 
 @final
@@ -66,7 +131,7 @@ class DigitsClassifier(Extractor):
         weights: W1 (64, 128), b1, W2 (128, 64), b2 of the two hidden layers.
     """
 
-    name: ClassVar[str] = "digits_classifier"
+    name = "digits_classifier"
     file: ClassVar[str] = "digits_classifier_64_128_64_seed0.npz"
 
     def __init__(self, weights: tuple[Tensor, ...]) -> None:
@@ -92,19 +157,7 @@ class DigitsClassifier(Extractor):
     @classmethod
     def cached(cls, images: Tensor, labels: Tensor) -> "DigitsClassifier":
         """The one on disk; taught and put there if there is none, or none that can be read."""
-        path = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "rlgan" / cls.file
-        try:
-            with np.load(path, allow_pickle=False) as stored:
-                return cls(tuple(torch.from_numpy(stored[key]) for key in _WEIGHTS))
-        except (OSError, ValueError, KeyError, EOFError):
-            taught = cls.fit(images, labels)
-        arrays = {key: w.numpy() for key, w in zip(_WEIGHTS, taught.weights, strict=True)}
-        with contextlib.suppress(OSError):  # a read-only home: it is taught again the next time
-            path.parent.mkdir(parents=True, exist_ok=True)
-            with tempfile.NamedTemporaryFile(dir=path.parent, suffix=".npz", delete=False) as file:
-                np.savez(file, allow_pickle=False, **arrays)
-            os.replace(file.name, path)  # at once, for another process may do so at the same moment
-        return taught
+        return cls(kept_on_disk(cls.file, _WEIGHTS, lambda: cls.fit(images, labels).weights))
 
 
 @final
@@ -117,7 +170,7 @@ class Inception(Extractor):
         ValueError: torch-fidelity is not installed, or the weights are not on disk; says where they belong.
     """
 
-    name: ClassVar[str] = "inception"
+    name = "inception"
     file: ClassVar[str] = "weights-inception-2015-12-05-6726825d.pth"
 
     def __init__(self) -> None:
@@ -144,5 +197,5 @@ class Inception(Extractor):
     def __call__(self, images: Tensor) -> Tensor:
         x = ((images.detach().cpu().float().clamp(-1, 1) + 1) * 127.5).round().to(torch.uint8)
         x = x.expand(-1, 3, -1, -1)  # grey as three equal channels
-        blocks = [self._network(block)[0] for block in x.split(_BLOCK)]
+        blocks = [self._network(block)[0] for block in x.split(BLOCK)]
         return torch.cat(blocks).double() if blocks else torch.zeros(0, 2048, dtype=torch.float64)

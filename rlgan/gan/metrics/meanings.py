@@ -27,6 +27,9 @@ _TABLE = {
         "digits/classes": "digits that a classifier is sure to see",
         "digits/confident": "share that a classifier is sure of",
         "digits/smallest_share": "the rarest digit's share of these",
+        "classes/covered": "classes that a classifier is sure to see",
+        "classes/confident": "share that a classifier is sure of",
+        "classes/smallest_share": "the rarest class's share of these",
         "images/precision": "generated images that lie among real ones",
         "images/recall": "real images that lie among generated ones",
         "images/density": "how densely real ones surround generated ones",
@@ -64,6 +67,7 @@ _LESS = (
 )  # fmt: skip
 _MORE = (
     "modes/covered", "modes/high_quality", "modes/smallest_share", "digits/classes", "digits/confident",
-    "digits/smallest_share", "images/precision", "images/recall", "images/density", "images/coverage",
+    "digits/smallest_share", "classes/covered", "classes/confident", "classes/smallest_share",
+    "images/precision", "images/recall", "images/density", "images/coverage",
 )  # fmt: skip
 BETTER: Mapping[str, Literal["min", "max"]] = {**dict.fromkeys(_LESS, "min"), **dict.fromkeys(_MORE, "max")}

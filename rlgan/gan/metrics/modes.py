@@ -45,6 +45,15 @@ class Coverage:
         """Each mode's or class's share of the good samples, ``(k,)``; zeros where there is none."""
         return self.counts / self.counts.sum().clamp(min=1)
 
+    def of_classes(self) -> dict[str, float]:
+        """`classes/confident`: share of all samples. `classes/covered`: a count. `classes/smallest_share`: the rarest
+        class's share OF THE CONFIDENT SAMPLES, 1/k at best."""
+        return {
+            "classes/confident": self.high_quality,
+            "classes/covered": float(self.covered),
+            "classes/smallest_share": float(self.shares.min()),
+        }
+
 
 @final
 @dataclass(frozen=True)

@@ -16,6 +16,7 @@ from PIL import Image
 from torch import Tensor
 
 from rlgan.gan.data import ArrayFile, Digits, Folder, HuggingFace, Images
+from rlgan.gan.metrics.classifier import Classifier
 from rlgan.gan.wgan import WGAN
 from rlgan.nets import MLPSpec
 from rlgan.reading.split import split
@@ -30,7 +31,7 @@ def pixels(n: int = 10, side: int = 8, channels: int = 3) -> np.ndarray:
 
 
 def write(folder: Path, images: np.ndarray, suffix: str = "png") -> Path:
-    folder.mkdir(exist_ok=True)
+    folder.mkdir(exist_ok=True, parents=True)
     for i, image in enumerate(images):
         Image.fromarray(image[..., 0] if image.shape[-1] == 1 else image).save(folder / f"{i:03d}.{suffix}")
     return folder
@@ -602,3 +603,66 @@ def test_without_the_library_or_a_network_it_says_so(monkeypatch: pytest.MonkeyP
     monkeypatch.setitem(sys.modules, "datasets", None)
     with pytest.raises(ValueError, match=r"^name = .*: needs the library datasets, .*rlgan\[images\]"):
         HuggingFace(name=name)
+
+
+# --- in which features -----------------------------------------------------------------------------------------------
+
+
+def test_features_follow_labels_and_size(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    monkeypatch.setattr("rlgan.gan.metrics.classifier._STEPS", 2)
+    small = Folder(path=write(tmp_path / "small", pixels(4)))
+    large = Folder(path=write(tmp_path / "large", pixels(4, side=9)))
+    assert (small.extractor.name, large.extractor.name) == ("pixels", "random_convolutions")
+    assert large.notes()[1] == "images are compared in the features random_convolutions (data.features)"
+    assert Folder(path=tmp_path / "large", features="pixels").extractor.name == "pixels"
+    for name in ("cats", "dogs"):
+        write(tmp_path / "labelled" / name, pixels(25))
+    labelled = Folder(path=tmp_path / "labelled")
+    assert isinstance(labelled.extractor, Classifier) and list(labelled.extractor.classes) == ["cats", "dogs"]
+    assert labelled.notes()[1].endswith("features classifier (data.features), taught on 2 classes: cats, dogs")
+    assert set(labelled.measure(labelled.training())) == {
+        "classes/confident",
+        "classes/covered",
+        "classes/smallest_share",
+    }
+    (tmp_path / "labelled" / "loose.png").write_bytes((tmp_path / "labelled" / "cats" / "000.png").read_bytes())
+    assert Folder(path=tmp_path / "labelled").extractor.name == "pixels"
+
+
+def test_folders_that_are_parts_or_hold_little_are_no_classes(tmp_path: Path) -> None:
+    for name in ("train", "test"):
+        write(tmp_path / "parts" / name, pixels(25))
+    for name in ("a", "b", "c"):
+        write(tmp_path / "few" / name, pixels(10))
+    for name in ("parts", "few"):
+        assert Folder(path=tmp_path / name).extractor.name == "pixels"
+        with pytest.raises(ValueError, match=r"^features = classifier: there are no labels"):
+            Folder(path=tmp_path / name, features="classifier")
+
+
+def test_labels_may_lie_beside_an_array(tmp_path: Path) -> None:
+    images, y = pixels(60), np.arange(60) % 3
+    data = ArrayFile(path=save(tmp_path / "a.npz", images=images, y=y), key="images")
+    assert isinstance(data.extractor, Classifier) and list(data.extractor.classes) == ["0", "1", "2"]
+    for other in ({"y": y[:50]}, {"y": y / 2}, {"y": y, "labels": y}, {"of": y}):
+        data = ArrayFile(path=save(tmp_path / "b.npz", images=images, **other), key="images")
+        assert data.extractor.name == "pixels"
+
+
+def test_labels_of_a_data_set_are_those_of_its_only_column_of_them(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    images = [Image.fromarray(image) for image in pixels(40)]
+
+    class Labelled(Rows):
+        def __init__(self) -> None:
+            super().__init__(images, image="Image", label="ClassLabel")
+            self.features["label"].names = ["no", "yes"]
+
+        def __getitem__(self, i: Any) -> Any:
+            return [k % 2 for k in range(40)] if i == "label" else super().__getitem__(i)
+
+    name = named(monkeypatch, tmp_path, lambda *args, **options: Labelled())
+    data = HuggingFace(name=name)
+    assert isinstance(data.extractor, Classifier) and list(data.extractor.classes) == ["no", "yes"]

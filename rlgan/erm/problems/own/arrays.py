@@ -19,11 +19,10 @@ from torch import Tensor
 from rlgan.erm.problems.base import Sample
 from rlgan.erm.problems.own.labels import Own, Raw, Read, check_labels
 from rlgan.erm.problems.own.tables import SUFFIXES, table
-from rlgan.reading.arrays import ArraySource, Layout, Range, load
+from rlgan.reading.arrays import LABELS, ArraySource, Layout, Range, load
 from rlgan.reading.shown import said
 
 INPUTS = ("x", "X", "images", "data", "inputs")
-LABELS = ("y", "Y", "labels", "targets", "target")
 Stamp = tuple[int, int]
 
 

@@ -15,12 +15,9 @@ import torch
 
 from rlgan.erm.problems.own.labels import Own, Raw
 from rlgan.erm.problems.own.tables import named_labels
-from rlgan.reading.files import FolderSource, Listing
+from rlgan.reading.files import PARTS, FolderSource, Listing
 from rlgan.reading.shown import colour, said
 from rlgan.reading.sources import shared
-
-PARTS = {"train", "training", "test", "testing", "val", "valid", "validation"}
-"""Names of folders that are parts of a data set, and no classes."""
 
 
 @final
