@@ -111,7 +111,8 @@ class Trainers(Together["Trainer"]):
     def _store(self, step: Step, here: Sequence[bool]) -> list[Any]:
         """Store the step; for every task that is here the number of its transitions."""
         first = self.tasks[0]
-        if first.normaliser is None and first.windows is None and self._replay is not None:
+        plain = first.normaliser is None and not (first.returns and first.returns.collects)
+        if plain and first.windows is None and self._replay is not None:
             counts = self._replay.add(step)
             return [count if takes_part else None for count, takes_part in zip(counts, here, strict=True)]
         return [
@@ -127,7 +128,7 @@ class Trainers(Together["Trainer"]):
         batches = self._draw(here)
         watch = [bool(own and own[0]) for own in asked]
         moved: Sequence[Any] = self.timed(lambda: self.stack.move(batches, here, watch), [rows_of(batches[0], 0)])
-        self._learnt(asked, moved, [batches[-1].obs[k] for k in range(len(here))])
+        self._learnt(asked, moved, [rows_of(batches[-1], k) for k in range(len(here))])
         return moved
 
     def _draw(self, here: Sequence[bool]) -> list[Transition]:
@@ -140,11 +141,11 @@ class Trainers(Together["Trainer"]):
                 for task, own in zip(self.tasks, here, strict=True)
             ]
         )
-        if not (self.tasks[0].agent.noisy or self.tasks[0].normaliser):
+        if not self.tasks[0].finish.changes:
             return batches
         for i, batch in enumerate(batches):
             finished = [
-                task.finished(rows_of(batch, k)) if own else None
+                task.finish(rows_of(batch, k), task.generators) if own else None
                 for k, (task, own) in enumerate(zip(self.tasks, here, strict=True))
             ]
             still = next(own for own in finished if own is not None)
@@ -160,13 +161,13 @@ class Trainers(Together["Trainer"]):
             for own, batches in zip(asked, drawn, strict=True)
         ]
         moved = self.move(wanted)
-        self._learnt(asked, moved, [None if batches is None else batches[-1].obs for batches in drawn])
+        self._learnt(asked, moved, [None if batches is None else batches[-1] for batches in drawn])
         return moved
 
-    def _learnt(self, asked: Asked, moved: Sequence[Any], obs: Sequence[Any]) -> None:
-        for task, own, report, seen in zip(self.tasks, asked, moved, obs, strict=True):
+    def _learnt(self, asked: Asked, moved: Sequence[Any], batches: Sequence[Any]) -> None:
+        for task, own, report, batch in zip(self.tasks, asked, moved, batches, strict=True):
             if own is not None and not isinstance(report, Exception):
-                task.learnt(report, own[0], seen)
+                task.learnt(report, own[0], batch)
 
     def evaluate(self, asked: Asked) -> Sequence[Any]:
         """`Trainer.evaluate` of many."""

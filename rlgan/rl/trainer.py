@@ -14,7 +14,7 @@ from rlgan.optim import Game, NonFinite, PlayerSpec, TwoPlayers, ranks
 from rlgan.optim.weights import begin_parts
 from rlgan.rl import episodes, pictures, sizes, video
 from rlgan.rl.agent import Agent, NamesErrors
-from rlgan.rl.agents import contract
+from rlgan.rl.agents import contract, saturation
 from rlgan.rl.agents.meanings import BETTER, EXPLAINED, GROUPS
 from rlgan.rl.border.ended import EndedEpisodes
 from rlgan.rl.border.functions import functions
@@ -23,7 +23,9 @@ from rlgan.rl.envs.environment import Environment
 from rlgan.rl.exploration.explorer import Exploration, Rollout
 from rlgan.rl.known.measure import Best
 from rlgan.rl.normalisation import NormalisedActor, Normaliser
+from rlgan.rl.replay.finished import Finish
 from rlgan.rl.replay.n_step import NStep
+from rlgan.rl.replay.returns import Kind, Returns, check_rewritten
 from rlgan.rl.replay.uniform import Layout, ReplaySpec, Transition, UniformReplay
 from rlgan.rl.together import Trainers
 from rlgan.task.errors import ConfigError, Diverged
@@ -61,6 +63,7 @@ class Trainer(Stackable):
         replay: how minibatches are drawn; uniformly where none is given.
         normalise_obs: let the networks see observations of mean 0 and variance 1 (`rlgan.rl.normalisation`).
         obs_clip: bound of normalised observations, in standard deviations.
+        normalise_returns, reward_scale: the units that the critic learns in (`rlgan.rl.replay.returns`).
 
     Raises:
         ValueError: an impossible size or ratio, prioritised replay for an agent that names no errors.
@@ -91,6 +94,8 @@ class Trainer(Stackable):
         replay: ReplaySpec | None = None,
         normalise_obs: bool = False,
         obs_clip: float = 5.0,
+        normalise_returns: Kind = "none",
+        reward_scale: float = 1.0,
     ) -> None:
         sizes.check(batch_size, capacity, learning_starts, updates_per_step, eval_episodes, obs_clip)
         replay = replay or UniformReplay()
@@ -120,7 +125,7 @@ class Trainer(Stackable):
         self.learner = TwoPlayers(
             {"critic": critic_module, "actor": actor_module},
             specs,
-            agent.losses(),
+            saturation.reporting(agent, agent.losses()) if normalise_returns == "popart" else agent.losses(),
             game,
             moves=self._moves_of(settings.steps),
             horizon=self._moves_of(settings.planned),
@@ -134,6 +139,9 @@ class Trainer(Stackable):
         self.update = self.learner.update
         first = torch.from_numpy(self.envs.obs[0]).to(device, dtype)
         contract.check_agent(agent, specs, self.update, first, action_dim, batch_size, replay)
+        self.returns = Returns.of(normalise_returns, reward_scale, agent.discount, env.num_envs)
+        if normalise_returns == "popart":
+            check_rewritten(self.critic, agent.value, contract.minibatch(first, action_dim, batch_size, False), game)
         self.policy = agent.policy(self.actor.module)
         self.windows = NStep(n_step, agent.discount, self.envs.num_envs, obs_dim, action_dim) if n_step != 1 else None
         planned, windows = ranks.part(settings.planned), self.windows is not None
@@ -143,13 +151,15 @@ class Trainer(Stackable):
             Rollout(env.num_envs, obs_dim, action_dim, gens.torch("exploration"), self.policy, planned)
         )
         self.normaliser = Normaliser(obs_dim, obs_clip, dtype, device) if normalise_obs else None
-        self.parts = begin_parts(normaliser=self.normaliser)
+        self.finish = Finish(agent.noisy, self.normaliser, self.returns)
+        self.parts = begin_parts(normaliser=self.normaliser, returns=self.returns)
         self._credit = 0.0
         self._moves = 0
         self._watch = False  # a log, evaluation or save is due whose move has not come yet
         self._ended = EndedEpisodes()
         self._last: Mapping[str, Tensor | float] = {}
         self._eval_notes: dict[str, None] = {}
+        self._stuck = ""  # what was said of a stuck actor, once
 
     def play(self) -> Play[None]:
         """One step of all environments, and the updates that it buys."""
@@ -200,6 +210,8 @@ class Trainer(Stackable):
             # Every rank counts what all have seen, in one order: they see through the same statistics.
             for rows in ranks.rows_of_ranks(torch.from_numpy(step.obs[step.valid])):
                 self.normaliser.observe(rows.numpy())
+        if self.returns is not None:
+            self.returns.observe(step)
         if self.windows is None:
             return self.replay.add(step)
         self.replay.add(self.windows.push(step))
@@ -222,37 +234,27 @@ class Trainer(Stackable):
             NonFinite: a loss or gradient is not finite; nothing was written.
         """
         batches = self.draw()
-        self.learnt(self.move(batches, watch), watch, batches[-1].obs)
+        self.learnt(self.move(batches, watch), watch, batches[-1])
 
-    def learnt(self, metrics: Mapping[str, Tensor | float], watch: bool, obs: Tensor) -> None:
-        """Take note of a move that was made, on observations `obs` (B, obs_dim) in its last minibatch."""
-        self._last = {**self._last, **metrics}
+    def learnt(self, metrics: Mapping[str, Tensor | float], watch: bool, batch: Transition) -> None:
+        """Take note of a move that was made, whose last minibatch was `batch`."""
+        if watch:
+            self._last = {**self._last, **saturation.look(self.agent, self.update, batch, self.returns, self._last)}
         self._moves += 1
         self._watch &= not watch
         for sampler in self._samplers:
             sampler.learn(self._td_error)
+        if self.returns is not None:  # from here on the minibatch is in units of before
+            metrics = self.returns.follow(metrics, self.critic)
+        self._last = {**self._last, **metrics}
         every = self.explorer.adapt_every
         if every is not None and self._moves % every == 0:
-            self.explorer.adapt(obs)
+            self.explorer.adapt(batch.obs)
 
     def draw(self) -> list[Transition]:
         """The minibatches of a move."""
         stream = self.generators.torch("replay", self.settings.torch_device)
-        return [self.finished(sampler(stream)) for sampler in self._samplers]
-
-    def finished(self, batch: Transition) -> Transition:
-        """A minibatch that was drawn as the losses want it; its observations are normalised in their own memory."""
-        if self.normaliser is not None:
-            self.normaliser.normalise_(batch)  # in the sampler's, where `learnt` finds it again
-        return self._with_noise(batch, self.generators)
-
-    def _with_noise(self, batch: Transition, generators: Generators) -> Transition:
-        """The batch with the random numbers that the losses ask for, drawn in float32 whatever the precision."""
-        if not self.agent.noisy:
-            return batch
-        device = batch.action.device
-        noise = torch.randn(batch.action.shape, generator=generators.torch("smoothing", device), device=device)
-        return batch._replace(noise=noise.to(batch.action.dtype))
+        return [self.finish(sampler(stream), self.generators) for sampler in self._samplers]
 
     def _td_error(self, batch: Transition) -> Tensor:
         assert isinstance(self.agent, NamesErrors), "refused at the start"
@@ -280,7 +282,8 @@ class Trainer(Stackable):
         return episodes.Judge(self.critic.module, self._value, self.agent.discount, bool(self.best_known))
 
     def _value(self, critic: nn.Module, obs: Tensor, action: Tensor) -> Tensor:
-        return self.agent.value(critic, obs if self.normaliser is None else self.normaliser(obs), action)
+        q = self.agent.value(critic, obs if self.normaliser is None else self.normaliser(obs), action)
+        return q if self.returns is None else self.returns(q)
 
     @property
     def evaluation_seed(self) -> int:
@@ -297,6 +300,9 @@ class Trainer(Stackable):
     def measured(self, played: episodes.EpisodeStatistics) -> dict[str, float]:
         """The metrics of an evaluation; what they do not tell becomes a note."""
         self._eval_notes |= dict.fromkeys(played.notes(self.env))
+        if (stuck := saturation.note(self.agent, self._last, self.steps_done)) and not self._stuck:
+            self._stuck = stuck
+            self._eval_notes[stuck] = None
         self._settle()
         found = self.best_known.metrics(played, self.evaluation_seed, self.agent.discount, self.functions)
         return played.metrics() | found
@@ -318,7 +324,7 @@ class Trainer(Stackable):
         return {"episode": video.film(self.deployed, self.env, self.evaluation_seed, lender=self.envs)}
 
     def functions(self) -> dict[str, Function]:
-        return functions(self.policy, self.critic.module, self.agent.value, self.normaliser, self.envs, self.env)
+        return functions(self.policy, self.critic.module, self.agent.value, self.finish, self.envs, self.env)
 
     def curvature(self) -> dict[str, Landscape]:
         """The losses near the present players, on `CURVATURE_SAMPLES` transitions of the replay, or on all it has."""
@@ -335,9 +341,7 @@ class Trainer(Stackable):
             batch = self.replay.split(self.replay.rows[:held].clone())
         else:
             batch = self.replay.sample(held, generators.torch("replay"))
-        if self.normaliser is not None:
-            self.normaliser.normalise_(batch)
-        return self._with_noise(batch, generators), held
+        return self.finish(batch, generators), held
 
     def histograms(self) -> dict[str, Tensor]:
         if len(self.replay) == 0:
@@ -367,7 +371,7 @@ class Trainer(Stackable):
             "replay": self.replay.state_dict(),
             "windows": None if self.windows is None else self.windows.state_dict(),
             "explorer": self.explorer.state_dict(),
-            "normaliser": None if self.normaliser is None else self.normaliser.state_dict(),
+            **self.finish.state_dict(),
             "environments": self.envs.state_dict(),
             "credit": self._credit,
             "moves": self._moves,
@@ -377,12 +381,7 @@ class Trainer(Stackable):
         }
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        saved = state["normaliser"]
-        if (saved is None) != (self.normaliser is None):
-            now, then = ("true", "false") if saved is None else ("false", "true")
-            raise ValueError(f"normalise_obs = {now}: the saved run has {then}; resume with that")
-        if self.normaliser is not None:
-            self.normaliser.load_state_dict(saved)
+        self.finish.load_state_dict(state)
         self.steps_done = state["steps_done"]
         self.update.load_state_dict(state["players"])
         self.replay.load_state_dict(state["replay"])

@@ -114,5 +114,6 @@ def test_what_an_agent_does_is_what_is_done_in_training_and_in_evaluation() -> N
     assert actions[:100].abs().min() > 0 and not actions[100:].any()
     before = len(Still.asked)
     made.evaluate()
-    assert Still.asked[before:] == [torch.Size((2, 3))] * 201 and set(Still.asked[:before]) == {torch.Size((1, 3))}
+    assert Still.asked[before:] == [torch.Size((2, 3))] * 201
+    assert set(Still.asked[:before]) == {torch.Size((1, 3)), torch.Size((32, 3))}  # steps, and looks at a minibatch
     made.close()

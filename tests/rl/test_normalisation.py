@@ -82,7 +82,7 @@ def test_a_minibatch_is_normalised_by_the_statistics_of_now_and_the_replay_left_
     raw = task.replay.rows.clone()
     sampler = task.replay.sampler(32)
     generators = copy.deepcopy(task.generators.state_dict())
-    batch = task.finished(sampler(task.generators.torch("replay", torch.device("cpu"))))
+    batch = task.finish(sampler(task.generators.torch("replay", torch.device("cpu"))), task.generators)
     task.generators.load_state_dict(generators)
     plain = task.replay.sampler(32)(task.generators.torch("replay", torch.device("cpu")))
     for name in ("obs", "next_obs"):

@@ -30,6 +30,8 @@ CASES: dict[str, tuple[str, ...]] = {
     "windows and statistics": ("n_step=3", "normalise_obs=true", "env.num_envs=2"),
     "statistics and smoothing": ("normalise_obs=true", "agent=td3", "game=alternating", "game.k=2"),
     "prioritised": ("replay=prioritised",),
+    "scaled returns": ("normalise_returns=scale", "env.num_envs=2", "agent.bounding=inverting"),
+    "targets of spread 1": ("normalise_returns=popart", "agent=td3", "critic.max_grad_norm=1"),
     "batch norm": ("actor.network.norm=batch",),
     "a ring that wraps": ("capacity=90", "env.num_envs=4"),
     "more updates than steps": ("updates_per_step=2",),

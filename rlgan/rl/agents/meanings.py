@@ -23,6 +23,10 @@ EXPLAINED: Mapping[str, str] = {
     "actor/gain_distance": "relative distance of the actor's slope at 0 from the best gain -K*",
     "actor/action_distance": "mean distance of the action from the best one, its worst component",
     "critic/q_gap": "mean distance of the two critics",
+    "critic/target_scale": "size of what the critic learns: root mean square target",
+    "actor/saturation": "share of the last minibatch's actions beyond 0.98 of a bound",
+    "actor/preactivation": "mean size of what comes into the tanh; 4 lets 0.1 % through",
+    "actor/stuck": "looks in a row at which the actor could not leave its bounds",
     "exploration/sigma": "standard deviation of the exploration noise",
     "exploration/action_sigma": "that of the noise on actions, beside parameter noise",
     "exploration/distance": "how far parameter noise moves the actions",
@@ -34,7 +38,8 @@ EXPLAINED: Mapping[str, str] = {
 
 GROUPS: Mapping[str, tuple[str, ...]] = {
     "return": ("return/", "episode/"),
-    "value": ("critic/q", "actor/gain_distance", "actor/action_distance"),
+    "value": ("critic/q", "critic/target", "actor/gain_distance", "actor/action_distance"),
+    "bounds": ("actor/saturation", "actor/preactivation", "actor/stuck"),
     "exploration": ("exploration/",),
     "loss": ("critic/loss", "actor/loss", "critic/grad_norm", "actor/grad_norm"),
 }

@@ -14,6 +14,8 @@ from torch import Tensor, nn
 from rlgan.optim.weights import stilled
 from rlgan.rl.border.actions import ActionMap
 from rlgan.rl.normalisation import Normaliser
+from rlgan.rl.replay.finished import Finish
+from rlgan.rl.replay.returns import Units
 from rlgan.task.hooks.function import Function
 
 if TYPE_CHECKING:
@@ -78,8 +80,11 @@ class ActionValue(nn.Module):
     centre: Tensor
     radius: Tensor
 
-    def __init__(self, critic: nn.Module, value: Callable[..., Tensor], sight: Sight, actions: ActionMap) -> None:
+    def __init__(
+        self, critic: nn.Module, value: Callable[..., Tensor], sight: Sight, actions: ActionMap, units: Units
+    ) -> None:
         super().__init__()
+        self._units = units
         self.critic, self.sight, self._value = stilled(critic), sight, value
         half = torch.from_numpy(np.array(actions.half))
         self.register_buffer("centre", torch.from_numpy(np.array(actions.centre)))
@@ -87,14 +92,15 @@ class ActionValue(nn.Module):
 
     def forward(self, obs: Tensor, action: Tensor) -> Tensor:
         x = self.sight(obs)
-        return self._value(self.critic, x, ((action.flatten(1) - self.centre) / self.radius).to(x.dtype))
+        q = self._value(self.critic, x, ((action.flatten(1) - self.centre) / self.radius).to(x.dtype))
+        return q if self._units == Units() else q * self._units.size + self._units.shift
 
 
 def functions(
     policy: nn.Module,
     critic: nn.Module,
     value: Callable[..., Tensor],
-    normaliser: Normaliser | None,
+    finish: Finish,
     envs: VectorEnvironment,
     environment: Environment,
 ) -> dict[str, Function]:
@@ -104,12 +110,13 @@ def functions(
         policy: (n, obs_dim) -> (n, action_dim) in [-1, 1].
         critic: the network.
         value: `value(critic, obs, action)` is Q, (n,).
-        normaliser: of the observations that the networks see, if there is one.
+        finish: what was done to the observations that the networks see, and to the critic's units.
         envs: have the spaces of one environment, observations flattened where they were no Box.
         environment: knows the space of observations as they are given.
     """
     like, vector, space = next(policy.parameters()), envs.vector, environment.found.space
-    device, sight = like.device, Sight(normaliser, like.dtype)
+    device, sight = like.device, Sight(finish.normaliser, like.dtype)
+    units = Units() if finish.returns is None else finish.returns.units
     action_space, seen = cast(spaces.Box, vector.single_action_space), cast(spaces.Box, vector.single_observation_space)
     actions = ActionMap(action_space)
     low, high = (np.where(np.abs(b) < _USUAL, b, sign * _USUAL) for b, sign in ((seen.low, -1), (seen.high, 1)))
@@ -131,7 +138,7 @@ def functions(
             Policy(policy, sight, actions).to(device), obs, "action", f"the action {action_space.shape} for {of}", read
         ),
         "critic": Function(
-            ActionValue(critic, value, sight, actions).to(device), both, "q", f"Q of {of} and an action", read
+            ActionValue(critic, value, sight, actions, units).to(device), both, "q", f"Q of {of} and an action", read
         ),
     }
 
