@@ -41,8 +41,8 @@ PRESETS: Mapping[str, NetworkSpec | Lipschitz | Data] = {
     "mlp_400_300": MLPSpec(hidden=(400, 300)),
     "dcgan_layer": DCGANSpec(norm="layer"),
     "resnet_critic": ResNetSpec(norm="none"),
-    "images": BySizeSpec(MLPSpec(norm="batch"), DCGANSpec(full_resolution=False)),
-    "images_critic": BySizeSpec(MLPSpec(), DCGANSpec(norm="layer", full_resolution=False)),
+    "images": BySizeSpec(MLPSpec(norm="batch"), DCGANSpec(smallest=3, full_resolution=False)),
+    "images_critic": BySizeSpec(MLPSpec(), DCGANSpec(norm="layer", smallest=3, full_resolution=False)),
 }
 
 

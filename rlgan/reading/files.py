@@ -155,13 +155,16 @@ class FolderSource(Source):
 
     Args:
         group: of the configuration that the arguments stand in, for notes.
+        channels: 1 or 3; None: 1 where all files are grey.
 
     Raises:
         ValueError: no such folder, no images in it, files of several sizes, a file that is no image.
         InputError: a file that could be read at the start can no more, or is another.
     """
 
-    def __init__(self, path: Path, side: int | None, background: str, group: str = "data") -> None:
+    def __init__(
+        self, path: Path, side: int | None, background: str, group: str = "data", channels: int | None = None
+    ) -> None:
         if not os.path.isdir(path):  # a pathlib.Path's own raises where it may not look
             what = "is no folder" if os.path.lexists(path) else "there is no such folder"
             raise ValueError(f"path = {said(path)}: {what}; give one of pictures")
@@ -172,7 +175,7 @@ class FolderSource(Source):
         self.traits = Counter()
         found: list[tuple[Found, bytes]] = []
         first: tuple[str, Header] | None = None
-        channels = 1
+        most = 1
         for file in listing.files:
             content = self._content(file, whole)
             try:
@@ -189,7 +192,7 @@ class FolderSource(Source):
                     f"{self._called(file)}: is {times(head.size)} pixels and {said(first[0])} is "
                     f"{times(first[1].size)}; make them one size, or set side, for example side=32"
                 )
-            channels = max(channels, head.channels)
+            most = max(most, head.channels)
             self.traits.update(head.traits)
             found.append((file, hashlib.blake2b(content, digest_size=16).digest()))
         self.others = listing.others()
@@ -198,7 +201,7 @@ class FolderSource(Source):
             raise ValueError(f"path = {said(path)}: holds no pictures that Pillow reads{what}; give a folder of images")
         self._found, self._whole = found, whole
         width, height = (side, side) if side is not None else first[1].size
-        self.shape = (channels, height, width)
+        self.shape = (channels or most, height, width)
 
     @property
     def names(self) -> list[str]:

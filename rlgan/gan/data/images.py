@@ -294,17 +294,30 @@ class Folder(_Resized):
     Args:
         path: of the folder, from where the run starts.
         side: crop each to its middle square and resize it to side x side; null wants files of one size.
+        channels: 1 makes all pictures grey, 3 colour; null: 1 where the files are all of a grey format.
         background: colour that is seen through what is transparent, as HTML names it.
     """
 
     which = ("path", "pictures")
 
     path: Path | None = None
+    channels: int | None = None
+
+    def __post_init__(self) -> None:
+        if self.channels not in (None, 1, 3):
+            raise ValueError(f"channels = {self.channels}: must be 1 for grey or 3 for colour, or null to look")
+        super().__post_init__()
+
+    def notes(self) -> list[str]:
+        levels = None if self._in_memory is None or self.total < ENOUGH else self._in_memory.whole
+        if levels is None or self.channels is not None or levels.shape[1] == 1 or (levels != levels[:, :1]).any():
+            return super().notes()
+        return [*super().notes(), "all pictures are grey, in files of colour; data.channels=1 reads them as grey"]
 
     def _open(self) -> Source:
         path = Path(os.path.expanduser(str(self.path)))
         stamp = tuple(Listing(path).files) if os.path.isdir(path) else None
-        return shared(FolderSource, path, self.side, self.background, stamp=stamp)
+        return shared(FolderSource, path, self.side, self.background, "data", self.channels, stamp=stamp)
 
 
 @final

@@ -130,6 +130,18 @@ def test_grey_files_among_colour_are_made_colour(tmp_path: Path) -> None:
     assert data.shape[0] == 3 and torch.equal(grey[0], grey[1]) and torch.equal(grey[0], grey[2])
 
 
+def test_grey_pictures_in_files_of_colour_may_be_read_as_grey(tmp_path: Path) -> None:
+    grey = pixels(20, channels=1)
+    write(tmp_path / "in", grey.repeat(3, -1))
+    data, told = Folder(path=tmp_path / "in"), Folder(path=tmp_path / "in", channels=1)
+    assert data.shape == (3, 8, 8) and data.notes()[-1].endswith("data.channels=1 reads them as grey")
+    assert told.shape == (1, 8, 8) and len(told.notes()) == 1
+    assert torch.equal(whole(told), expected(grey)) and torch.equal(whole(data)[:, 2:], whole(told))
+    assert Folder(path=write(tmp_path / "grey", grey), channels=3).shape == (3, 8, 8)
+    with pytest.raises(ValueError, match=r"^channels = 2: must be 1 for grey or 3"):
+        Folder(path=tmp_path / "in", channels=2)
+
+
 def test_data_that_changed_on_disk_are_read_again(tmp_path: Path) -> None:
     path = save(tmp_path / "a.npz", x=pixels(10))
     assert ArrayFile(path=path).total == 10
