@@ -173,7 +173,7 @@ def summary(rows: Sequence[SeedRow]) -> str:
     lines = []
     for (task,), own in grouped(rows, ("task",)).items():
         optimum = _mean([float(row["optimum"]) for row in own])
-        shown = [task, f"{optimum:.4g}"]
+        shown = [task, f"{optimum if abs(optimum) > 1e-9 else 0.0:.4g}"]
         for method, agent in methods:
             seeds = [row for row in own if (row["method"], row["agent"]) == (method, agent)]
             reached = sum(row["reached"] == "1" for row in seeds)
