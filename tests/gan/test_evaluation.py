@@ -133,6 +133,13 @@ def test_a_dual_is_of_draws_of_its_own() -> None:
     assert 0 < abs(other.value - gap.value) < 5 * (gap.variance + other.variance) ** 0.5
 
 
+def test_of_large_images_the_dual_is_of_fewer_draws_while_a_run_trains() -> None:
+    pair = Patches(18)
+    seen = subject(pair, Steep(pair), pair.latent_dim, ema=pair.generator())
+    assert quick(seen)["wasserstein/dual_error"] == dual_gap(seen, 2048).error
+    assert evaluation.critic_metrics(seen)["wasserstein/dual_error"] == dual_gap(seen, 8192).error
+
+
 def test_a_small_data_set_is_scored_whole() -> None:
     digits = Digits()
     seen = subject(digits, ema=MLPSpec(hidden=(8,)).build((3,), digits.shape))

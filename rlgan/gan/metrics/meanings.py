@@ -12,7 +12,7 @@ _TABLE = {
         "images/frechet": "Frechet distance of features to real ones",
         "wasserstein/true": "W1 of the two distributions, known exactly",
         "wasserstein/dual": "critic's score gap, real - fake (last batch)",
-        "wasserstein/dual_eval": "the same gap of fresh samples: 8,192 of points",
+        "wasserstein/dual_eval": "the same gap of up to 8,192 fresh samples",
         "wasserstein/dual_error": "the standard error of that gap",
         "wasserstein/dual_over_true": "that gap / known W1; 1 of an optimal critic",
         "wasserstein/dual_lower_bound": "W1 is at least this: gap / slope bound, at 95 %",
