@@ -31,7 +31,7 @@ TAGS = {
 LABELS = ("set", "task", "method", "agent")
 COLUMNS = (*LABELS, "seed", "reached", *TAGS, "seconds", "cpu_seconds")
 PEER = "peer"
-EVALUATIONS = 4
+EVALUATIONS = 1
 LONG = 10_000
 """Longer tasks are trained last, of all peers."""
 
