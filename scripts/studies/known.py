@@ -9,6 +9,7 @@ in the mean, of a regulator where at most 20 % of the optimum is lost, of the ot
 from __future__ import annotations
 
 import math
+import statistics
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -29,7 +30,7 @@ TAGS = {
     "q_distance": "critic/q_distance",
 }
 LABELS = ("set", "task", "method", "agent")
-COLUMNS = (*LABELS, "seed", "reached", *TAGS, "seconds", "cpu_seconds")
+COLUMNS = (*LABELS, "seed", "steps", "reached", *TAGS, "seconds", "cpu_seconds")
 PEER = "peer"
 EVALUATIONS = 1
 LONG = 10_000
@@ -79,7 +80,7 @@ def run(options: Options, report: Report) -> None:
         there = set(table.commands)
         for cell, task in ours:
             if options.only in cell.title and cell.command not in there:
-                trained = [judged(row, task) for row in train(cell, TAGS)]
+                trained = [judged(row, task, options.steps) for row in train(cell, TAGS)]
                 table.add(cell.command, trained)
                 said = sum(float(row["seconds"]) for row in trained)
                 returns = [round(float(row["return"]), 4) for row in trained]
@@ -93,7 +94,10 @@ def run(options: Options, report: Report) -> None:
                 found = train_peer(peer.library, peer.agent, peer.task, peer.seed, peer.steps)
                 labels = dict(zip(LABELS, (peer.set, peer.task.title, peer.library, peer.agent), strict=True))
                 missing = dict.fromkeys(TAGS, math.nan)
-                table.add(peer.command, [judged({**labels, "seed": str(peer.seed), **missing, **found}, peer.task)])
+                table.add(
+                    peer.command,
+                    [judged({**labels, "seed": str(peer.seed), **missing, **found}, peer.task, peer.steps)],
+                )
                 print(f"{peer.title}: {found['return']:.4g}, {found['seconds']:.0f} s", flush=True)
         for library in LIBRARIES if peers else ():
             present(report, PACKAGES[library])
@@ -159,28 +163,46 @@ def others(seeds: int | None = None, steps: int | None = None) -> list[Peer]:
     ]
 
 
-def judged(row: dict[str, str | float], task: KnownTask) -> dict[str, str | float]:
+def judged(row: dict[str, str | float], task: KnownTask, steps: int | None = None) -> dict[str, str | float]:
     """A row with its optimum, where the environment does not know it, and with `reached`; its columns alone."""
     score, distance = float(row["return"]), float(row["distance"])
     optimum = PENDULUM if task.env == "pendulum" else float(row["optimum"])
     reached = int(task.reached(score, optimum, distance))
-    return {key: {**row, "optimum": optimum, "reached": str(reached)}[key] for key in COLUMNS}
+    found = {**row, "optimum": optimum, "reached": str(reached), "steps": str(steps or task.steps)}
+    return {key: found[key] for key in COLUMNS}
+
+
+def longest(rows: Sequence[SeedRow]) -> list[SeedRow]:
+    """Of each method on each task the rows of its longest runs."""
+    found: list[SeedRow] = []
+    for own in grouped(rows, LABELS).values():
+        most = max(int(row["steps"]) for row in own)
+        found += [row for row in own if int(row["steps"]) == most]
+    return found
 
 
 def summary(rows: Sequence[SeedRow]) -> str:
-    """A row for each task, a column for each method: seeds that reached the optimum, and the worst of all seeds."""
+    """A row for each task, a column for each method: seeds that reached the optimum, `lost`, median and worst seed.
+
+    Where a method had fewer steps than another, these are said.
+    """
+    rows = longest(rows)
     methods = list(dict.fromkeys((row["method"], row["agent"]) for row in rows))
     lines = []
     for (task,), own in grouped(rows, ("task",)).items():
-        optimum = _mean([float(row["optimum"]) for row in own])
-        shown = [task, f"{optimum if abs(optimum) > 1e-9 else 0.0:.4g}"]
+        steps = max(int(row["steps"]) for row in own)
+        shown = [task, f"{steps:,}"]
         for method, agent in methods:
             seeds = [row for row in own if (row["method"], row["agent"]) == (method, agent)]
+            if not seeds:
+                shown.append("")
+                continue
+            losses, own_steps = [lost(row) for row in seeds], int(seeds[0]["steps"])
             reached = sum(row["reached"] == "1" for row in seeds)
-            returns = [float(row["return"]) for row in seeds]
-            shown.append(f"{reached} of {len(seeds)}; {_mean(returns):.3g} ({min(returns):.3g})" if seeds else "")
+            at = "" if own_steps == steps else f", {own_steps:,} steps"
+            shown.append(f"{reached} of {len(seeds)}: {statistics.median(losses):.2g} ({max(losses):.2g}){at}")
         lines.append(shown)
-    header = ("task", "optimum", *(f"{method} {agent.upper()}" for method, agent in methods))
+    header = ("task", "steps", *(f"{method} {agent.upper()}" for method, agent in methods))
     count = [
         f"{sum(row['reached'] == '1' for row in own)} of {len(own)}"
         for method, agent in methods
@@ -189,16 +211,12 @@ def summary(rows: Sequence[SeedRow]) -> str:
     return markdown(header, [*lines, ["all", "", *count]])
 
 
-def _mean(values: Sequence[float]) -> float:
-    kept = [value for value in values if not math.isnan(value)]
-    return sum(kept) / len(kept) if kept else math.nan
-
-
 def draw(rows: Sequence[SeedRow], path: Path) -> None:
     """What is lost of the optimum by each seed, relative to it; of a bandit the distance of its action."""
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
+    rows = longest(rows)
     methods = list(dict.fromkeys((row["method"], row["agent"]) for row in rows))
     tasks = list(dict.fromkeys(row["task"] for row in rows))
     figure = Figure(figsize=(1.5 * len(tasks), 3.6), layout="constrained")

@@ -82,16 +82,17 @@ def test_the_table_counts_seeds_and_shows_the_worst(tmp_path: Path, capsys: pyte
     table = known.known_table(tmp_path / "known.csv")
     cell, task = next(pair for pair in known.cells() if pair[0].title == "reporting, LQR stable, rlgan, ddpg")
     figures = {**dict.fromkeys(known.TAGS, np.nan), "seconds": 1.0, "cpu_seconds": 1.0, "optimum": -1.0}
-    for labels, command in ((cell.labels, cell.command), ({**cell.labels, "method": "sbx"}, "peer one")):
+    peer = {**cell.labels, "method": "sbx"}
+    for labels, command, steps in ((cell.labels, cell.command, None), (peer, "peer one", 400), (peer, "peer two", 500)):
         rows = [
-            known.judged({**labels, **figures, "seed": str(seed), "return": score}, task)
-            for seed, score in enumerate((-1.1, -3.0))
+            known.judged({**labels, **figures, "seed": str(seed), "return": score}, task, steps)
+            for seed, score in enumerate((-1.2, -3.0))
         ]
         table.add(command, rows)
-    assert table.commands == [cell.command, "peer one"]
+    assert table.commands == [cell.command, "peer one", "peer two"]
     report = Report()
     known.run(Options(1, table=True, csv=table.path), report)
     shown = capsys.readouterr().out
-    assert "| LQR stable | -1 | 1 of 2; -2.05 (-3) | 1 of 2; -2.05 (-3) |" in shown
+    assert "| LQR stable | 10,000 | 1 of 2: 1.1 (2) | 1 of 2: 1.1 (2), 500 steps |" in shown
     assert "| all |  | 1 of 2 | 1 of 2 |" in shown and table.path.with_suffix(".png").exists()
-    assert [round(known.lost(row), 3) for row in table.rows[:2]] == [0.1, 2.0]
+    assert [round(known.lost(row), 3) for row in table.rows[:2]] == [0.2, 2.0]
