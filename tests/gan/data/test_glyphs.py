@@ -3,9 +3,13 @@
 import pytest
 import torch
 
-from rlgan.gan.data import Glyphs
+from rlgan.gan.data import Data, Glyphs, Ring
 from rlgan.gan.data.base import split_by_count
+from rlgan.gan.lipschitz import Clip
+from rlgan.gan.wgan import WGAN
 from rlgan.nets import BySizeSpec, DCGANSpec, MLPSpec
+from rlgan.optim import PlayerSpec, Simultaneous, sgd
+from rlgan.task.settings import Settings
 from tests.gan.small import assert_same, make, train, vectors
 
 
@@ -64,3 +68,12 @@ def test_a_run_goes_on_exactly_and_says_its_networks() -> None:
     note = next(note for note in whole._sized)  # type: ignore[attr-defined]
     assert note.startswith("networks for images of 13x13: critic = DCGAN(width=4, norm=layer, full_resolution=False), ")
     assert note.endswith("latent_dim = 2")
+
+
+@pytest.mark.parametrize(("data", "latent"), [(Ring(), 2), (Glyphs("AB", side=12, count=80), 64)])
+def test_the_latent_vector_is_as_long_as_the_samples_ask_for(data: Data, latent: int) -> None:
+    spec = PlayerSpec(MLPSpec(hidden=(4,)), sgd(1e-3))
+    task = WGAN(Settings(device="cpu", compile=False), data, spec, spec, Simultaneous(), Clip(0.1), batch_size=8)
+    assert task.batch(task.generators).z.shape == (8, latent)
+    met = [note for note in task._sized if note.startswith("images of 12x12 meet a perceptron")]
+    assert len(met) == data.images
