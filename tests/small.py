@@ -27,6 +27,8 @@ QUIET = ("device=cpu", "progress=false", "logger=[]", "log_every=10", "eval_ever
 TASKS: dict[str, tuple[str, ...]] = {
     "wgan": (
         "task=wgan",
+        "loss=wasserstein",
+        "schedule@temperature=constant",
         *QUIET,
         "steps=40",
         "batch_size=32",

@@ -20,7 +20,7 @@ COMMON = (
 )  # fmt: skip
 CRITIC = "critic.network.hidden=[4]"
 RUNS = {
-    "wgan": ("task=wgan", CRITIC, "generator.network.hidden=[4]"),
+    "wgan": ("task=wgan", "loss=wasserstein", "schedule@temperature=constant", CRITIC, "generator.network.hidden=[4]"),
     "ddpg": ("task=ddpg", CRITIC, "actor.network.hidden=[4]", "learning_starts=4", "capacity=20", "eval_episodes=1"),
     "erm": ("task=erm", "network=mlp_64", "network.hidden=[4]", "problem=two_moons"),
 }
