@@ -163,7 +163,7 @@ def _unused(start: Beginning, task: Task) -> str:
         return f"the networks of the task {type(task).__name__} are no players of TwoPlayers, and none begins there"
     if parts := sorted(start.parts - start.taken):
         return (
-            f"comes with a {parts[0]}, and this run has none, so that its networks would see other numbers; set "
-            "it as in that run (a normaliser: normalise_obs=true)"
+            f"comes with {parts[0]}, and this run has none, so that its networks would see other numbers; set "
+            "it as in that run (normaliser: normalise_obs=true; returns: normalise_returns=scale, or as it was)"
         )
     return ""

@@ -112,7 +112,7 @@ def test_seeds_begin_at_their_own_seed_or_all_at_one(source: Callable[[str], Pat
     [
         (("task=ddpg", "critic.network.hidden=[32,16]"), "critic/mlp.layers.0.weight: is of shape (16, 4) there and"),
         (("task=wgan",), "has no player generator; it has actor, critic"),
-        (("task=ddpg", "normalise_obs=false"), "comes with a normaliser, and this run has none"),
+        (("task=ddpg", "normalise_obs=false"), "comes with normaliser, and this run has none"),
     ],
 )
 def test_what_does_not_fit_is_refused_before_there_is_a_run(
