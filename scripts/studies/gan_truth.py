@@ -1,25 +1,32 @@
 """What is a critic's dual worth? Critics trained alone on pairs of distributions whose W1 is known, over seeds.
 
-Three figures, each over the truth: the dual itself; the dual over an upper bound of the critic's slope, which is below
-the truth whatever the critic is; the dual over the largest slope that was seen, an estimate that may err on either
-side. Only a critic that is 1-Lipschitz by construction (GroupSort) has a dual that is itself such a bound.
+Three figures, each over the truth: the dual itself; its 95 % confidence bound over an upper bound of the critic's
+slope, which is below the truth on 19 of 20 draws whatever the critic is; the dual over the largest slope that was seen,
+an estimate that may err on either side. Only a critic that is 1-Lipschitz by construction (GroupSort) has a dual that
+is itself at most the truth, up to its sampling error.
 """
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from pathlib import Path
 
+from rlgan.gan.metrics import LEVEL
 from scripts.benchmarks.harness import Options, Report
 from scripts.studies.study import RESULTS, Cell, SeedRow, Table, grouped, heading, markdown, means, work
 
 BLOCKS = 1
 STEPS, SEEDS = 200, 5
 """Five updates of the critic to a step."""
+FIRST = 10
+"""Of the seeds: settings were chosen on seeds 0 to 4 and 100 to 104."""
 LEAST = 0.95
-"""Of the truth, and no more than it: what GroupSort's dual is to reach."""
+"""Of the truth: what GroupSort's dual is to reach."""
 
-PAIRS = ("cones", "cone_128", "gaussians", "atoms")
+PAIRS = (
+    "translation", "gaussians", "scaling", "cones", "funnel", "funnel_16", "cone_128", "atoms", "patches", "patches_32",
+)  # fmt: skip
 MLP = ("network@critic.network=mlp", "critic.network.hidden=[64,64,64]")
 CONTROLS = {
     "clip": ("lipschitz=clip", *MLP, "optimizer@critic.optimizer=rmsprop"),
@@ -28,11 +35,12 @@ CONTROLS = {
     # Pairs (group 2) and 1e-3 reach 0.90 of the cones in 1,000 updates, this 0.98.
     "GroupSort": ("critic.network.group=16", "critic.optimizer.lr=5e-3"),
 }
-OWN = {("cone_128", "GroupSort"): ("experiment=gan/cone_128_groupsort",)}
-"""Cells with an experiment of their own."""
+MANY = ("funnel_16", "cone_128")
+"""Points of many dimensions: their GroupSort is the wider one of the experiment gan/cone_128_groupsort."""
 TAGS = {
     "true": "wasserstein/true",
     "dual": "wasserstein/dual_eval",
+    "error": "wasserstein/dual_error",
     "lower_bound": "wasserstein/dual_lower_bound",
     "estimate": "wasserstein/dual_estimate",
     "slope": "critic/lipschitz",
@@ -49,13 +57,21 @@ def run(options: Options, report: Report) -> None:
         work(cells(options.seeds or SEEDS, options.steps or STEPS), table, TAGS, options.only)
     rows = table.rows
     print(f"\n{summary(rows)}", flush=True)
+    judge(rows, report)
+
+
+def judge(rows: Sequence[SeedRow], report: Report) -> None:
+    """GroupSort's duals against their mark; and whether the bounds, of all controls together, hold at their level."""
     for (data, control), own in grouped(rows, ("data", "control")).items():
         if control == "GroupSort":
-            mean, least, largest = means(over_true(own), RATIOS)["dual_over_true"]
+            mean, least, _ = means(over_true(own), RATIOS)["dual_over_true"]
             report.mark(f"{data}, GroupSort: dual / truth, mean over the seeds", mean, at_least=LEAST)
             report.mark(f"{data}, GroupSort: dual / truth, least seed", least, at_least=LEAST)
-            # Of the same draws in pairs, the dual of a 1-Lipschitz critic is at most the truth in every sample.
-            report.mark(f"{data}, GroupSort: dual / truth, largest seed", largest, at_most=1.0 + 1e-5)
+    bounds = [float(row["lower_bound_over_true"]) for row in over_true(rows)]
+    if bounds:
+        held = sum(bound <= 1 for bound in bounds) / len(bounds)
+        deviation = math.sqrt(LEVEL * (1 - LEVEL) / len(bounds))
+        report.mark(f"share of {len(bounds)} bounds that are at most the truth", held, at_least=LEVEL - 2 * deviation)
 
 
 def truth_table(path: Path) -> Table:
@@ -65,22 +81,28 @@ def truth_table(path: Path) -> Table:
         COLUMNS,
         (
             heading(),
-            "Below each command its rows, one a seed. true: W1; lower_bound: dual over an upper bound of the slope;",
-            "estimate: dual over the largest slope seen; seconds, cpu_seconds: of the whole cell over its seeds.",
+            "Below each command its rows, one a seed. true: W1; error: standard error of the dual; lower_bound: of W1,",
+            "at 95 %; estimate: dual over the largest slope seen; seconds, cpu_seconds: of the cell over its seeds.",
         ),
     )
 
 
 def cells(seeds: int = SEEDS, steps: int = STEPS) -> list[Cell]:
     """All of them."""
-    shared = (f"seeds={seeds}", f"steps={steps}", "log_every=0", "eval_every=0", "checkpoint_every=0")
+    which = ",".join(str(FIRST + k) for k in range(seeds))
+    # To compile an update takes longer than a thousand of them.
+    brief = ("compile=false", "log_every=0", "eval_every=0", "checkpoint_every=0")
+    shared = (f"seeds=[{which}]", f"steps={steps}", *brief)
+
+    def overrides(data: str, control: str) -> tuple[str, ...]:
+        if control == "GroupSort" and data in MANY:
+            return ("experiment=gan/cone_128_groupsort", f"data={data}")
+        return ("experiment=gan/cones_groupsort", f"data={data}", *CONTROLS[control])
+
     return [
-        Cell(
-            {"data": data, "control": control},
-            (*OWN.get((data, control), ("experiment=gan/cones_groupsort", f"data={data}", *by)), *shared),
-        )
+        Cell({"data": data, "control": control}, (*overrides(data, control), *shared))
         for data in PAIRS
-        for control, by in CONTROLS.items()
+        for control in CONTROLS
     ]
 
 

@@ -38,7 +38,7 @@ def figures(cell: study.Cell, tags: dict[str, str], value: float, seeds: int = 2
 def test_the_cells_are_the_whole_table() -> None:
     cells = gan.cells(5, 1000)
     assert len({cell.command for cell in cells}) == len(cells) == 2 * 5 * 3
-    assert len({cell.command for cell in gan_truth.cells(5, 200)}) == 4 * 4
+    assert len({cell.command for cell in gan_truth.cells(5, 200)}) == 10 * 4
     (clip,) = [cell for cell in cells if cell.title == "grid, clip, alternating 5"]
     assert {"data=grid", "lipschitz=clip", "game=alternating_5", "seeds=5", "steps=1000"} <= set(clip.overrides)
 
@@ -125,6 +125,20 @@ def test_ratios_are_taken_over_the_truth_seed_by_seed(tmp_path: Path) -> None:
     table.add(cell.command, [row | {"true": 4.0} for row in rows])
     assert [float(row["estimate_over_true"]) for row in gan_truth.over_true(table.rows)] == [0.75, 1.0]
     assert "| atoms | GroupSort | 4 | 0.875 (0.750 to 1.000) |" in gan_truth.summary(table.rows)
+
+
+def test_the_bounds_of_all_cells_are_held_against_their_level(tmp_path: Path) -> None:
+    table = gan_truth.truth_table(tmp_path / "truth.csv")
+    for cell in gan_truth.cells(5):
+        rows = figures(cell, gan_truth.TAGS, 3.9, seeds=5)  # of a true 4: at most 4, then four seeds above
+        below = cell.labels["control"] != "clip"
+        table.add(cell.command, [row | {"true": 4.0, "lower_bound": 3.0 if below else row["dual"]} for row in rows])
+    report = Report()
+    gan_truth.judge(table.rows, report)
+    share = report.marks[-1]
+    # Forty of 200 are above; allowed are 5 % and two binomial standard deviations, 16.
+    assert str(share["mark"]).startswith("share of 200 bounds") and share["value"] == 0.8 and share["met"] == "False"
+    assert len(report.marks) == 2 * 10 + 1 and {mark["met"] for mark in report.marks[:-1]} == {"True"}
 
 
 def evaluations(cell: study.Cell, *seeds: list[float]) -> list[dict[str, str | float]]:
