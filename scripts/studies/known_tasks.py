@@ -77,14 +77,14 @@ CHOOSING = (
     KnownTask("bandit near one bound", "bandit", 3000, {"best": [0.95]}),
     KnownTask("bandit near two bounds", "bandit", 3000, {"best": [0.95, -0.97]}),
     KnownTask("bandit inside", "bandit", 3000, {"best": [0.2, -0.4], "scale": 100.0}),
-    _regulator("LQR stable", 10_000, A=[[0.95, 0.1], [0.0, 0.9]], B=[[0.0], [0.3]], R=[[0.1]], low=-1.0, high=1.0),
+    _regulator("LQR stable", 5000, A=[[0.95, 0.1], [0.0, 0.9]], B=[[0.0], [0.3]], R=[[0.1]], low=-1.0, high=1.0),
     _regulator(
-        "LQR unstable", 10_000, 100, A=[[1.02, 0.1], [0.0, 1.02]], B=[[0.0], [0.2]],
+        "LQR unstable", 5000, 100, A=[[1.02, 0.1], [0.0, 1.02]], B=[[0.0], [0.2]],
         R=[[0.1]], low=-1.0, high=1.0, start=0.5,
     ),
-    _regulator("LQR rewards of 1e-2", 10_000, scale=0.001, low=-3.0, high=3.0),
+    _regulator("LQR rewards of 1e-2", 5000, scale=0.001, low=-3.0, high=3.0),
     _regulator(
-        "LQR rewards of 1e4", 10_000, A=[[1.01, 0.2], [-0.1, 0.98]], B=[[0.1, 0.0], [0.0, 0.3]],
+        "LQR rewards of 1e4", 5000, A=[[1.01, 0.2], [-0.1, 0.98]], B=[[0.1, 0.0], [0.0, 0.3]],
         R=[[0.1, 0.0], [0.0, 0.1]], low=-1.0, high=1.0, scale=1e4,
     ),
     KnownTask("sparse walk", "sparse_walk", 5000),
@@ -158,7 +158,7 @@ def _drawn_plant(
     gain = LQR(1, **kwargs).known.gain(1.0)
     bound = round(float(0.8 * np.abs(gain).sum(1).max()), 2)
     kwargs |= {"low": -bound, "high": bound, "start": 1.0, "scale": scale}
-    return KnownTask(title, "lqr", 10_000, kwargs, limit)
+    return KnownTask(title, "lqr", 5000, kwargs, limit)
 
 
 SETS: dict[str, tuple[Sequence[KnownTask], tuple[int, ...]]] = {

@@ -93,6 +93,6 @@ def test_the_table_counts_seeds_and_shows_the_worst(tmp_path: Path, capsys: pyte
     report = Report()
     known.run(Options(1, table=True, csv=table.path), report)
     shown = capsys.readouterr().out
-    assert "| LQR stable | 10,000 | 1 of 2: 1.1 (2) | 1 of 2: 1.1 (2), 500 steps |" in shown
+    assert "| LQR stable | 5,000 | 1 of 2: 1.1 (2) | 1 of 2: 1.1 (2), 500 steps |" in shown
     assert "| all |  | 1 of 2 | 1 of 2 |" in shown and table.path.with_suffix(".png").exists()
     assert [round(known.lost(row), 3) for row in table.rows[:2]] == [0.2, 2.0]
