@@ -181,13 +181,20 @@ def longest(rows: Sequence[SeedRow]) -> list[SeedRow]:
     return found
 
 
+def methods_of(rows: Sequence[SeedRow]) -> list[tuple[str, str]]:
+    """Library and agent, ours first."""
+    return sorted(
+        dict.fromkeys((row["method"], row["agent"]) for row in rows), key=lambda pair: (pair[0] != "rlgan", pair)
+    )
+
+
 def summary(rows: Sequence[SeedRow]) -> str:
     """A row for each task, a column for each method: seeds that reached the optimum, `lost`, median and worst seed.
 
     Where a method had fewer steps than another, these are said.
     """
     rows = longest(rows)
-    methods = list(dict.fromkeys((row["method"], row["agent"]) for row in rows))
+    methods = methods_of(rows)
     lines = []
     for (task,), own in grouped(rows, ("task",)).items():
         steps = max(int(row["steps"]) for row in own)
@@ -217,7 +224,7 @@ def draw(rows: Sequence[SeedRow], path: Path) -> None:
     from matplotlib.figure import Figure
 
     rows = longest(rows)
-    methods = list(dict.fromkeys((row["method"], row["agent"]) for row in rows))
+    methods = methods_of(rows)
     tasks = list(dict.fromkeys(row["task"] for row in rows))
     figure = Figure(figsize=(1.5 * len(tasks), 3.6), layout="constrained")
     FigureCanvasAgg(figure)
