@@ -49,6 +49,14 @@ def td_loss(q_tm1: Tensor, target: Tensor, weight: Tensor | None = None, huber: 
     return errors.mean() if w is None else (w * errors).mean()
 
 
+def symexp(z: Tensor) -> Tensor:
+    """sign(z) (exp|z| - 1), of any shape: the inverse of symlog(x) = sign(x) log(1 + |x|).
+
+    Hafner et al. 2023, arXiv:2301.04104, equation 9. |z| is cut at 40, which is 2e17.
+    """
+    return z.sign() * torch.expm1(z.abs().clamp(max=40.0))
+
+
 def smoothed(action: Tensor, noise: Tensor, sigma: float, bound: float) -> Tensor:
     """clip(a + clip(sigma noise, -bound, bound), -1, 1): the target policy smoothed over nearby actions.
 

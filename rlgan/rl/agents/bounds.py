@@ -18,7 +18,7 @@ from torch import Tensor, nn
 from rlgan.nets.mlp import Actor
 from rlgan.optim import Nets
 from rlgan.rl.agent import Agent
-from rlgan.rl.losses import deterministic_policy_loss, td_loss
+from rlgan.rl.losses import deterministic_policy_loss, symexp, td_loss
 
 
 class _Inverting(torch.autograd.Function):
@@ -66,6 +66,12 @@ class BoundedAgent(Agent):
         huber: d, beyond which a TD error e counts as d (2 |e| - d) instead of e^2 (Huber 1964; Mnih et al. 2015 clip
             gradients so, at 1), in the units of the critic, which `normalise_returns` and `reward_scale` change; None
             squares all errors.
+        values: what the critic's output z is: `linear`, Q itself; or `symlog`, Q = sign(z) (exp|z| - 1), so that values
+            of any size are few units of z away (symlog: Hafner et al. 2023, arXiv:2301.04104, equation 9). It learns
+            by relative TD errors (Q(s, a) - y) / (1 + |Q(s, a)|), which `huber` then is about. The denominator is the
+            critic's own, and not the target's: where the mean error is 0, Q is the mean of y, as without it (targets
+            that are transformed themselves, as in Pohlen et al. 2018, lose that). The actor ascends z, whose gradient
+            is dQ/da / (1 + |Q|): of one sign with dQ/da, and no state's outweighs those of all others.
 
     Raises:
         ValueError: a value out of range, or a network whose output is not known.
@@ -75,10 +81,13 @@ class BoundedAgent(Agent):
     preactivation_penalty: float = 0.0
     preactivation_margin: float = 0.0
     huber: float | None = None
+    values: Literal["linear", "symlog"] = "linear"
 
     def __post_init__(self) -> None:
         if self.bounding not in ("tanh", "inverting"):
             raise ValueError(f"bounding = {self.bounding}: unknown; choose tanh or inverting")
+        if self.values not in ("linear", "symlog"):
+            raise ValueError(f"values = {self.values}: unknown; choose linear or symlog")
         for name, example in (("preactivation_penalty", "0.01"), ("preactivation_margin", "2.5")):
             if not 0 <= (value := getattr(self, name)) < math.inf:
                 raise ValueError(f"{name} = {value}: must be at least 0, for example {example}")
@@ -119,6 +128,21 @@ class BoundedAgent(Agent):
             return loss
         return loss + self.preactivation_penalty * (z.abs() - self.preactivation_margin).clamp(min=0).square().mean()
 
-    def regression(self, q_tm1: Tensor, target: Tensor, weight: Tensor) -> Tensor:
-        """E w (y - Q(s, a))^2 or what `huber` makes of it, a scalar; see `rlgan.rl.losses.td_loss`."""
-        return td_loss(q_tm1, target, weight, self.huber)
+    def q(self, output: Tensor) -> Tensor:
+        """Q of what the critic puts out, any shape."""
+        return output if self.values == "linear" else symexp(output)
+
+    def error(self, output: Tensor, target: Tensor) -> Tensor:
+        """What the critic's loss is about, of the shape of both: y - Q, or relative, (y - Q) / (1 + |Q|)."""
+        if self.values == "linear":
+            return target - output
+        q = symexp(output)
+        return (target - q) / (1 + q.abs())
+
+    def regression(self, output: Tensor, target: Tensor, weight: Tensor) -> Tensor:
+        """E w (y - Q(s, a))^2 or what `huber` and `values` make of it, a scalar; see `rlgan.rl.losses.td_loss`."""
+        if self.values == "linear":
+            return td_loss(output, target, weight, self.huber)
+        with torch.no_grad():
+            aim = output + self.error(output, target)
+        return td_loss(output, aim, weight, self.huber)

@@ -1,5 +1,6 @@
 """Deep deterministic policy gradient (Lillicrap et al. 2016)."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import torch
@@ -21,7 +22,7 @@ class DDPG(BoundedAgent):
 
     Args:
         discount: gamma, in [0, 1].
-        bounding, preactivation_penalty, preactivation_margin, huber: see `BoundedAgent`.
+        bounding, preactivation_penalty, preactivation_margin, huber, values: see `BoundedAgent`.
 
     Raises:
         ValueError: a value out of range.
@@ -37,17 +38,20 @@ class DDPG(BoundedAgent):
         """y, (batch,), without gradient."""
         average = nets.average
         with torch.no_grad():
-            q_t = average.critic(batch.next_obs, average.actor(batch.next_obs))
+            q_t = self.q(average.critic(batch.next_obs, average.actor(batch.next_obs)))
             return td_target(batch.reward, batch.terminated, q_t, self.bootstrap(batch))
 
     def critic_loss(self, nets: Nets, batch: Transition) -> tuple[Tensor, Metrics]:
         y = self.target(nets, batch)
-        q_tm1 = nets.critic(batch.obs, batch.action)
-        return self.regression(q_tm1, y, batch.weight), {"critic/q": q_tm1.detach().mean()}
+        output = nets.critic(batch.obs, batch.action)
+        return self.regression(output, y, batch.weight), {"critic/q": self.q(output.detach()).mean()}
 
     def actor_loss(self, nets: Nets, batch: Transition) -> tuple[Tensor, Metrics]:
         return self.ascent(nets, batch.obs, lambda action: nets.critic(batch.obs, action)), {}
 
     def td_error(self, nets: Nets, batch: Transition) -> Tensor:
-        error: Tensor = self.target(nets, batch) - nets.critic(batch.obs, batch.action)
-        return error.abs()
+        """|y - Q(s, a)|, relative where the critic learns so."""
+        return self.error(nets.critic(batch.obs, batch.action), self.target(nets, batch)).abs()
+
+    def value(self, critic: Callable[..., Tensor], obs: Tensor, action: Tensor) -> Tensor:
+        return self.q(critic(obs, action))

@@ -30,7 +30,7 @@ class TD3(BoundedAgent):
         discount: gamma, in [0, 1].
         smoothing: sigma, the standard deviation of the noise on the target's action, 0 for none.
         smoothing_bound: c, beyond which that noise is cut.
-        bounding, preactivation_penalty, preactivation_margin, huber: see `BoundedAgent`.
+        bounding, preactivation_penalty, preactivation_margin, huber, values: see `BoundedAgent`.
 
     Raises:
         ValueError: a value out of range.
@@ -59,23 +59,22 @@ class TD3(BoundedAgent):
         average = nets.average
         with torch.no_grad():
             action = smoothed(average.actor(batch.next_obs), batch.noise, self.smoothing, self.smoothing_bound)
-            q_t = average.critic(batch.next_obs, action).amin(0)
+            q_t = self.q(average.critic(batch.next_obs, action).amin(0))
             return td_target(batch.reward, batch.terminated, q_t, self.bootstrap(batch))
 
     def critic_loss(self, nets: Nets, batch: Transition) -> tuple[Tensor, Metrics]:
         y = self.target(nets, batch)
-        q_tm1 = nets.critic(batch.obs, batch.action)
-        first, second = q_tm1.detach().unbind()
+        output = nets.critic(batch.obs, batch.action)
+        first, second = self.q(output.detach()).unbind()
         metrics = {"critic/q": first.mean(), "critic/q_gap": (first - second).abs().mean()}
-        return 2 * self.regression(q_tm1, y.expand_as(q_tm1), batch.weight), metrics
+        return 2 * self.regression(output, y.expand_as(output), batch.weight), metrics
 
     def actor_loss(self, nets: Nets, batch: Transition) -> tuple[Tensor, Metrics]:
         return self.ascent(nets, batch.obs, lambda action: nets.critic(batch.obs, action, True)), {}
 
     def td_error(self, nets: Nets, batch: Transition) -> Tensor:
-        """The mean of both critics' |y - Q_i(s, a)|."""
-        error: Tensor = self.target(nets, batch) - nets.critic(batch.obs, batch.action)
-        return error.abs().mean(0)
+        """The mean of both critics' |y - Q_i(s, a)|, relative where they learn so."""
+        return self.error(nets.critic(batch.obs, batch.action), self.target(nets, batch)).abs().mean(0)
 
     def value(self, critic: Callable[..., Tensor], obs: Tensor, action: Tensor) -> Tensor:
-        return critic(obs, action, True)
+        return self.q(critic(obs, action, True))

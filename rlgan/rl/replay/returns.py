@@ -10,6 +10,9 @@ as they were paid.
 
     none     mu = 0, sigma = 1
     scale    mu = 0, sigma the standard deviation of the discounted returns of training (as gymnasium's NormalizeReward)
+    first    mu = 0, sigma the size of small rewards when learning begins, and then for good: the tenth of their |r|
+             that is smallest (the quantile 0.1 of those that are not 0, of the first minibatch that has such), but no
+             less than 1/1000 of their median. For critics whose values are symlog, which are linear up to about sigma
     popart   mu and sigma the mean and the standard deviation of the targets; whenever they change, the critic's last
              layer is rewritten so that Q stays what it was (van Hasselt et al. 2016, arXiv:1602.07714)
 """
@@ -31,7 +34,7 @@ from rlgan.rl.border.rows import Step
 from rlgan.rl.normalisation import Normaliser
 from rlgan.rl.replay.uniform import Transition
 
-Kind = Literal["none", "scale", "popart"]
+Kind = Literal["none", "scale", "first", "popart"]
 
 RATE = 1e-3
 """Of the moving averages of `popart` (the paper's beta), corrected for their start as there."""
@@ -73,8 +76,8 @@ class Returns:
     @staticmethod
     def of(kind: Kind, factor: float, discount: float, num_envs: int) -> Returns | None:
         """None where the critic's units are the environment's."""
-        if kind not in ("none", "scale", "popart"):
-            raise ValueError(f"normalise_returns = {kind}: unknown; choose none, scale or popart")
+        if kind not in ("none", "scale", "first", "popart"):
+            raise ValueError(f"normalise_returns = {kind}: unknown; choose none, scale, first or popart")
         if not 0 < factor < math.inf:
             raise ValueError(f"reward_scale = {factor}: must be positive, for example 0.1")
         return None if kind == "none" and factor == 1 else Returns(kind, factor, discount, num_envs)
@@ -107,6 +110,8 @@ class Returns:
         """Write r <- (r + (g - 1) mu) c / sigma over the rewards of a minibatch that was drawn."""
         if self.kind == "popart" and not self.count:
             self._begin(batch.reward)
+        if self.kind == "first" and not self.count:
+            self._begin_small(batch.reward)
         size, shift = self.units
         if shift:
             discount = batch.discount if batch.discount.ndim else self.discount
@@ -120,6 +125,17 @@ class Returns:
         mean, square = (both if ranks.world().size == 1 else ranks.mean_over_ranks(both)).tolist()
         self.count, self._mean, self._square = 1, mean, square
         self._set(mean, square - mean * mean)
+
+    def _begin_small(self, reward: Tensor) -> None:
+        """The units of small rewards, once there are rewards; of several ranks the geometric mean of theirs."""
+        sizes = reward.double().abs()
+        sizes = sizes[sizes > 0]
+        small = max(float(sizes.quantile(0.1)), 1e-3 * float(sizes.median())) if len(sizes) else 0.0
+        both = torch.tensor([math.log(small) if small else 0.0, float(small > 0)], dtype=torch.float64)
+        total, found = (both if ranks.world().size == 1 else ranks.mean_over_ranks(both)).tolist()
+        if found:
+            self.count = 1
+            self._set(0.0, math.exp(2 * total / found))
 
     def follow(self, metrics: Mapping[str, Any], critic: Player) -> dict[str, Any]:
         """After a move: take note of its targets, rewrite the critic's last layer; the metrics in environment's units.
