@@ -15,7 +15,8 @@ from rlgan.rl.replay.returns import Returns, Units
 from rlgan.rl.trainer import Trainer
 from tests.small import TASKS, builder
 
-WORDS = (*TASKS["ddpg"], "precision=float64", "steps=400", "compile=false", "actor.optimizer.lr=1e-30")
+PLAIN = ("agent=ddpg_plain", "critic.network.norm=none", "actor.network.norm=none")
+WORDS = (*TASKS["ddpg"], *PLAIN, "precision=float64", "steps=400", "compile=false", "actor.optimizer.lr=1e-30")
 
 
 def trained(steps: int, *words: str, push: float | None = None) -> Trainer:

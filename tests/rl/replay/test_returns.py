@@ -141,7 +141,7 @@ def test_rewards_that_are_all_alike_are_left_as_they_are() -> None:
 @pytest.mark.parametrize(
     ("kind", "factor", "message"),
     [
-        ("scaled", 1.0, r"normalise_returns = scaled: unknown; choose none, scale or popart"),
+        ("scaled", 1.0, r"normalise_returns = scaled: unknown; choose none, scale, first or popart"),
         ("none", 0.0, r"reward_scale = 0\.0: must be positive, for example 0\.1"),
         ("scale", float("inf"), r"reward_scale = inf: must be positive"),
     ],
@@ -178,7 +178,7 @@ def test_a_critic_that_does_not_follow_is_refused_and_left_as_it_was() -> None:
         check_rewritten(good, value, batch(), Lookahead(game, k=3))
 
 
-WORDS = (*TASKS["ddpg"], "precision=float64", "steps=400", "compile=false")
+WORDS = (*TASKS["ddpg"], "agent=ddpg_plain", "precision=float64", "steps=400", "compile=false")
 
 
 def trained(steps: int, *words: str) -> Trainer:
@@ -189,7 +189,7 @@ def trained(steps: int, *words: str) -> Trainer:
     return task
 
 
-@pytest.mark.parametrize("words", [("normalise_returns=scale",), ("normalise_returns=popart", "agent=td3")], ids=str)
+@pytest.mark.parametrize("words", [("normalise_returns=scale",), ("agent=td3_plain", "normalise_returns=popart")], ids=str)
 def test_a_run_goes_on_bit_for_bit_and_refuses_other_units(words: tuple[str, ...]) -> None:
     whole = trained(110, *words)
     saved = copy.deepcopy(trained(90, *words).state_dict())

@@ -109,7 +109,7 @@ def test_its_numbers_are_those_of_a_dense_computation_and_training_does_not_noti
         batch = made.batch(Generators(made.generators.seed("curvature")), SAMPLES["wgan"])
     else:
         field = PureField((made.critic, made.actor), made.agent.losses())
-        batch = made.replay.split(made.replay.rows[:HELD])
+        batch = made.finish(made.replay.split(made.replay.rows[:HELD].clone()), made.generators)
     for name, player in field.players.items():
         numbers = found[name].numbers
         recorded = dict(evaluated.record["curvature"][name])
