@@ -23,7 +23,7 @@ from rlgan.gan.metrics.memorisation import Copying, Memorisation, membership_auc
 from rlgan.gan.metrics.modes import COVERAGE_SAMPLES, mode_coverage
 from rlgan.gan.metrics.slope import Gap, critic_lipschitz, dual_scalars, probe_points
 from rlgan.gan.metrics.transport import PRIMAL_LIMIT, wasserstein_primal, wasserstein_sliced
-from rlgan.gan.pictures import image_grid, mode_bars, neighbour_grid, plane, trajectory
+from rlgan.gan.pictures import image_grid, mode_bars, neighbour_grid, plane
 from rlgan.nets.layers import estimate_statistics, in_evaluation_mode
 from rlgan.nets.lipschitz.bounds import FREQUENCIES, lipschitz_bound
 from rlgan.optim.contract.calls import calling
@@ -383,35 +383,3 @@ def full(subject: Subject, n: int = FULL_SAMPLES) -> Examination:
         if first and isinstance(data, Mixture):
             shown["samples/modes"] = mode_bars(mode_coverage(samples, data.modes, data.sigma), subject.step)
     return Examination(metrics, {**pictures(subject, metrics["wasserstein/primal"]), **shown}, arrays)
-
-
-@final
-class PlayersPath:
-    """Where two players of one parameter each have been, (theta, psi) after every step; larger ones are not followed.
-
-    Args:
-        generator, critic: their vectors.
-    """
-
-    def __init__(self, generator: Tensor, critic: Tensor) -> None:
-        self._points: list[tuple[float, float]] = []
-        self._follows = generator.numel() == critic.numel() == 1
-        self.record(generator, critic)
-
-    def record(self, generator: Tensor, critic: Tensor) -> None:
-        """Add where they are now."""
-        if self._follows:
-            self._points.append((float(generator), float(critic)))
-
-    @property
-    def points(self) -> Tensor:
-        """All points so far, ``(steps + 1, 2)``; ``(0, 2)`` of larger players."""
-        return torch.tensor(self._points, dtype=torch.float64).reshape(-1, 2)
-
-    def load(self, points: Tensor) -> None:
-        """Go on from `points`."""
-        self._points = [(float(theta), float(psi)) for theta, psi in points]
-
-    def pictures(self) -> dict[str, Picture]:
-        """The path so far, of players that are followed."""
-        return {"players/path": trajectory(self.points)} if self._follows else {}

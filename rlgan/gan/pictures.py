@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, final
 
 import numpy as np
 import torch
@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 
     from rlgan.gan.losses import Critic
     from rlgan.gan.metrics.modes import ModeCoverage
+    from rlgan.task.task import Picture
 
 _LEVELS = 15
 _PIXELS = 160
@@ -202,3 +203,35 @@ def mode_bars(coverage: ModeCoverage, step: int) -> Figure:
     quiet(axes, "mode", "share", f"step {step:,}   {coverage.covered} of {k} modes   {kl}")
     drawing.legend(loc="outside lower center", ncols=3, fontsize=SMALL - 1, frameon=False)
     return drawing
+
+
+@final
+class PlayersPath:
+    """Where two players of one parameter each have been, (theta, psi) after every step; larger ones are not followed.
+
+    Args:
+        generator, critic: their vectors.
+    """
+
+    def __init__(self, generator: Tensor, critic: Tensor) -> None:
+        self._points: list[tuple[float, float]] = []
+        self._follows = generator.numel() == critic.numel() == 1
+        self.record(generator, critic)
+
+    def record(self, generator: Tensor, critic: Tensor) -> None:
+        """Add where they are now."""
+        if self._follows:
+            self._points.append((float(generator), float(critic)))
+
+    @property
+    def points(self) -> Tensor:
+        """All points so far, ``(steps + 1, 2)``; ``(0, 2)`` of larger players."""
+        return torch.tensor(self._points, dtype=torch.float64).reshape(-1, 2)
+
+    def load(self, points: Tensor) -> None:
+        """Go on from `points`."""
+        self._points = [(float(theta), float(psi)) for theta, psi in points]
+
+    def pictures(self) -> dict[str, Picture]:
+        """The path so far, of players that are followed."""
+        return {"players/path": trajectory(self.points)} if self._follows else {}

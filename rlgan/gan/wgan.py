@@ -10,11 +10,12 @@ from torch import Tensor, nn
 from rlgan.gan import contract, evaluation
 from rlgan.gan.data import Data
 from rlgan.gan.data.base import draw, fill, tried
-from rlgan.gan.evaluation import PlayersPath, Subject
+from rlgan.gan.evaluation import Subject
 from rlgan.gan.game import Batch, WassersteinGame
 from rlgan.gan.lipschitz import Lipschitz
 from rlgan.gan.losses import GANLoss
 from rlgan.gan.metrics.meanings import BETTER, EXPLAINED, GROUPS
+from rlgan.gan.pictures import PlayersPath
 from rlgan.nets.layers import ComputedWeight, couples_samples, in_evaluation_mode
 from rlgan.optim import Game, NonFinite, PlayerSpec, TwoPlayers
 from rlgan.optim.ranks import share, world

@@ -12,7 +12,8 @@ from torch import Tensor, nn
 
 from rlgan.gan import evaluation
 from rlgan.gan.data import Cones, Data, Digits, Funnel, Gaussians, Pair, Patches, Ring, Scaling, SwissRoll
-from rlgan.gan.evaluation import PlayersPath, Subject, dual_gap, full, pictures, quick, scale
+from rlgan.gan.evaluation import Subject, dual_gap, full, pictures, quick, scale
+from rlgan.gan.pictures import PlayersPath
 from rlgan.nets import MLPSpec
 from rlgan.task.errors import Diverged, InputError
 from rlgan.task.seeding import Generators

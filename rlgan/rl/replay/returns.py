@@ -241,6 +241,6 @@ def check_rewritten(critic: Player, value: Callable[..., Tensor], batch: Transit
     if not torch.allclose(before, after, rtol=1e-3, atol=1e-3 * (1 + float(before.abs().max()))):
         raise ValueError(
             "normalise_returns = popart: rewrites the critic's last layer, a linear one with a bias, and "
-            f"{type(critic.module).__name__} has none that its values follow; use normalise_returns=scale, or with an agent "
-            "whose values are symlog agent.values=linear"
+            f"{type(critic.module).__name__} has none that its values follow; use normalise_returns=scale, or with an "
+            "agent whose values are symlog agent.values=linear"
         )

@@ -189,7 +189,9 @@ def trained(steps: int, *words: str) -> Trainer:
     return task
 
 
-@pytest.mark.parametrize("words", [("normalise_returns=scale",), ("agent=td3_plain", "normalise_returns=popart")], ids=str)
+@pytest.mark.parametrize(
+    "words", [("normalise_returns=scale",), ("agent=td3_plain", "normalise_returns=popart")], ids=str
+)
 def test_a_run_goes_on_bit_for_bit_and_refuses_other_units(words: tuple[str, ...]) -> None:
     whole = trained(110, *words)
     saved = copy.deepcopy(trained(90, *words).state_dict())

@@ -21,7 +21,10 @@ COMMON = (
 CRITIC = "critic.network.hidden=[4]"
 RUNS = {
     "wgan": ("task=wgan", "loss=wasserstein", "schedule@temperature=constant", CRITIC, "generator.network.hidden=[4]"),
-    "ddpg": ("experiment=rl/plain", CRITIC, "actor.network.hidden=[4]", "learning_starts=4", "capacity=20", "eval_episodes=1"),
+    "ddpg": (
+        *("experiment=rl/plain", CRITIC, "actor.network.hidden=[4]"),
+        *("learning_starts=4", "capacity=20", "eval_episodes=1"),
+    ),
     "erm": ("task=erm", "network=mlp_64", "network.hidden=[4]", "problem=two_moons"),
 }
 
