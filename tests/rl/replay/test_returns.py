@@ -152,6 +152,34 @@ def test_settings_that_are_none_are_refused(kind: Any, factor: float, message: s
     assert Returns.of("none", 1.0, GAMMA, 1) is None
 
 
+def test_first_units_are_the_small_rewards_of_the_first_minibatch_that_has_any() -> None:
+    returns = Returns("first", 1.0, GAMMA, 1)
+    nothing = batch()._replace(reward=torch.zeros(32, dtype=torch.float64))
+    returns.apply_(nothing)
+    assert returns.count == 0 and returns.units == Units() and not nothing.reward.any()
+    reward = torch.arange(-10.0, 11.0, dtype=torch.float64)
+    some = batch(n=21)._replace(reward=reward.clone())
+    returns.apply_(some)
+    small = reward[reward != 0].abs().quantile(0.1).item()
+    assert 1.0 <= small <= 2.0
+    assert returns.units.size == pytest.approx(small, rel=1e-12) and returns.units.shift == 0
+    assert torch.allclose(some.reward, reward / small, rtol=1e-12, atol=0)
+    larger = batch(n=21)._replace(reward=1000 * reward)
+    returns.apply_(larger)
+    assert returns.units.size == pytest.approx(small, rel=1e-12)  # for good
+    again = Returns("first", 1.0, GAMMA, 1)
+    again.load_state_dict(returns.state_dict())
+    again.apply_(batch())
+    assert again.units == returns.units
+
+
+def test_first_units_are_not_those_of_rewards_that_hardly_are_any() -> None:
+    returns = Returns("first", 1.0, GAMMA, 1)
+    reward = torch.tensor([1e-12] * 4 + [5.0] * 16, dtype=torch.float64)
+    returns.apply_(batch(n=20)._replace(reward=reward))
+    assert returns.units.size == pytest.approx(5e-3, rel=1e-12)
+
+
 class Squashed(nn.Module):
     def __init__(self) -> None:
         super().__init__()
@@ -190,7 +218,9 @@ def trained(steps: int, *words: str) -> Trainer:
 
 
 @pytest.mark.parametrize(
-    "words", [("normalise_returns=scale",), ("agent=td3_plain", "normalise_returns=popart")], ids=str
+    "words",
+    [("normalise_returns=scale",), ("agent=td3_plain", "normalise_returns=popart"), ("agent=td3",)],
+    ids=["scale", "popart", "first"],
 )
 def test_a_run_goes_on_bit_for_bit_and_refuses_other_units(words: tuple[str, ...]) -> None:
     whole = trained(110, *words)
@@ -201,7 +231,7 @@ def test_a_run_goes_on_bit_for_bit_and_refuses_other_units(words: tuple[str, ...
         second.advance()
     assert differences(whole.state_dict(), second.state_dict()) == []
     assert whole.returns is not None and whole.returns.units != Units()
-    with pytest.raises(ValueError, match=r"normalise_returns = none: the saved run has (scale|popart); resume"):
+    with pytest.raises(ValueError, match=r"normalise_returns = none: the saved run has (scale|popart|first); resume"):
         trained(0).load_state_dict(saved)
     with pytest.raises(ValueError, match=r"reward_scale = 2\.0: the saved run has 1\.0; resume"):
         trained(0, *words, "reward_scale=2").load_state_dict(saved)
