@@ -1,4 +1,4 @@
-"""Values whose critic's output is symlog: what the loss's gradient is, and that its fixed point is the mean of targets."""
+"""Values whose critic puts out symlog: the gradient of their loss, and that its fixed point is the mean of targets."""
 
 from __future__ import annotations
 
