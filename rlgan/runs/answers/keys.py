@@ -91,8 +91,11 @@ class _Reader:
 
     def _default(self, item: Any, group: str, package: str, at: str) -> None:
         if isinstance(item, str):
-            if item != "_self_":
-                self.file(group, item.removeprefix("/"), package)
+            if item.startswith("/"):
+                folder, _, option = item[1:].rpartition("/")
+                self.file(folder, option, package)
+            elif item != "_self_":
+                self.file(group, item, package)
             return
         for word, option in item.items():
             name = str(word).removeprefix("override ").removeprefix("optional ").strip()

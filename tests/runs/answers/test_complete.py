@@ -77,7 +77,7 @@ RUNS = ["outputs/wgan/new_seed=0", "outputs/wgan/old_seed=0", "outputs/sweeps/a/
         ("rlgan opti", ["optimizer@"]),
         ("rlgan task=erm opti", ["optimizer=", "optimizer."]),
         ("rlgan experiment=gan/ring_", [f"experiment=gan/ring_{name}" for name in ("best", "clip", "gp")]),
-        ("rlgan task=ddpg agent.", ["agent.discount="]),
+        ("rlgan task=ddpg agent.d", ["agent.discount="]),
         ("rlgan experiment=rl/td3 agent.s", ["agent.smoothing=", "agent.smoothing_bound="]),
         ("rlgan ++task=ddpg ++cap", ["++capacity="]),
         ("rlgan task=ddpg env=half lips", []),
