@@ -12,7 +12,7 @@ from typing import Any
 from rlgan.runs.answers.names import normal
 from rlgan.task.suggest import closest, nearest
 
-_GP = "lipschitz=gradient_penalty optimizer@critic.optimizer=adam_wgan"
+_GP = "loss=wasserstein lipschitz=gradient_penalty optimizer@critic.optimizer=adam_wgan"
 _PICTURES = 'data=hugging_face data.name={value} (pip install "rlgan[images]"), or data=folder data.path=FOLDER'
 _DISCRETE = "agents here act by numbers and not by choices; task=ddpg has agent=ddpg, dpg, td3"
 _OTHER_AGENT = "this agent is not here; task=ddpg has agent=ddpg, dpg, td3, and rlgan/rl/README.md says how to add one"

@@ -67,7 +67,7 @@ MISTAKES: dict[tuple[str, ...], str] = {
     ("schedule=cosine",): "did you mean schedule@critic.schedule or schedule@generator.schedule?",
     ("averaging=polyak",): "averaging@critic.averaging=ema averaging@generator.averaging=ema",
     ("optimizer@critic.optimizer=NAdam",): "optimizer@critic.optimizer=torch critic.optimizer.optimizer=NAdam",
-    ("loss=wgan-gp",): "did you mean lipschitz=gradient_penalty optimizer@critic.optimizer=adam_wgan?",
+    ("loss=wgan-gp",): "did you mean loss=wasserstein lipschitz=gradient_penalty optimizer@critic.optimizer=adam_wgan?",
     ("loss=mse",): "did you mean loss=least_squares?",
     ("task=erm", "loss=mse"): "did you mean loss=squared?",
     ("lipschitz=gp",): "did you mean lipschitz=gradient_penalty?",
@@ -85,7 +85,9 @@ MISTAKES: dict[tuple[str, ...], str] = {
     ("critic=mlp",): "critic is no group; did you mean network@critic.network=mlp?",
     ("lecture=04",): "did you mean experiment=lecture/04_momentum?",
     ("experiment=ring_best",): "did you mean experiment=gan/ring_best?",
-    ("task=wgan-gp",): "did you mean task=wgan lipschitz=gradient_penalty optimizer@critic.optimizer=adam_wgan?",
+    (
+        "task=wgan-gp",
+    ): "did you mean task=wgan loss=wasserstein lipschitz=gradient_penalty optimizer@critic.optimizer=adam_wgan?",
 }
 
 
