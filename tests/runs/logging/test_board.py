@@ -53,7 +53,7 @@ def test_words_that_stand_in_the_heading_are_not_said_twice() -> None:
     assert board.scalar("critic/q") == "4 value - rl/critic/q"
     assert board.scalar("optim/critic/update_norm") == "optimizer - rl/critic/update_norm"
     assert board.scalar("time/seconds") == "time - rl/seconds"
-    assert board.scalar("calibration/ece") == "7 calibration - rl/ece"
+    assert board.scalar("calibration/ece") == "8 calibration - rl/ece"
     assert Board(None).scalar("return/eval") == "return/eval"
 
 
