@@ -127,7 +127,7 @@ def test_what_does_not_fit_is_refused_before_there_is_a_run(
 def test_a_normaliser_that_is_not_there_is_named(source: Callable[[str], Path], tmp_path: Path) -> None:
     plain = train(*TASKS["ddpg"], "steps=70", "run_dir=plain")
     refused = rlgan(*WORDS["ddpg"], f"init_from={plain}", "run_dir=new")
-    assert refused.code == 2 and "has no part normaliser; it has none" in refused.err
+    assert refused.code == 2 and "has no part normaliser; it has returns" in refused.err
 
 
 @pytest.mark.parametrize("word", ["nowhere", "latest"])
