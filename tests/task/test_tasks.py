@@ -57,7 +57,8 @@ def test_the_tags_of_both_tasks() -> None:
     assert found["ddpg"] == common | {
         "actor/loss", "actor/grad_norm", "critic/q", "critic/q_bias", "exploration/sigma", "return/train",
         "return/eval", "return/eval_std", "return/eval_iqm", "return/eval_low", "return/eval_high",
-        "return/eval_length", "progress/environment_steps", "progress/actor_updates",
+        "return/eval_length", "progress/environment_steps", "progress/actor_updates", "actor/saturation",
+        "actor/preactivation", "actor/stuck", "critic/target_scale",
     }  # fmt: skip
 
 

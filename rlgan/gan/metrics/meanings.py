@@ -15,7 +15,7 @@ _TABLE = {
         "wasserstein/dual_eval": "the same gap of up to 8,192 fresh samples",
         "wasserstein/dual_error": "the standard error of that gap",
         "wasserstein/dual_over_true": "that gap / known W1; 1 of an optimal critic",
-        "wasserstein/dual_lower_bound": "W1 is at least this: gap / slope bound, at 95 %",
+        "wasserstein/dual_lower_bound": "W1 is at least this (95 %): gap / slope bound",
         "wasserstein/dual_estimate": "gap / largest slope seen: an estimate of W1",
     },
     "modes": {

@@ -76,9 +76,11 @@ def test_simplex(problem: Problem) -> None:
     simplex = Simplex(problem.size)
     x = simplex(problem.y, simplex.scalars(1.0), problem.h)
     exact, mine = exact_simplex(problem), [Fraction(v) for v in x.tolist()]
-    assert min(mine) >= 0 and abs(sum(mine) / Fraction(problem.size) - 1) <= 4 * problem.eps
+    untouched = torch.equal(x, problem.y)  # what lies on the set up to a few roundings of a sum stays as it is
+    assert min(mine) >= 0
+    assert abs(sum(mine) / Fraction(problem.size) - 1) <= (16 if untouched else 4) * problem.eps
     error = sum((abs(a - b) for a, b in zip(mine, exact, strict=True)), Fraction(0))
-    assert error <= 8 * problem.eps * Fraction(problem.size)
+    assert error <= (16 if untouched else 8) * problem.eps * Fraction(problem.size)
     assert torch.equal(simplex(x, simplex.scalars(1.0), problem.h), x)
 
 
