@@ -378,7 +378,7 @@ class Clips(Lipschitz):
     """The control of the default run, in an outsider's words, with a penalty of nothing."""
 
     def projection(self):
-        return Box(0.2)
+        return Box(0.1)
 
     def penalty(self, critic, x_real, x_fake, epsilon, noise=None):
         return 0.0 * critic(x_real).mean() * torch.rand(())

@@ -82,8 +82,16 @@ def test_an_agents_exploration_and_replay_are_laid_out_as_well(rlgan: Command, o
     assert said == {"exploration.schedule", "replay.beta"}
 
 
-def test_the_ring_as_it_comes_has_a_hinge_loss_that_cools_over_the_run(rlgan: Command, outside: Path) -> None:
-    code, _, err = rlgan("steps=2", "run_dir=cooling", "batch_size=4", "compile=false", "log_every=1", "eval_every=0")
+def test_the_rings_hinge_loss_cools_over_the_run(rlgan: Command, outside: Path) -> None:
+    code, _, err = rlgan(
+        "experiment=gan/ring_hinge",
+        "steps=2",
+        "run_dir=cooling",
+        "batch_size=4",
+        "compile=false",
+        "log_every=1",
+        "eval_every=0",
+    )
     assert code == 0, err
     rows = [json.loads(line) for line in (outside / "cooling/metrics.jsonl").read_text().splitlines()]
     cooled = [row["critic/temperature"] for row in rows if "critic/temperature" in row]

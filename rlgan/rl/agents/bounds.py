@@ -10,7 +10,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any, ClassVar, Literal
 
 import torch
 from torch import Tensor, nn
@@ -61,7 +61,8 @@ class BoundedAgent(Agent):
             inverted at the bounds (`inverting`).
         preactivation_penalty: w of the term w E max(0, |z| - m)^2 in the actor's loss, a mean over samples and
             components, z what comes into the tanh (the last layer's output); 0 leaves it out. With m = 0 it is that of
-            Andrychowicz et al. 2017 (Hindsight Experience Replay, appendix A).
+            Andrychowicz et al. 2017 (Hindsight Experience Replay, appendix A). Networks whose last layer is not known,
+            all but perceptrons, go without it.
         preactivation_margin: m, up to which |z| costs nothing; tanh(2.5) = 0.987.
         huber: d, beyond which a TD error e counts as d (2 |e| - d) instead of e^2 (Huber 1964; Mnih et al. 2015 clip
             gradients so, at 1), in the units of the critic, which `normalise_returns` and `reward_scale` change; None
@@ -76,6 +77,9 @@ class BoundedAgent(Agent):
     Raises:
         ValueError: a value out of range, or a network whose output is not known.
     """
+
+    #: Whether the last actor that was built has a last layer that is known.
+    _known: ClassVar[bool] = True
 
     bounding: Literal["tanh", "inverting"] = "tanh"
     preactivation_penalty: float = 0.0
@@ -96,21 +100,20 @@ class BoundedAgent(Agent):
 
     def actor(self, network: Any, obs_dim: int, action_dim: int) -> nn.Module:
         module = super().actor(network, obs_dim, action_dim)
-        if self._plain:
-            return module
-        if not isinstance(module, Actor):
-            key = "bounding" if self.bounding != "tanh" else "preactivation_penalty"
-            raise ValueError(
-                f"{key} = {getattr(self, key)}: is for perceptrons, whose last layer is known, and the actor is a "
-                f"{type(module).__name__}; use network@actor.network=mlp_64, or leave it out"
-            )
+        known = isinstance(module, Actor)
         if self.bounding == "inverting":
+            if not isinstance(module, Actor):
+                raise ValueError(
+                    f"bounding = {self.bounding}: is for perceptrons, whose last layer is known, and the actor is a "
+                    f"{type(module).__name__}; use network@actor.network=mlp_layer, or bounding=tanh"
+                )
             module.bound = "clip"
+        object.__setattr__(self, "_known", known)
         return module
 
     @property
     def _plain(self) -> bool:
-        return self.bounding == "tanh" and not self.preactivation_penalty
+        return self.bounding == "tanh" and not (self.preactivation_penalty and self._known)
 
     def ascent(self, nets: Nets, obs: Tensor, value: Callable[[Tensor], Tensor]) -> Tensor:
         """-E Q(s, mu(s)), a scalar, with what the options add to it or to its gradient.

@@ -199,11 +199,12 @@ def test_values_out_of_range_are_refused(options: dict[str, Any], message: str) 
             agent(**options)
 
 
-def test_a_network_whose_last_layer_is_not_known_is_refused() -> None:
+def test_a_network_whose_last_layer_is_not_known_cannot_invert_and_pays_no_penalty() -> None:
     class Own:
         def actor(self, obs_dim: int, action_dim: int) -> nn.Module:
             return nn.Linear(obs_dim, action_dim)
 
     with pytest.raises(ValueError, match=r"bounding = inverting: is for perceptrons.*the actor is a Linear"):
         DDPG(bounding="inverting").actor(Own(), 3, 1)
-    assert isinstance(DDPG().actor(Own(), 3, 1), nn.Linear)
+    agent = DDPG(preactivation_penalty=0.1)
+    assert not agent._plain and isinstance(agent.actor(Own(), 3, 1), nn.Linear) and agent._plain
