@@ -30,8 +30,8 @@ EXPLAINED: Mapping[str, str] = {
     "exploration/sigma": "standard deviation of the exploration noise",
     "exploration/action_sigma": "that of the noise on actions, beside parameter noise",
     "exploration/distance": "how far parameter noise moves the actions",
-    "critic/loss": "what the critic minimises: TD errors, squared or cut",
-    "actor/loss": "what the actor minimises: minus the mean of Q, or its symlog",
+    "critic/loss": "what the critic minimises: TD errors, squared or linear",
+    "actor/loss": "what the actor minimises: minus the mean Q, or symlog Q",
     "critic/grad_norm": "length of the critic's gradient",
     "actor/grad_norm": "length of the actor's gradient",
 }
