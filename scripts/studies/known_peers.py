@@ -9,7 +9,8 @@ from typing import Any
 import gymnasium
 import numpy as np
 
-from scripts.studies.known_tasks import PENDULUM, KnownTask
+from scripts.studies.known_pendulum import optimum
+from scripts.studies.known_tasks import KnownTask
 
 EPISODES, FIRST = 20, 10_000
 """Episodes of the evaluation at the end, and the seed of the first."""
@@ -52,17 +53,17 @@ def train_peer(library: str, agent: str, task: KnownTask, seed: int, steps: int)
         while not over:
             action, _ = model.predict(obs, deterministic=True)
             if task.env == "bandit":
-                best = known.action(np.asarray(obs)[None])[0]
-                distances.append(float(np.abs(np.reshape(action, -1) - best).max()))
+                off = np.reshape(action, -1) - known.action(np.asarray(obs)[None])[0]
+                distances.append(float(np.abs(off).max()))
             obs, reward, terminated, truncated, _ = played.step(action)
             total, length, over = total + float(reward), length + 1, terminated or truncated
         returns.append(total)
         lengths.append(length)
-    seeds = range(FIRST, FIRST + EPISODES)
-    optimum = PENDULUM if known is None else float(known.optimum(list(seeds), max(lengths)).mean())
+    seeds = list(range(FIRST, FIRST + EPISODES))
+    best = optimum(seeds) if known is None else known.optimum(seeds, max(lengths))
     return {
         "return": float(np.mean(returns)),
-        "optimum": optimum,
+        "optimum": float(best.mean()),
         "distance": float(np.mean(distances)) if distances else float("nan"),
         "seconds": wall,
         "cpu_seconds": cpu,
