@@ -1,5 +1,8 @@
 """Sizes of a run that cannot be, and those that train nothing."""
 
+CURVATURE_SAMPLES = 1024
+"""Transitions on which the loss surfaces are measured."""
+
 
 def check(
     batch_size: int, capacity: int, learning_starts: int, updates_per_step: float, eval_episodes: int, obs_clip: float

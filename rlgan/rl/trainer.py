@@ -38,9 +38,6 @@ if TYPE_CHECKING:
     from rlgan.optim.second_order.landscape import Landscape
     from rlgan.task.task import Picture, Video
 
-CURVATURE_SAMPLES = 1024
-"""Transitions on which the loss surfaces are measured."""
-
 
 class Trainer(Stackable):
     """Off-policy training of a deterministic actor and its critic. `steps` counts steps over all environments.
@@ -56,14 +53,14 @@ class Trainer(Stackable):
         batch_size: transitions in a minibatch.
         capacity: transitions that the replay keeps.
         learning_starts: steps of uniformly random actions before the first update.
-        updates_per_step: critic updates that one environment step buys (the update-to-data ratio, UTD); the actor moves
-            at every k-th of them, k the game's.
+        updates_per_step: critic updates that a step buys (update-to-data ratio); the actor moves at the game's k-th.
         eval_episodes: episodes of an evaluation.
         n_step: steps of reward before the critic's own value is counted on (`rlgan.rl.replay.n_step`).
-        replay: how minibatches are drawn; uniformly where none is given.
+        replay: how minibatches are drawn; None: uniformly.
         normalise_obs: let the networks see observations of mean 0 and variance 1 (`rlgan.rl.normalisation`).
         obs_clip: bound of normalised observations, in standard deviations.
         normalise_returns, reward_scale: the units that the critic learns in (`rlgan.rl.replay.returns`).
+        deploy: the actor that is evaluated, shown and handed on: the `last` one, or its `average` (the target network).
 
     Raises:
         ValueError: an impossible size or ratio, prioritised replay for an agent that names no errors.
@@ -96,6 +93,7 @@ class Trainer(Stackable):
         obs_clip: float = 5.0,
         normalise_returns: Kind = "none",
         reward_scale: float = 1.0,
+        deploy: Literal["last", "average"] = "last",
     ) -> None:
         sizes.check(batch_size, capacity, learning_starts, updates_per_step, eval_episodes, obs_clip)
         replay = replay or UniformReplay()
@@ -110,10 +108,8 @@ class Trainer(Stackable):
         # A window of n steps is stored when its last step has been taken; of several ranks one may reset more often.
         self.learning_starts = max(learning_starts, batch_size * min(size, 2) + (n_step - 1) * env.num_envs * size)
         batch_size = ranks.share("batch_size", batch_size)
-        self.updates_per_step = updates_per_step
-        self.batch_size = batch_size
-        self.eval_episodes = eval_episodes
-        self.steps_done = 0
+        self.updates_per_step, self.batch_size = updates_per_step, batch_size
+        self.eval_episodes, self.steps_done = eval_episodes, 0
         self.generators = gens = Generators(settings.seed, rank)
         device, dtype = settings.torch_device, settings.dtype
         self.envs = env.make(gens.own_seed("environments") % 2**31)
@@ -143,6 +139,7 @@ class Trainer(Stackable):
         if normalise_returns == "popart":
             check_rewritten(self.critic, agent.value, contract.minibatch(first, action_dim, batch_size, False), game)
         self.policy = agent.policy(self.actor.module)
+        self._deploys_average = deploy == "average"
         self.windows = NStep(n_step, agent.discount, self.envs.num_envs, obs_dim, action_dim) if n_step != 1 else None
         planned, windows = ranks.part(settings.planned), self.windows is not None
         self.replay = replay.make(Layout(capacity, obs_dim, action_dim, dtype, device, windows, planned))
@@ -153,8 +150,7 @@ class Trainer(Stackable):
         self.normaliser = Normaliser(obs_dim, obs_clip, dtype, device) if normalise_obs else None
         self.finish = Finish(agent.noisy, self.normaliser, self.returns)
         self.parts = begin_parts(normaliser=self.normaliser, returns=self.returns)
-        self._credit = 0.0
-        self._moves = 0
+        self._credit, self._moves = 0.0, 0
         self._watch = False  # a log, evaluation or save is due whose move has not come yet
         self._ended = EndedEpisodes()
         self._last: Mapping[str, Tensor | float] = {}
@@ -272,9 +268,14 @@ class Trainer(Stackable):
         return self._ended.take()
 
     @property
+    def shown(self) -> nn.Module:
+        # Made when it is asked for: a stack of seeds has averages of its own.
+        return self.agent.policy(self.actor.average) if self._deploys_average else self.policy
+
+    @property
     def deployed(self) -> nn.Module:
-        """`policy` on observations as the environment gives them, (B, obs_dim) -> (B, action_dim) in [-1, 1]."""
-        return self.policy if self.normaliser is None else NormalisedActor(self.policy, self.normaliser)
+        """`shown` on observations as the environment gives them, (B, obs_dim) -> (B, action_dim) in [-1, 1]."""
+        return self.shown if self.normaliser is None else NormalisedActor(self.shown, self.normaliser)
 
     @property
     def judge(self) -> episodes.Judge:
@@ -293,8 +294,8 @@ class Trainer(Stackable):
     def evaluate(self) -> dict[str, float]:
         seed = self.evaluation_seed
         with kept_globals(seed):
-            judge, lender = self.judge, self.envs
-            played = episodes.evaluate(self.deployed, self.env, self.eval_episodes, seed, judge=judge, lender=lender)
+            n, judge = self.eval_episodes, self.judge
+            played = episodes.evaluate(self.deployed, self.env, n, seed, judge=judge, lender=self.envs)
         return self.measured(played)
 
     def measured(self, played: episodes.EpisodeStatistics) -> dict[str, float]:
@@ -324,15 +325,15 @@ class Trainer(Stackable):
         return {"episode": video.film(self.deployed, self.env, self.evaluation_seed, lender=self.envs)}
 
     def functions(self) -> dict[str, Function]:
-        return functions(self.policy, self.critic.module, self.agent.value, self.finish, self.envs, self.env)
+        return functions(self.shown, self.critic.module, self.agent.value, self.finish, self.envs, self.env)
 
     def curvature(self) -> dict[str, Landscape]:
-        """The losses near the present players, on `CURVATURE_SAMPLES` transitions of the replay, or on all it has."""
+        """The losses near the present players, on 1,024 transitions of the replay, or on all it has."""
         if len(self.replay) == 0:
             raise ConfigError("curvature = true: the replay of this checkpoint is empty; choose a later checkpoint")
-        batch, held = self._held("curvature", CURVATURE_SAMPLES)
-        notes = (f"curvature on all {held} transitions of the replay, which holds fewer than {CURVATURE_SAMPLES}",)
-        return self.learner.curvature(batch, held, notes if held < CURVATURE_SAMPLES else ())
+        batch, held = self._held("curvature", most := sizes.CURVATURE_SAMPLES)
+        notes = (f"curvature on all {held} transitions of the replay, which holds fewer than {most}",)
+        return self.learner.curvature(batch, held, notes if held < most else ())
 
     def _held(self, name: str, most: int) -> tuple[Transition, int]:
         """So many transitions of the replay, or all that it has, and their number; of streams called `name`."""

@@ -18,7 +18,8 @@ from torch import Tensor
 from rlgan.gan import wgan
 from rlgan.optim import PureField
 from rlgan.optim.second_order.landscape import Landscape, Slice, player_loss
-from rlgan.rl import trainer
+from rlgan.rl import sizes
+from rlgan.rl.trainer import Trainer
 from rlgan.runs.logging.pictures import rasterise
 from rlgan.runs.record.checkpoint import Checkpoints
 from rlgan.runs.record.landscape import draw
@@ -61,7 +62,7 @@ def files(path: Path) -> dict[Path, bytes]:
 def evaluated(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Evaluated]:
     task: str = request.param
     with pytest.MonkeyPatch.context() as patch:
-        for module, kind in ((wgan, wgan.WGAN), (trainer, trainer.Trainer)):
+        for module, kind in ((wgan, wgan.WGAN), (sizes, Trainer)):
             patch.setattr(kind, "pictures", lambda self: {})
             patch.setattr(module, "CURVATURE_SAMPLES", SAMPLES[task])
         path = train(*TASKS[task], *MORE[task], f"run_dir={tmp_path_factory.mktemp(task) / 'run'}")
@@ -98,7 +99,7 @@ def test_it_prints_writes_and_draws_and_touches_nothing_else(evaluated: Evaluate
 
 def test_its_numbers_are_those_of_a_dense_computation_and_training_does_not_notice(evaluated: Evaluated) -> None:
     made = build(*TASKS[evaluated.task], *MORE[evaluated.task], "compile=false")
-    assert isinstance(made, wgan.WGAN | trainer.Trainer)
+    assert isinstance(made, wgan.WGAN | Trainer)
     Checkpoints(evaluated.path / "checkpoints").choose("last").restore(made)
     state = made.state_dict()
     found = made.curvature()
