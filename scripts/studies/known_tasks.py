@@ -93,8 +93,8 @@ CHOOSING = (
 """The defaults were chosen on these, and on seeds 0 to 4."""
 
 DRAWN = 2028
-"""Seed of the tasks that figures are reported on; they were drawn once, and nothing was chosen on them. Those of 2026 and
-2027, with the seeds 20 to 24 and 30 to 34, were seen when the lengths and `deploy=average` were chosen."""
+"""Seed of the tasks that figures are reported on; they were drawn once, and nothing was chosen on them. Those of 2026
+and 2027, with the seeds 20 to 24 and 30 to 34, were seen when the lengths and `deploy=average` were chosen."""
 
 
 def drawn(seed: int = DRAWN) -> tuple[KnownTask, ...]:
