@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Iterable, Sequence
+from typing import Any
 
 import torch
 import torch.nn.functional as F
@@ -80,10 +81,15 @@ class PlainUpdate:
         return [p.detach() for network in networks for p in network.parameters()]
 
 
-def our_update(width: int, compiled: bool, seed: int = 0, device: str = "cpu") -> Update:
-    """The same update by rlgan.optim: DDPG's critic and actor as a game."""
+DEFAULT = {"values": "symlog", "huber": 0.02, "preactivation_penalty": 1e-3, "preactivation_margin": 2.0}
+"""Of the agent of `task=ddpg`; both of its networks have layer norm."""
+
+
+def our_update(width: int, compiled: bool, seed: int = 0, device: str = "cpu", default: bool = False) -> Update:
+    """The same update by rlgan.optim: DDPG's critic and actor as a game; or that of the `default` of `task=ddpg`."""
     torch.manual_seed(seed)
-    agent, network = DDPG(DISCOUNT), MLPSpec(hidden=(width, width))
+    options: dict[str, Any] = DEFAULT if default else {}
+    agent, network = DDPG(DISCOUNT, **options), MLPSpec(hidden=(width, width), norm="layer" if default else "none")
     spec = PlayerSpec(network, adam(LR), averaging=EMA(TAU))
     players = [
         Player("critic", agent.critic(network, OBS_DIM, ACTION_DIM).to(device, torch.get_default_dtype()), spec),

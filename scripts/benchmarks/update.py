@@ -16,6 +16,8 @@ MARKS = {256: (1.2, 1.8, 1.0), 64: (1.7, 4.5, 1.0)}
 JAX."""
 
 PLAIN, EAGER, COMPILED = "nn.Module + torch.optim.Adam", "rlgan, eager", "rlgan, compiled"
+BY_DEFAULT = {False: "rlgan, eager, by default", True: "rlgan, compiled, by default"}
+"""With layer norm and symlog values, which the usual update has not."""
 JAX, JAX_FLAT, PRODUCTS = "JAX, jit, trees", "JAX, jit, flat vectors", "its matrix products alone, by torch.mm"
 
 
@@ -28,6 +30,7 @@ def run(options: Options, report: Report) -> None:
         variants = same_update(width, batch_size, options, report)
         if not options.cuda:
             variants |= train_steps(width, batch_size, report)
+        variants |= by_default(width, batch_size, options)
         variants[PRODUCTS] = matrix_products(width, batch_size, options.device)
         figures = measure(variants, options)
         report.table(title, figures)
@@ -83,6 +86,17 @@ def same_update(width: int, batch_size: int, options: Options, report: Report) -
     worst = max(distance.values())
     report.note(f"2x{width}, batch {batch_size}: the same numbers, {worst:.0e} of the way apart after 5 updates")
     return variants
+
+
+def by_default(width: int, batch_size: int, options: Options) -> dict[str, Variant]:
+    """The update of the defaults of `task=ddpg` at this size."""
+    batch = transitions(batch_size, options.device)
+
+    def variant(mode: bool) -> Variant:
+        update = our_update(width, compiled=mode, device=options.device, default=True)
+        return lambda: update([batch])
+
+    return {name: variant(mode) for mode, name in BY_DEFAULT.items()}
 
 
 def train_steps(width: int, batch_size: int, report: Report) -> dict[str, Variant]:

@@ -16,6 +16,8 @@ from scripts.benchmarks.harness import Figures, Options, Report, installed, meas
 from scripts.benchmarks.peers import present
 from scripts.benchmarks.plain_loop import PlainLoop
 from scripts.benchmarks.profiling import group
+from scripts.benchmarks.update import BY_DEFAULT, by_default
+from tests.runs.config.test_conf import composed
 
 ROOT = Path(__file__).parents[2]
 
@@ -81,6 +83,15 @@ def test_the_plain_ddpg_update_is_ours(double: None) -> None:
         update([batch])
         plain(batch)
     assert ddpg.apart(plain.parameters(), ddpg.our_parameters(update), start) < 1e-10
+
+
+def test_what_is_measured_as_the_default_is_the_default() -> None:
+    config = composed("task=ddpg")[0]
+    assert config["critic"]["network"]["norm"] == config["actor"]["network"]["norm"] == "layer"
+    assert {key: config["agent"][key] for key in ddpg.DEFAULT} == ddpg.DEFAULT and config["agent"]["bounding"] == "tanh"
+    calls = by_default(16, 32, Options(1))
+    assert list(calls) == list(BY_DEFAULT.values())
+    calls[BY_DEFAULT[False]]()
 
 
 @pytest.mark.parametrize("flat", [False, True])
