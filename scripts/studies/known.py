@@ -34,6 +34,17 @@ TAGS = {
 LABELS = ("set", "task", "method", "agent")
 COLUMNS = (*LABELS, "seed", "steps", "reached", *TAGS, "seconds", "cpu_seconds")
 PEER = "peer"
+PLAIN = ("agent=ddpg_plain", "network@critic.network=mlp_64", "network@actor.network=mlp_64")
+LAYER = ("critic.network.norm=layer", "actor.network.norm=layer")
+INVERTING, POPART = "agent.bounding=inverting", "normalise_returns=popart"
+REMEDIES = {
+    "none": PLAIN,
+    "inverting gradients": (*PLAIN, INVERTING),
+    "PopArt": (*PLAIN, POPART),
+    "layer norm, Huber": (*PLAIN, *LAYER, "agent.huber=1"),
+    "inverting, PopArt, layer norm": (*PLAIN, *LAYER, INVERTING, POPART),
+}
+"""Published remedies beside the default, DDPG on the tasks on which it was chosen."""
 
 
 class KnownTable(Table):
@@ -131,16 +142,18 @@ def known_table(path: Path) -> Table:
 def cells(
     seeds: int | None = None, steps: int | None = None, words: Sequence[str] = ()
 ) -> list[tuple[Cell, KnownTask]]:
-    """Ours: a cell for each set, task and agent."""
+    """Ours: a cell for each set, task and agent by default; on what these were chosen on also one for each remedy."""
     found = []
+    default = [("rlgan", agent, (f"agent={agent}",)) for agent in AGENTS]
+    remedies = [(name, "ddpg", chosen) for name, chosen in REMEDIES.items()]
     for name, (tasks, own) in SETS.items():
-        for task in tasks:
-            length = steps or task.steps
-            for agent in AGENTS:
-                labels = dict(zip(LABELS, (name, task.title, "rlgan", agent), strict=True))
-                several = f"seeds=[{','.join(map(str, own[: seeds or len(own)]))}]"
+        several = f"seeds=[{','.join(map(str, own[: seeds or len(own)]))}]"
+        for method, agent, chosen in (*default, *(remedies if name == "choosing" else ())):
+            for task in tasks:
+                labels = dict(zip(LABELS, (name, task.title, method, agent), strict=True))
+                length = steps or task.steps
                 overrides = (
-                    "task=ddpg", f"agent={agent}", *task.overrides, several,
+                    "task=ddpg", *chosen, *task.overrides, several,
                     f"steps={length}", f"eval_every={length}", "checkpoint_every=0", *words,
                 )  # fmt: skip
                 found.append((Cell(labels, overrides), task))

@@ -42,8 +42,13 @@ def test_the_words_of_a_task_are_the_environment_of_the_peers() -> None:
 
 def test_cells_are_different_and_each_composes() -> None:
     every = known.cells()
-    assert len({cell.command for cell, _ in every}) == len(every) == 2 * sum(len(tasks) for tasks, _ in SETS.values())
-    cell, task = every[-1]
+    wanted = 2 * sum(len(tasks) for tasks, _ in SETS.values()) + len(known.REMEDIES) * len(SETS["choosing"][0])
+    assert len({cell.command for cell, _ in every}) == len(every) == wanted
+    assert not any(cell.labels["method"] in known.REMEDIES for cell, _ in every if cell.labels["set"] == "reporting")
+    remedy = composed(*next(cell for cell, _ in every if cell.labels["method"] == "none").overrides)[0]
+    assert remedy["critic"]["network"]["norm"] == "none"
+    assert (remedy["deploy"], remedy["agent"]["huber"]) == ("last", None)
+    cell, task = next(pair for pair in every if pair[0].title == "reporting, Pendulum-v1, rlgan, td3")
     config = composed(*cell.overrides)[0]
     assert (config["steps"], task.title) == (task.steps, "Pendulum-v1") and "agent=td3" in cell.overrides
     peers = known.others()
