@@ -19,6 +19,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from contextlib import redirect_stderr, redirect_stdout
 from dataclasses import dataclass
 from io import StringIO
+from itertools import combinations
 from pathlib import Path
 
 from scripts.benchmarks.harness import machine, versions
@@ -193,9 +194,50 @@ def means(rows: Sequence[SeedRow], columns: Sequence[str]) -> dict[str, list[flo
     """column -> mean, least and largest over the seeds that finished; NaN of none."""
     found: dict[str, list[float]] = {}
     for column in columns:
-        values = [value for row in rows if not math.isnan(value := float(row[column]))]
-        found[column] = [sum(values) / len(values), min(values), max(values)] if values else [math.nan] * 3
+        own = values(rows, column)
+        found[column] = [sum(own) / len(own), min(own), max(own)] if own else [math.nan] * 3
     return found
+
+
+def values(rows: Sequence[SeedRow], column: str) -> list[float]:
+    """Of the seeds that finished."""
+    return [value for row in rows if not math.isnan(value := float(row[column]))]
+
+
+def t_interval(found: Sequence[float]) -> tuple[float, float]:
+    """A 95 % interval of the mean by Student's t: mean -+ t_(0.975, n - 1) s / sqrt n; NaN of fewer than two values."""
+    import numpy as np
+    from scipy.stats import t
+
+    n = len(found)
+    if n < 2:
+        return math.nan, math.nan
+    half = float(t.ppf(0.975, n - 1) * np.std(found, ddof=1) / math.sqrt(n))
+    return sum(found) / n - half, sum(found) / n + half
+
+
+def told_apart(groups: Mapping[str, Sequence[float]]) -> tuple[list[tuple[str, str]], list[tuple[str, str]]]:
+    """The pairs of groups whose means differ, the larger one first, and the other pairs.
+
+    Welch's t test of two means; of m pairs, in order of their p-values, the k-th (from 0) differs if those before it do
+    and p <= 0.05 / (m - k), so that all is right with 95 % (Holm 1979, A simple sequentially rejective multiple test
+    procedure). A group of fewer than two values is told apart from none.
+    """
+    from scipy.stats import ttest_ind
+
+    def p(one: str, other: str) -> float:
+        first, second = groups[one], groups[other]
+        if min(len(first), len(second)) < 2 or len({*first, *second}) == 1:
+            return 1.0
+        found = float(ttest_ind(first, second, equal_var=False).pvalue)
+        return 1.0 if math.isnan(found) else found
+
+    names = sorted(groups, key=lambda name: -sum(groups[name]) / max(len(groups[name]), 1))
+    pairs = sorted(((p(one, other), one, other) for one, other in combinations(names, 2)), key=lambda pair: pair[0])
+    differ = 0
+    while differ < len(pairs) and pairs[differ][0] <= 0.05 / (len(pairs) - differ):
+        differ += 1
+    return [pair[1:] for pair in pairs[:differ]], [pair[1:] for pair in pairs[differ:]]
 
 
 def grouped(rows: Sequence[SeedRow], by: Sequence[str]) -> dict[tuple[str, ...], list[SeedRow]]:
