@@ -26,9 +26,7 @@ QUIET = ("device=cpu", "progress=false", "logger=[]", "log_every=10", "eval_ever
 
 TASKS: dict[str, tuple[str, ...]] = {
     "wgan": (
-        "task=wgan",
-        "loss=wasserstein",
-        "schedule@temperature=constant",
+        "experiment=gan/ring_clip",
         *QUIET,
         "steps=40",
         "batch_size=32",

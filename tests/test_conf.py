@@ -10,7 +10,7 @@ from omegaconf import OmegaConf
 
 from rlgan.erm import Loss, Problem
 from rlgan.gan.data import Cones, Data, Funnel, Patches
-from rlgan.gan.lipschitz import Clip, GradientPenalty, Lipschitz
+from rlgan.gan.lipschitz import GradientPenalty, Lipschitz
 from rlgan.gan.losses import GANLoss
 from rlgan.nets import BySizeSpec, DCGANSpec, MLPSpec, NetworkSpec, ResNetSpec
 from rlgan.runs.config.build import build
@@ -36,9 +36,7 @@ PRESETS: Mapping[str, NetworkSpec | Lipschitz | Data] = {
     "mlp_batch": MLPSpec(norm="batch"),
     "mlp_512": MLPSpec(hidden=(512, 512, 512)),
     "mlp_64": MLPSpec(hidden=(64, 64)),
-    "mlp_64_deep": MLPSpec(hidden=(64, 64, 64)),
     "mlp_he": MLPSpec(init="he"),
-    "clip_wide": Clip(radius=0.2),
     "mlp_layer": MLPSpec(hidden=(64, 64), norm="layer"),
     "mlp_256": MLPSpec(hidden=(256, 256)),
     "mlp_400_300": MLPSpec(hidden=(400, 300)),

@@ -30,6 +30,7 @@ from rlgan.gan.lipschitz import (
     Clip,
     Dragan,
     GradientPenalty,
+    GroupSort,
     Lipschitz,
     NoControl,
     OneSided,

@@ -27,7 +27,7 @@ def run(options: Options, report: Report) -> None:
     for width, batch_size in reversed(peers.SIZES):
         if options.only in (title := f"DDPG update, 2x{width}, batch {batch_size}"):
             ddpg(title, width, batch_size, counts, options, report)
-    if options.only in (title := "the default WGAN on the ring, 3x128, batch 128"):
+    if options.only in (title := "the clipped WGAN on the ring, 3x128, batch 128"):
         wgan(title, counts, options, report)
 
 
@@ -47,10 +47,10 @@ def ddpg(title: str, width: int, batch_size: int, counts: tuple[int, ...], optio
 
 def wgan(title: str, counts: tuple[int, ...], options: Options, report: Report) -> None:
     """The task of conf/ as it is: weight clipping, three steps of the critic to one of the generator."""
-    ring = default_wgan(0, options.device)
+    ring = clipped_wgan(0, options.device)
     batches = ring_batches(ring)
     usual = UsualClip([128] * 3, usual_rmsprop, our_parameters(ring.update), options.device)
-    alone = default_wgan(0, options.device, compiled=True).update
+    alone = clipped_wgan(0, options.device, compiled=True).update
     variants: dict[str, Variant] = {PLAIN: lambda: usual(batches), ALONE: lambda: alone(batches)}
     variants |= {stacked(n): stacked_wgan(n, options.device) for n in counts}
     per_seed(title, variants, counts, options, report)
@@ -77,9 +77,9 @@ def per_seed(
     return figures
 
 
-def default_wgan(seed: int, device: str, compiled: bool = False) -> WGAN:
+def clipped_wgan(seed: int, device: str, compiled: bool = False) -> WGAN:
     """The task of conf/, as it is."""
-    found = task("task=wgan", f"seed={seed}", f"device={device}", f"compile={str(compiled).lower()}")
+    found = task("experiment=gan/ring_clip", f"seed={seed}", f"device={device}", f"compile={str(compiled).lower()}")
     assert isinstance(found, WGAN)
     return found
 
@@ -91,7 +91,7 @@ def ring_batches(own: WGAN) -> list[Batch]:
 
 def stacked_wgan(seeds: int, device: str) -> Variant:
     """As many of them as one compiled graph."""
-    tasks = [default_wgan(k, device) for k in range(seeds)]
+    tasks = [clipped_wgan(k, device) for k in range(seeds)]
     stack = Stack([own.update for own in tasks], compiled=True)
     batches = [ring_batches(own) for own in tasks]
     return lambda: stack(batches)

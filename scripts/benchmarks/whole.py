@@ -33,9 +33,9 @@ class Case(NamedTuple):
 
 CASES = (
     Case("DDPG, 2x64, batch 64, compiled", f"{SMALL} compile=true", 10_000, {1: None, 4: None, 16: 4.0, 64: None}),
-    Case("ring WGAN, compiled", "task=wgan compile=true", 4_000, {1: None, 5: 3.0, 16: None}),
+    Case("ring WGAN, compiled", "experiment=gan/ring_clip compile=true", 4_000, {1: None, 5: 3.0, 16: None}),
     Case("DDPG, 2x64, batch 64, as it comes", SMALL, 10_000, {1: None, 4: 1.0, 16: 1.0}),
-    Case("ring WGAN, as it comes", "task=wgan", 4_000, {1: None, 5: 1.0}),
+    Case("ring WGAN, as it comes", "experiment=gan/ring_clip", 4_000, {1: None, 5: 1.0}),
 )
 
 

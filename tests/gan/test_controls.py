@@ -6,7 +6,18 @@ import pytest
 import torch
 from torch import Tensor
 
-from rlgan.gan.lipschitz import R1, R2, Clip, Dragan, GradientPenalty, Lipschitz, NoControl, OneSided, SpectralNorm
+from rlgan.gan.lipschitz import (
+    R1,
+    R2,
+    Clip,
+    Dragan,
+    GradientPenalty,
+    GroupSort,
+    Lipschitz,
+    NoControl,
+    OneSided,
+    SpectralNorm,
+)
 from rlgan.gan.losses import GANLoss, Hinge, LeastSquares, NonSaturating, Wasserstein
 from rlgan.gan.wgan import WGAN
 from rlgan.nets import MLPSpec, NetworkSpec, OrthogonalSpec
@@ -31,6 +42,8 @@ ROWS: dict[str, tuple[Lipschitz, NetworkSpec, GANLoss, Game]] = {
     "spectral_norm": (SpectralNorm(), SMALL, Hinge(), Alternating(2)),
     "spectral_norm-extragradient": (SpectralNorm(2), SMALL, Wasserstein(), Extragradient()),
     "spectral_norm-consensus": (SpectralNorm(), TANH, Wasserstein(), Consensus()),
+    "groupsort": (GroupSort(), TANH, Hinge(), Alternating(2)),
+    "groupsort-bjorck": (GroupSort(2.0, group=4, method="bjorck"), SMALL, Wasserstein(), Extragradient()),
     "orthogonal": (NoControl(), ORTHOGONAL, Wasserstein(), Alternating(2)),
     "orthogonal-bjorck": (NoControl(), BJORCK, Wasserstein(), Simultaneous()),
 }

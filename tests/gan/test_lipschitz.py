@@ -13,6 +13,7 @@ from rlgan.gan.lipschitz import (
     Clip,
     Dragan,
     GradientPenalty,
+    GroupSort,
     Lipschitz,
     NoControl,
     OneSided,
@@ -197,6 +198,7 @@ def test_clip_is_a_box_in_the_projection_slot_and_nothing_in_the_loss() -> None:
         (Clip(0.03), Box(0.03), False),
         (NoControl(), None, False),
         (SpectralNorm(), None, False),
+        (GroupSort(), None, False),
         *((kind(), None, True) for kind in PENALTIES),
     ]
     for control, projection, penalised in controls:
@@ -234,6 +236,9 @@ def test_other_norms_are_welcome(control: Lipschitz, norm: str) -> None:
         (lambda: OneSided(every=0), r"^every = 0: "),
         (lambda: Dragan(scale=0.0), r"^scale = 0.0: "),
         (lambda: SpectralNorm(0), r"^iterations = 0: "),
+        (lambda: GroupSort(0.0), r"^constant = 0.0: "),
+        (lambda: GroupSort(group=1), r"^group = 1: "),
+        (lambda: GroupSort(method="bjorck", iterations=0), r"^iterations = 0: "),
     ],
 )
 def test_impossible_values_name_themselves(make: Callable[[], Lipschitz], message: str) -> None:

@@ -82,18 +82,10 @@ def test_an_agents_exploration_and_replay_are_laid_out_as_well(rlgan: Command, o
     assert said == {"exploration.schedule", "replay.beta"}
 
 
-def test_the_rings_hinge_loss_cools_over_the_run(rlgan: Command, outside: Path) -> None:
-    code, _, err = rlgan(
-        "experiment=gan/ring_hinge",
-        "steps=2",
-        "run_dir=cooling",
-        "batch_size=4",
-        "compile=false",
-        "log_every=1",
-        "eval_every=0",
-    )
+def test_the_ring_as_it_comes_has_a_hinge_loss_that_cools_over_the_run(rlgan: Command, outside: Path) -> None:
+    code, _, err = rlgan("steps=2", "run_dir=cooling", "batch_size=4", "compile=false", "log_every=1", "eval_every=0")
     assert code == 0, err
     rows = [json.loads(line) for line in (outside / "cooling/metrics.jsonl").read_text().splitlines()]
     cooled = [row["critic/temperature"] for row in rows if "critic/temperature" in row]
-    assert cooled == [pytest.approx(factor**2) for factor in (0.6, 0.2)]  # half a cosine from 1 to 0.2, squared
+    assert cooled == [pytest.approx(factor**2) for factor in (0.58, 0.16)]  # half a cosine from 1 to 0.16, squared
     assert any("critic/gap" in row for row in rows) and not any("wasserstein/dual" in row for row in rows)

@@ -9,7 +9,7 @@ with GroupSort they approximate every 1-Lipschitz function (theorem 3).
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import pairwise
 from typing import Literal, final
 
@@ -18,6 +18,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from rlgan.nets.layers import ComputedWeight, NetworkSpec
+from rlgan.nets.mlp import MLP
 
 Orthonormal = Literal["cayley", "bjorck"]
 
@@ -157,3 +158,43 @@ class OrthogonalSpec(NetworkSpec):
 
     def build(self, inputs: tuple[int, ...], outputs: tuple[int, ...]) -> OrthogonalMLP:
         return OrthogonalMLP(inputs, outputs, self)
+
+
+def group_sorted(module: nn.Module, spec: OrthogonalSpec) -> OrthogonalMLP:
+    """The perceptron `module` with orthonormal layers and GroupSort in the place of its own, of the same widths.
+
+    Its weights, scaled to a root mean square of 1 / sqrt(max(n, m)), are the free weights of which the orthonormal ones
+    are made (for ``bjorck`` the orthonormal ones next to them); biases begin at 0. Device and dtype stay.
+
+    Args:
+        module: an `MLP` without norms.
+        spec: all but `hidden`, which is that of `module`.
+
+    Raises:
+        ValueError: it is another network, has norms, or widths that `spec.group` does not divide.
+    """
+    if isinstance(module, OrthogonalMLP):
+        raise ValueError("network = orthogonal: is Lipschitz by construction already; lipschitz=none")
+    if not isinstance(module, MLP):
+        raise ValueError(
+            f"network = {type(module).__name__}: GroupSort takes the place of a perceptron's layers; use "
+            "network=mlp, or lipschitz=spectral_norm or gradient_penalty"
+        )
+    if not module.plain or any(norm is not None for norm in module.norms):
+        raise ValueError("network.norm: batch and layer norm have no Lipschitz bound; use network.norm=none")
+    hidden = tuple(layer.out_features for layer in module.linears[:-1])
+    try:
+        with torch.device("meta"):  # draws nothing: its parameters are made of those that are there
+            made = OrthogonalMLP(module.inputs, module.outputs, replace(spec, hidden=hidden))
+    except ValueError as error:
+        raise ValueError(f"network.{error}") from None
+    with torch.no_grad():
+        for layer, own in zip(module.linears, made.layers, strict=True):
+            w = layer.weight
+            if spec.method == "bjorck":  # begins where its iteration has nothing to do
+                u, _, v = torch.linalg.svd(w, full_matrices=False)
+                w = u @ v
+            size = w.square().mean().sqrt().clamp(min=torch.finfo(w.dtype).tiny)
+            own.weight = nn.Parameter(w / size / math.sqrt(max(w.shape)))
+            own.bias = nn.Parameter(w.new_zeros(len(w)))
+    return made.train(module.training)

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from torch.func import functional_call, grad, stack_module_state, vmap
 
 from rlgan.nets import DCGANSpec, LinearSpec, MLPSpec, NetworkSpec, OrthogonalSpec, PointSpec, ResNetSpec
-from rlgan.nets.lipschitz.orthogonal import OrthonormalLinear, bjorck, cayley, group_sort
+from rlgan.nets.lipschitz.orthogonal import Orthonormal, OrthonormalLinear, bjorck, cayley, group_sort, group_sorted
 from rlgan.nets.lipschitz.spectral import SpectralConv2d, SpectralLinear, spectrally_normalised
 
 SHAPES = [(5, 5), (7, 3), (3, 7), (1, 6), (6, 1), (1, 1)]
@@ -266,3 +266,44 @@ def test_the_linear_critic_and_the_point_generator_are_what_they_say() -> None:
     assert point(torch.randn(2, 4)).tolist() == [[0.5] * 3] * 2
     assert [p.numel() for net in (critic, point) for p in net.parameters()] == [3, 3]
     assert LinearSpec().build((1, 2, 2), (2,))(torch.ones(5, 1, 2, 2)).shape == (5, 2)
+
+
+@pytest.mark.parametrize("method", ["cayley", "bjorck"])
+def test_a_perceptron_becomes_one_of_slope_k_that_keeps_its_widths_and_draws_nothing(method: Orthonormal) -> None:
+    plain = MLPSpec(hidden=(16, 8), activation="tanh").build((3,), ()).double().eval()
+    state = torch.get_rng_state()
+    made = group_sorted(plain, OrthogonalSpec(hidden=(), method=method, constant=2.5))
+    assert torch.equal(torch.get_rng_state(), state) and not made.training
+    layers = [layer for layer in made.layers if isinstance(layer, OrthonormalLinear)]
+    assert [tuple(layer.weight.shape) for layer in layers] == [(16, 3), (8, 16), (1, 8)]
+    for layer in layers:
+        assert layer.weight.dtype == torch.float64 and not layer.weight.is_meta and not layer.bias.any()
+        assert float(layer.weight.detach().square().mean()) == pytest.approx(1 / max(layer.weight.shape))
+        q = layer.effective_weight().detach()
+        assert torch.linalg.svdvals(q).sub(1).abs().max() < 1e-9
+    assert made.lipschitz_bound() == 2.5
+    assert slopes(made, torch.randn(50, 3, dtype=torch.float64)).max() <= 2.5 * (1 + 1e-9)
+
+
+def test_group_sort_begins_at_weights_that_follow_the_perceptrons() -> None:
+    first, second = (group_sorted(MLPSpec(hidden=(4,)).build((2,), ()), OrthogonalSpec(hidden=())) for _ in range(2))
+    assert not torch.equal(next(first.parameters()), next(second.parameters()))
+    torch.manual_seed(0)
+    again = group_sorted(MLPSpec(hidden=(4,)).build((2,), ()), OrthogonalSpec(hidden=()))
+    for a, b in zip(first.parameters(), again.parameters(), strict=True):
+        assert torch.equal(a, b)
+
+
+@pytest.mark.parametrize(
+    ("spec", "message"),
+    [
+        (MLPSpec(hidden=(8,), norm="layer"), r"^network\.norm: .*network\.norm=none"),
+        (MLPSpec(hidden=(8,), norm="batch"), r"^network\.norm: "),
+        (MLPSpec(hidden=(8, 7)), r"^network\.hidden = \[8, 7\]: widths must be multiples of group = 2"),
+        (DCGANSpec(width=4), r"^network = .*perceptron.*lipschitz=spectral_norm"),
+        (OrthogonalSpec(hidden=(8,)), r"^network = orthogonal: .*lipschitz=none"),
+    ],
+)
+def test_what_group_sort_cannot_replace_is_refused(spec: NetworkSpec, message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        group_sorted(spec.build((1, 8, 8), ()), OrthogonalSpec(hidden=()))

@@ -76,7 +76,7 @@ RUNS = ["outputs/wgan/new_seed=0", "outputs/wgan/old_seed=0", "outputs/sweeps/a/
         ("rlgan optimizer@critic.optimizer=amsg", ["optimizer@critic.optimizer=amsgrad"]),
         ("rlgan opti", ["optimizer@"]),
         ("rlgan task=erm opti", ["optimizer=", "optimizer."]),
-        ("rlgan experiment=gan/ring_", [f"experiment=gan/ring_{name}" for name in ("best", "gp", "hinge")]),
+        ("rlgan experiment=gan/ring_", [f"experiment=gan/ring_{name}" for name in ("best", "clip", "gp")]),
         ("rlgan task=ddpg agent.d", ["agent.discount="]),
         ("rlgan experiment=rl/td3 agent.s", ["agent.smoothing=", "agent.smoothing_bound="]),
         ("rlgan ++task=ddpg ++cap", ["++capacity="]),

@@ -20,7 +20,7 @@ COMMON = (
 )  # fmt: skip
 CRITIC = "critic.network.hidden=[4]"
 RUNS = {
-    "wgan": ("task=wgan", "loss=wasserstein", "schedule@temperature=constant", CRITIC, "generator.network.hidden=[4]"),
+    "wgan": ("experiment=gan/ring_clip", CRITIC, "generator.network.hidden=[4]"),
     "ddpg": (
         *("experiment=rl/plain", CRITIC, "actor.network.hidden=[4]"),
         *("learning_starts=4", "capacity=20", "eval_episodes=1"),
