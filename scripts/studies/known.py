@@ -36,15 +36,22 @@ COLUMNS = (*LABELS, "seed", "steps", "reached", *TAGS, "seconds", "cpu_seconds")
 PEER = "peer"
 PLAIN = ("agent=ddpg_plain", "network@critic.network=mlp_64", "network@actor.network=mlp_64")
 LAYER = ("critic.network.norm=layer", "actor.network.norm=layer")
-INVERTING, POPART = "agent.bounding=inverting", "normalise_returns=popart"
+INVERTING, POPART, HUBER = "agent.bounding=inverting", "normalise_returns=popart", "agent.huber=1"
 REMEDIES = {
     "none": PLAIN,
     "inverting gradients": (*PLAIN, INVERTING),
+    "penalty": (*PLAIN, "agent.preactivation_penalty=0.01", "agent.preactivation_margin=0"),
+    "scaled returns": (*PLAIN, "normalise_returns=scale"),
     "PopArt": (*PLAIN, POPART),
-    "layer norm, Huber": (*PLAIN, *LAYER, "agent.huber=1"),
+    "rewards times 0.1": (*PLAIN, "reward_scale=0.1"),
+    "gradient norm 1": (*PLAIN, "critic.max_grad_norm=1", "actor.max_grad_norm=1"),
+    "small last layers": (*PLAIN, "critic.network.final_bound=3e-3", "actor.network.final_bound=3e-3"),
+    "layer norm": (*PLAIN, *LAYER),
+    "Huber": (*PLAIN, HUBER),
+    "layer norm, Huber": (*PLAIN, *LAYER, HUBER),
     "inverting, PopArt, layer norm": (*PLAIN, *LAYER, INVERTING, POPART),
 }
-"""Published remedies beside the default, DDPG on the tasks on which it was chosen."""
+"""Published remedies, each alone and two combinations, beside the default: DDPG on the tasks that it was chosen on."""
 
 
 class KnownTable(Table):
