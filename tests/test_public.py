@@ -30,8 +30,9 @@ PUBLIC: dict[str, str] = {
     """,
     "rlgan.gan": """
         ArrayFile Atoms Clip Cones Data Digits Dirac Dragan FiniteData Folder Funnel GANLoss Gaussians Glyphs
-        GradientPenalty Grid Hinge HuggingFace Interpolation LeastSquares Lipschitz Mixture NoControl NonSaturating
-        OneSided Pair Patches Penalty R1 R2 Ring Scaling SpectralNorm SwissRoll Translation TwoMoons WGAN Wasserstein
+        GradientPenalty Grid GroupSort Hinge HuggingFace Interpolation LeastSquares Lipschitz Mixture NoControl
+        NonSaturating OneSided Pair Patches Penalty R1 R2 Ring Scaling SpectralNorm SwissRoll Translation TwoMoons
+        WGAN Wasserstein
     """,
     "rlgan.rl": """
         Acting Agent DDPG DPG Environment Exploration Explorer GaussianActionNoise Layout MixedNoise NoExploration

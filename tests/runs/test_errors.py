@@ -42,7 +42,7 @@ MISTAKES: dict[tuple[str, ...], str] = {
     ("ddpg", "learning_starts=-5"): "learning_starts = -5: must be at least 0, for example 1000",
     ("ddpg", "env.num_envs=0"): "env.num_envs = 0: must be at least 1",
     ("wgan", "latent_dim=0"): "latent_dim = 0: must be at least 1, for example 2",
-    ("wgan", "lipschitz.radius=0"): "lipschitz.radius = 0.0: ",
+    ("wgan", "lipschitz=clip", "lipschitz.radius=0"): "lipschitz.radius = 0.0: ",
     ("wgan", "data.sigma=-1"): "data.sigma = -1.0: must be positive, for example 0.02",
     ("wgan", "steps=0"): "steps = 0: must be at least 1, for example steps=1",
     ("wgan", "critic.network.hidden=[0]"): "critic.network.hidden = ",
@@ -52,7 +52,7 @@ MISTAKES: dict[tuple[str, ...], str] = {
     ("ddpg", "env.id=Pendulum-v2"): "env.id = Pendulum-v2: unknown environment; did you mean Pendulum-v1?",
     ("ddpg", "env.kwargs.gravity=9"): "env.kwargs = {'gravity': 9}: Pendulum-v1 refuses them (",
     # what does not go together
-    ("wgan", "projection@critic.projection=box"): "critic.projection = Box(radius=",
+    ("wgan", "lipschitz=clip", "projection@critic.projection=box"): "critic.projection = Box(radius=",
     (
         "wgan",
         "lipschitz=gradient_penalty",

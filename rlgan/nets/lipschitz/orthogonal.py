@@ -177,11 +177,11 @@ def group_sorted(module: nn.Module, spec: OrthogonalSpec) -> OrthogonalMLP:
         raise ValueError("network = orthogonal: is Lipschitz by construction already; lipschitz=none")
     if not isinstance(module, MLP):
         raise ValueError(
-            f"network = {type(module).__name__}: GroupSort takes the place of a perceptron's layers; use "
-            "network=mlp, or lipschitz=spectral_norm or gradient_penalty"
+            f"network = {type(module).__name__}: GroupSort takes the place of a perceptron's layers; use mlp, "
+            "or lipschitz=spectral_norm or gradient_penalty"
         )
     if not module.plain or any(norm is not None for norm in module.norms):
-        raise ValueError("network.norm: batch and layer norm have no Lipschitz bound; use network.norm=none")
+        raise ValueError("network.norm: batch and layer norm have no Lipschitz bound; use norm=none")
     hidden = tuple(layer.out_features for layer in module.linears[:-1])
     try:
         with torch.device("meta"):  # draws nothing: its parameters are made of those that are there

@@ -55,6 +55,7 @@ _OPTIONS: Mapping[str, Mapping[str, str]] = MappingProxyType(
             **dict.fromkeys(("lp", "wganlp"), "one_sided"),
             **dict.fromkeys(("sn", "spectral", "sngan"), "spectral_norm"),
             **dict.fromkeys(("weightclipping", "clipping", "weightclip", "wc"), "clip"),
+            **dict.fromkeys(("orthogonal", "orthonormal", "bjorck", "cayley", "maxmin", "anil"), "groupsort"),
             **dict.fromkeys(("false", "no", "off", "null"), "none"),
         },
         "data": {

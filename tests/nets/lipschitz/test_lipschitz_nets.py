@@ -297,7 +297,7 @@ def test_group_sort_begins_at_weights_that_follow_the_perceptrons() -> None:
 @pytest.mark.parametrize(
     ("spec", "message"),
     [
-        (MLPSpec(hidden=(8,), norm="layer"), r"^network\.norm: .*network\.norm=none"),
+        (MLPSpec(hidden=(8,), norm="layer"), r"^network\.norm: .*norm=none"),
         (MLPSpec(hidden=(8,), norm="batch"), r"^network\.norm: "),
         (MLPSpec(hidden=(8, 7)), r"^network\.hidden = \[8, 7\]: widths must be multiples of group = 2"),
         (DCGANSpec(width=4), r"^network = .*perceptron.*lipschitz=spectral_norm"),

@@ -39,7 +39,7 @@ MISTAKES: dict[tuple[str, ...], str] = {
     ("task=ddpg", "buffer_size=1000"): "did you mean capacity=1000?",
     ("learning_rate=0.1",): "did you mean critic.optimizer.lr or generator.optimizer.lr?",
     ("task=ddpg", "actor_lr=0.1"): "did you mean actor.optimizer.lr=0.1?",
-    ("clip=0.01",): "did you mean lipschitz.radius=0.01?",
+    ("clip=0.01",): "did you mean lipschitz=clip lipschitz.radius=0.01?",
     ("gp_weight=10",): "did you mean lipschitz=gradient_penalty lipschitz.weight=10?",
     ("lipschitz=r1", "lambda=10"): "did you mean lipschitz.weight=10?",
     ("batch=64",): "did you mean batch_size=64?",
@@ -53,7 +53,7 @@ MISTAKES: dict[tuple[str, ...], str] = {
     ("dataset=digits",): "did you mean data=digits?",
     ("task=erm", "epochs=3"): "a run is as long as steps= says, for example steps=2000",
     # of another option, or of another task
-    ("lipschitz.weight=10",): "Clip has no such key; did you mean lipschitz=gradient_penalty lipschitz.weight=10?",
+    ("lipschitz.weight=10",): "GroupSort has no such key; did you mean lipschitz=gradient_penalty lipschitz.weight=10?",
     ("game.gamma=0.1",): "did you mean game=consensus game.gamma=0.1?",
     ("gamma=0.9",): "task ddpg has such a key; did you mean task=ddpg agent.discount=0.9?",
     ("task=ddpg", "latent_dim=5"): "task wgan has such a key; did you mean task=wgan latent_dim=5?",
