@@ -211,7 +211,7 @@ def methods_of(rows: Sequence[SeedRow]) -> list[tuple[str, str]]:
 def summary(rows: Sequence[SeedRow]) -> str:
     """A row for each task, a column for each method: seeds that reached the optimum, `lost`, median and worst seed.
 
-    Where a method had fewer steps than another, these are said.
+    Where a method had fewer steps than another, these are said. Of more methods than lines each has a row.
     """
     rows = longest(rows)
     methods = methods_of(rows)
@@ -235,7 +235,11 @@ def summary(rows: Sequence[SeedRow]) -> str:
         for method, agent in methods
         if (own := [row for row in rows if (row["method"], row["agent"]) == (method, agent)])
     ]
-    return markdown(header, [*lines, ["all", "", *count]])
+    lines = [list(header), *lines, ["all", "", *count]]
+    if len(methods) > len(lines):
+        (_, *corner), *turned = (list(column) for column in zip(*lines, strict=True))
+        lines = [["", *corner], *turned]
+    return markdown(lines[0], lines[1:])
 
 
 def draw(rows: Sequence[SeedRow], path: Path) -> None:

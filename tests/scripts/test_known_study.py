@@ -117,3 +117,17 @@ def test_the_table_counts_seeds_and_shows_the_worst(tmp_path: Path, capsys: pyte
     assert "| LQR stable | 20,000 | 1 of 2: 1.1 (2) | 1 of 2: 1.1 (2), 500 steps |" in shown
     assert "| all |  | 1 of 2 | 1 of 2 |" in shown and table.path.with_suffix(".png").exists()
     assert [round(known.lost(row), 3) for row in table.rows[:2]] == [0.2, 2.0]
+
+
+def test_many_methods_are_the_rows_and_tasks_the_columns() -> None:
+    cell, task = next(pair for pair in known.cells() if pair[0].title == "choosing, LQR stable, none, ddpg")
+    figures = {**dict.fromkeys(known.TAGS, np.nan), "seconds": 1.0, "cpu_seconds": 1.0, "optimum": -1.0}
+    rows = [
+        {key: str(value) for key, value in known.judged(
+            {**cell.labels, **figures, "method": method, "seed": "0", "return": -1.5}, task
+        ).items()}
+        for method in known.REMEDIES
+    ]  # fmt: skip
+    lines = known.summary(rows).splitlines()
+    assert lines[0] == "|  | LQR stable | all |" and lines[2] == "| steps | 20,000 |  |"
+    assert "| PopArt DDPG | 0 of 1: 0.5 (0.5) | 0 of 1 |" in lines and len(lines) == 3 + len(known.REMEDIES)
