@@ -59,7 +59,12 @@ class WGAN(Drawing):
 
     best: ClassVar[tuple[str, Literal["min", "max"]]] = ("wasserstein/primal", "min")
     better: ClassVar[Mapping[str, Literal["min", "max"]]] = BETTER
-    headline: ClassVar[tuple[str, ...]] = ("wasserstein/dual", "wasserstein/primal", "modes/covered")
+    headline: ClassVar[tuple[str, ...]] = (
+        "wasserstein/dual",
+        "wasserstein/primal",
+        "modes/covered",
+        "modes/high_quality",
+    )
     explained: ClassVar[Mapping[str, str]] = EXPLAINED
     groups: ClassVar[Mapping[str, tuple[str, ...]]] = GROUPS
     reference: ClassVar[str] = "real"

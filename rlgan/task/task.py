@@ -99,7 +99,7 @@ class Task(ABC):
         steps_done: steps so far, in the unit of `settings.steps`; part of the state.
         best: tag and direction by which checkpoints are ranked, for example `("return/eval", "max")`.
         better: of which other tags more ("max") or less ("min") is better, by tag, where that is known.
-        headline: two or three tags that the progress display shows.
+        headline: a few tags that the progress display shows, of those that are logged.
         explained: what a metric means, in one plain line of at most 60 characters, by tag; in the order in which a
             closing table prints them, the most telling first.
         groups: the headings of that table with the tags, or the beginnings of tags, that stand under each.

@@ -99,12 +99,16 @@ MARKS = {
     ("Pendulum-v1", "td3"): ("experiment=rl/pendulum_td3",),
     ("InvertedPendulum-v5", "td3"): ("experiment=rl/td3", "env=inverted_pendulum", *SMALL),
     ("HalfCheetah-v5", "td3"): ("experiment=rl/td3", "env=half_cheetah"),
+    ("LunarLander-v3", "ddpg"): ("experiment=rl/lunar_lander",),
+    ("Hopper-v5", "td3"): ("experiment=rl/hopper",),
 }
 """(environment, agent) -> its overrides; Gaussian noise of 0.1."""
 LENGTHS = {
     "Pendulum-v1": (20_000, 10, 100),
     "InvertedPendulum-v5": (100_000, 3, 10),
     "HalfCheetah-v5": (100_000, 2, 10),
+    "LunarLander-v3": (300_000, 3, 20),
+    "Hopper-v5": (300_000, 3, 10),
 }
 MORE = {("HalfCheetah-v5", "td3"): ("seeds=[2,3,4]", "eval_every=20000", "log_every=5000")}
 """Seeds that were added to a mark, with what differs."""
