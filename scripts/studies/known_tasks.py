@@ -163,14 +163,17 @@ def _drawn_plant(
 
 
 def drawn_again() -> tuple[KnownTask, ...]:
-    """Three more draws of every drawn task, and of the unstable regulator, the hardest, six."""
-    found = [task for seed in range(3001, 3007) for task in drawn(seed)[:7]]
+    """Three more draws of every drawn task, and of the unstable regulator, the hardest, six.
+
+    Those of 3001 to 3006, with the seeds 50 to 54, were seen when the actor's margin and TD3's smoothing were chosen.
+    """
+    found = [task for seed in range(4001, 4007) for task in drawn(seed)[:7]]
     return tuple(task for i, task in enumerate(found) if i < 3 * 7 or task.title == "LQR unstable")
 
 
 SETS: dict[str, tuple[Sequence[KnownTask], tuple[int, ...]]] = {
     "choosing": (CHOOSING, (0, 1, 2, 3, 4)),
     "reporting": (drawn(), (40, 41, 42, 43, 44)),
-    "again": (drawn_again(), (50, 51, 52, 53, 54)),
+    "again": (drawn_again(), (60, 61, 62, 63, 64)),
 }
 """Set: its tasks and its seeds."""

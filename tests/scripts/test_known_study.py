@@ -23,6 +23,9 @@ def test_nothing_is_reported_on_what_was_chosen_on() -> None:
         str((task.env, task.kwargs, task.limit)) for task in reported
     }
     assert same == {str(("pendulum", {}, None))}
+    again, fresh = SETS["again"]
+    assert not {str(task.kwargs) for task in again} & {str(task.kwargs) for task in (*chosen, *reported)}
+    assert not set(fresh) & {*seeds, *others} and sum(task.title == "LQR unstable" for task in again) == 6
 
 
 def test_the_words_of_a_task_are_the_environment_of_the_peers() -> None:
@@ -44,7 +47,7 @@ def test_cells_are_different_and_each_composes() -> None:
     every = known.cells()
     wanted = 2 * sum(len(tasks) for tasks, _ in SETS.values()) + len(known.REMEDIES) * len(SETS["choosing"][0])
     assert len({cell.command for cell, _ in every}) == len(every) == wanted
-    assert not any(cell.labels["method"] in known.REMEDIES for cell, _ in every if cell.labels["set"] == "reporting")
+    assert not any(cell.labels["method"] in known.REMEDIES for cell, _ in every if cell.labels["set"] != "choosing")
     remedy = composed(*next(cell for cell, _ in every if cell.labels["method"] == "none").overrides)[0]
     assert remedy["critic"]["network"]["norm"] == "none"
     assert (remedy["deploy"], remedy["agent"]["huber"]) == ("last", None)
