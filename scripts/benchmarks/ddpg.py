@@ -81,7 +81,7 @@ class PlainUpdate:
         return [p.detach() for network in networks for p in network.parameters()]
 
 
-DEFAULT = {"values": "symlog", "huber": 0.02, "preactivation_penalty": 1e-3, "preactivation_margin": 2.0}
+DEFAULT = {"values": "symlog", "huber": 0.02, "preactivation_penalty": 1e-3, "preactivation_margin": 2.5}
 """Of the agent of `task=ddpg`; both of its networks have layer norm."""
 
 

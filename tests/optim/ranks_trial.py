@@ -147,6 +147,7 @@ def main(store: str, number: str) -> None:
     found["first"] = ranks.of_first(["of", rank.rank])
     print(json.dumps(found))
     dist.barrier()
+    dist.destroy_process_group()  # else its threads may outlive the interpreter, which then aborts
 
 
 if __name__ == "__main__":
