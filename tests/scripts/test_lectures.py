@@ -179,7 +179,14 @@ def test_a_signal_lets_them_save(here: Path) -> None:
         first.read_text().replace("steps: 6", "steps: 1000000").replace("eval_every: 0", "eval_every: 100")
     )
     command = [sys.executable, str(ROOT / "scripts/lectures.py"), "--only", "901"]
-    process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env=dict(os.environ))
+    process = subprocess.Popen(
+        command,
+        stdout=subprocess.PIPE,
+        text=True,
+        env=dict(os.environ),
+        # A shell without job control has what it starts in the background ignore it.
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
+    )
     status = here / "outputs/lectures/901_first/simultaneous/metrics.jsonl"
     try:
         while not status.exists() or not status.stat().st_size:
