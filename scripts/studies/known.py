@@ -1,6 +1,6 @@
 """Do agents find an optimum that is known? Bandits, linear-quadratic regulators, a sparse walk and Pendulum-v1.
 
-Each of our agents by the defaults of `rlgan task=ddpg`, stable-baselines3 and sbx by their own, on two sets of tasks
+Each of our agents by the defaults of `rlgan task=ddpg`, stable-baselines3 and sbx by their own, on sets of tasks
 (`known_tasks.py`): `choosing`, on which our defaults were chosen, and `reporting`, drawn by a generator, on which
 nothing was, with other seeds; `again` has more draws of the latter, for ours alone. A seed has reached the optimum of
 a bandit where its actions are within 0.02 of the best in the mean, of a regulator where at most 20 % of the optimum is
