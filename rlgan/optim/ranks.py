@@ -18,6 +18,11 @@ import torch
 from torch import Tensor
 from torch import distributed as dist
 
+if dist.is_available():
+    # torch.compile imports it, and what it imports once there is a group keeps that group as the default of its
+    # arguments; destroy_process_group would not end its threads then, and they may abort the process as it ends.
+    import torch.distributed.nn.functional
+
 T = TypeVar("T")
 
 

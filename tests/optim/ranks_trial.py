@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 import sys
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -130,6 +131,11 @@ def refusals() -> dict[str, str]:
     return found
 
 
+def threads() -> list[str]:
+    """The threads of this process, also those that are not Python's, where Linux tells them."""
+    return [path.read_text().strip() for path in Path("/proc/self/task").glob("*/comm")]
+
+
 def main(store: str, number: str) -> None:
     torch.set_num_threads(1)
     dist.init_process_group("gloo", f"file://{store}", rank=int(number), world_size=2)
@@ -145,9 +151,10 @@ def main(store: str, number: str) -> None:
     rows = ranks.rows_of_ranks(torch.full((2 - rank.rank, 2), float(rank.rank)))
     found["rows"] = [block.tolist() for block in rows]
     found["first"] = ranks.of_first(["of", rank.rank])
-    print(json.dumps(found))
     dist.barrier()
-    dist.destroy_process_group()  # else its threads may outlive the interpreter, which then aborts
+    dist.destroy_process_group()
+    found["left"] = [name for name in threads() if "gloo" in name]
+    print(json.dumps(found))
 
 
 if __name__ == "__main__":

@@ -60,6 +60,11 @@ def test_what_ranks_tell_each_other(found: list[dict[str, Any]]) -> None:
         assert one["rows"] == [[[0.0, 0.0], [0.0, 0.0]], [[1.0, 1.0]]]
 
 
+def test_no_thread_of_the_group_outlives_it(found: list[dict[str, Any]]) -> None:
+    # It may abort the process as the interpreter ends: "terminate called without an active exception".
+    assert [one["left"] for one in found] == [[], []]
+
+
 @pytest.mark.slow
 def test_so_are_compiled_ones(tmp_path: Path) -> None:
     for one in both(tmp_path, "compiled"):
