@@ -20,8 +20,10 @@ def numbers(name: str, given: Any, shape: tuple[int | None, ...], remedy: str) -
         raise Unsuitable(f"{name} = {given}: no rectangle of numbers; {remedy}") from error
     if found.ndim == 0 and len(shape) == 1:
         found = np.full(shape[0] or 1, found)
+    if not found.size:
+        raise Unsuitable(f"{name} = {given}: is empty; {remedy}")
     fits = found.ndim == len(shape) and all(want in (None, size) for want, size in zip(shape, found.shape, strict=True))
-    if not fits or not found.size:
+    if not fits:
         said = " x ".join(map(str, found.shape)) or "a number"
         wanted = " x ".join("any" if want is None else str(want) for want in shape)
         raise Unsuitable(f"{name} = {given}: is {said}, must be {wanted}; {remedy}")

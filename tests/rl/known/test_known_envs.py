@@ -208,7 +208,7 @@ def test_an_unstable_plant_over_a_long_horizon_is_solved_too() -> None:
 @pytest.mark.parametrize(
     ("id", "kwargs", "message"),
     [
-        ("Bandit", {"best": []}, r"best = \[\]: is 0, must be any; give a number for each component"),
+        ("Bandit", {"best": []}, r"best = \[\]: is empty; give a number for each component"),
         ("Bandit", {"best": ["x"]}, r"best = \['x'\]: no rectangle of numbers; give"),
         ("Bandit", {"best": [float("nan")]}, r"best = \[nan\]: must be finite; give"),
         ("Bandit", {"curvature": 0.0}, r"curvature = 0.0: must be positive, else no action is best"),
