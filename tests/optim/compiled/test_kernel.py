@@ -53,9 +53,12 @@ def test_products_are_those_of_double_precision_to_rounding(name: str, two_threa
         ((3, 90, 120), (3, 120, 101)),
     ]
 
+    rounds = runs_bfloat16()
+
     def function(given: list[tuple[Tensor, Tensor]]) -> list[Tensor]:
         made = [FACTORS[name](a, b) for a, b in given]
-        return [product(a, b, False) for a, b in made] + [product(a, b, True) for a, b in made if a.shape[-1] % 2 == 0]
+        even = [(a, b) for a, b in made if a.shape[-1] % 2 == 0 and rounds]
+        return [product(a, b, False) for a, b in made] + [product(a, b, True) for a, b in even]
 
     run = torch.compile(function, fullgraph=True, options={"cpp_wrapper": True, "epilogue_fusion": False})
     g = torch.Generator().manual_seed(0)
@@ -63,7 +66,7 @@ def test_products_are_those_of_double_precision_to_rounding(name: str, two_threa
     found = run(given)
     for (a, b), ours in zip(given, found, strict=False):
         assert within(ours, *FACTORS[name](a, b), FLOAT32)
-    if runs_bfloat16():
+    if rounds:
         even = [both for both in given if both[0].shape[-1] % 2 == 0]
         for (a, b), ours in zip(even, found[len(given) :], strict=True):
             x, y = FACTORS[name](a, b)

@@ -28,6 +28,7 @@ from rlgan.optim import (
 from rlgan.optim.compiled import quickest
 from rlgan.optim.compiled.quickest import Figures
 from rlgan.optim.play.precision import bfloat16, bfloat16_note
+from tests.optim.compiled.test_kernel import runs_bfloat16
 
 SEEN: list[Tensor] = []
 
@@ -145,6 +146,7 @@ def measured(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[Callab
 
 def test_a_compiled_update_rounds_large_products_where_that_is_quicker(measured: Callable[[Figures], None]) -> None:
     """The middle layer's: rounded by 8 bits, and so by 1e-3; all else in float32."""
+    runs = runs_bfloat16()
     x = torch.randn(256, 8, generator=torch.Generator().manual_seed(0))
     measured(figures(rounded=2.0))
     exact, rounded = wide(False), wide(True)
@@ -153,11 +155,12 @@ def test_a_compiled_update_rounds_large_products_where_that_is_quicker(measured:
     useless = wide(True)
     assert useless.products == "kernel" and useless.rounds_from == 0
     start = exact.players["critic"].vector.theta.clone()
-    for update in (exact, rounded, useless):
+    for update in (exact, useless, *([rounded] if runs else ())):
         update([x])
         assert update.players["critic"].vector.theta.dtype == torch.float32
     moved, near, same = (u.players["critic"].vector.theta - start for u in (exact, rounded, useless))
-    assert 1e-5 < float((near - moved).norm() / moved.norm()) < 0.03
+    if runs:  # else the kernel is never measured, let alone chosen: it says that it cannot
+        assert 1e-5 < float((near - moved).norm() / moved.norm()) < 0.03
     assert torch.equal(same, moved)
 
 
