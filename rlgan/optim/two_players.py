@@ -116,7 +116,8 @@ class TwoPlayers:
 
     def move(self, batches: Sequence[Any], watch: bool = False) -> Report:
         """One move of all players; see `Update`. After the first ones of `compile=auto` the update may be compiled."""
-        if not self.choice.timing:
+        # Of seeds of a stack one decides for all; the others' moves of that round are eager still, and tell nothing.
+        if not self.choice.timing or (self.choice.compiled and not self.update.compiled):
             return self.update(batches, watch)
         report = self.choice.time(lambda: self.update(batches, watch), self.update.moves, batches)
         if self.choice.compiled and self.alone and not self.update.compiled:

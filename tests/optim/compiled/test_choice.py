@@ -8,8 +8,9 @@ from typing import Any
 
 import pytest
 import torch
+from torch import Tensor, nn
 
-from rlgan.optim import adam, from_torch
+from rlgan.optim import Losses, Nets, PlayerSpec, Simultaneous, TwoPlayers, adam, from_torch
 from rlgan.optim.compiled import choice as module
 from rlgan.optim.compiled.choice import FEWEST, TRIAL, Choice
 from rlgan.optim.compiled.kept import kept, known
@@ -112,6 +113,31 @@ def test_what_a_compilation_took_here_counts_for_later_runs(clock: dict[str, flo
     chosen = ran(auto(30_000), clock, 1e-4)
     assert chosen.compiled is False and "3 s slower, and 5 s for compiling" in chosen.why
     assert ran(auto(20_000, what="another update"), clock, 1e-3).compiled is False
+
+
+def test_the_last_eager_moves_of_seeds_do_not_count_as_compiled_ones(
+    monkeypatch: pytest.MonkeyPatch, folder: Path
+) -> None:
+    """The first seed decides for all; what follows in its round is eager, and a compilation did not take so little."""
+
+    def loss(nets: Nets, batch: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
+        return nets.model(batch).square().mean(), {}
+
+    def made() -> TwoPlayers:
+        players, specs = {"model": nn.Linear(3, 1)}, {"model": PlayerSpec(None, adam(0.1))}
+        losses, noise = Losses({"model": loss}), lambda name: torch.Generator()
+        return TwoPlayers(players, specs, losses, Simultaneous(), moves=10**9, noise=noise, seeds=3)
+
+    learners = [made() for _ in range(3)]
+    stack = TwoPlayers.stacked(learners)
+    for _ in range(TRIAL + 1):
+        for learner in learners:
+            learner.move(BATCH)
+    assert learners[0].compiled and learners[0].choice.timing and not stack.compiled
+    for _ in range(TRIAL):
+        learners[1].move(BATCH)
+    assert learners[0].choice.timing, "no compiled move has been made yet"
+    assert not (folder / "updates.json").exists()
 
 
 def test_what_needs_no_clock() -> None:
