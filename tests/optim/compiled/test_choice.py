@@ -115,9 +115,7 @@ def test_what_a_compilation_took_here_counts_for_later_runs(clock: dict[str, flo
     assert ran(auto(20_000, what="another update"), clock, 1e-3).compiled is False
 
 
-def test_the_last_eager_moves_of_seeds_do_not_count_as_compiled_ones(
-    monkeypatch: pytest.MonkeyPatch, folder: Path
-) -> None:
+def test_the_last_eager_moves_of_seeds_do_not_count_as_compiled_ones(folder: Path) -> None:
     """The first seed decides for all; what follows in its round is eager, and a compilation did not take so little."""
 
     def loss(nets: Nets, batch: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
