@@ -35,7 +35,9 @@ TAGS = {
 LABELS = ("set", "task", "method", "agent")
 COLUMNS = (*LABELS, "seed", "steps", "reached", *TAGS, "seconds", "cpu_seconds")
 PEER = "peer"
-PLAIN = ("agent=ddpg_plain", "network@critic.network=mlp_64", "network@actor.network=mlp_64")
+PLAIN = (
+    "agent=ddpg_plain", "agent.discount=0.98", "network@critic.network=mlp_64", "network@actor.network=mlp_64",
+)  # fmt: skip
 LAYER = ("critic.network.norm=layer", "actor.network.norm=layer")
 INVERTING, POPART, HUBER = "agent.bounding=inverting", "normalise_returns=popart", "agent.huber=1"
 REMEDIES = {
