@@ -45,7 +45,7 @@ def test_the_words_of_a_task_are_the_environment_of_the_peers() -> None:
 
 def test_cells_are_different_and_each_composes() -> None:
     every = known.cells()
-    wanted = 2 * sum(len(tasks) for tasks, _ in SETS.values()) + len(known.REMEDIES) * len(SETS["choosing"][0])
+    wanted = 2 * (sum(len(tasks) for tasks, _ in SETS.values()) + len(known.REMEDIES) * len(SETS["choosing"][0]))
     assert len({cell.command for cell, _ in every}) == len(every) == wanted
     assert not any(cell.labels["method"] in known.REMEDIES for cell, _ in every if cell.labels["set"] != "choosing")
     remedy = composed(*next(cell for cell, _ in every if cell.labels["method"] == "none").overrides)[0]
