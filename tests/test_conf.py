@@ -38,6 +38,7 @@ PRESETS: Mapping[str, NetworkSpec | Lipschitz | Data] = {
     "mlp_64": MLPSpec(hidden=(64, 64)),
     "mlp_he": MLPSpec(init="he"),
     "mlp_layer": MLPSpec(hidden=(64, 64), norm="layer"),
+    "mlp_layer_128": MLPSpec(hidden=(128, 128), norm="layer"),
     "mlp_256": MLPSpec(hidden=(256, 256)),
     "mlp_400_300": MLPSpec(hidden=(400, 300)),
     "dcgan_layer": DCGANSpec(norm="layer"),

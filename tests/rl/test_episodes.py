@@ -107,7 +107,7 @@ def judge(critic: nn.Module, discount: float = 0.5) -> Judge:
 def test_the_critics_bias_is_what_it_promised_less_what_came() -> None:
     """Of the script's first episodes: one of 3 steps that terminates (seed 4), one of 2 that is cut off (seed 5)."""
     found = evaluate(Constant(0.0), Environment("Scripted-v0"), 2, seed=4, judge=judge(Promise(7.0, 0.5)))
-    # gamma = 0.5: after 2 steps a quarter of the return is unseen, more than a tenth; so that episode does not count.
+    # gamma = 0.5: after 2 steps a quarter of the return is unseen, more than a fifth; so that episode does not count.
     z = [5 + 0.5 * 6 + 0.25 * 7, 6 + 0.5 * 7, 7]
     wanted = np.mean([7.0 + 0.5 * t - z[t] for t in range(3)])
     assert found.q_bias == pytest.approx(wanted) and found.metrics()["critic/q_bias"] == found.q_bias
@@ -124,10 +124,10 @@ def test_the_errors_of_a_true_critic_are_none_cut_or_not() -> None:
     true = np.array([sum(gamma**k * r for k, r in enumerate(rewards[t:])) for t in range(61)])
     assert np.abs(q_errors(true, rewards, gamma, cut=False)).max() < 1e-12
     assert len(q_errors(true, rewards, gamma, cut=False)) == 60
-    for steps in (10, 30):
+    for steps in (7, 30):
         errors = q_errors(true, rewards[:steps], gamma, cut=True)
-        # 0.8^11 = 0.086 is the first power below a tenth.
-        assert len(errors) == max(steps - 10, 0) and (not len(errors) or np.abs(errors).max() < 1e-12)
+        # 0.8^8 = 0.168 is the first power below a fifth.
+        assert len(errors) == max(steps - 7, 0) and (not len(errors) or np.abs(errors).max() < 1e-12)
     assert np.allclose(q_errors(true + 1.0, rewards, gamma, cut=False), 1.0)
 
 
