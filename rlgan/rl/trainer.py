@@ -135,7 +135,7 @@ class Trainer(Stackable):
         self.update = self.learner.update
         first = torch.from_numpy(self.envs.obs[0]).to(device, dtype)
         contract.check_agent(agent, specs, self.update, first, action_dim, batch_size, replay)
-        self.returns = Returns.of(normalise_returns, reward_scale, agent.discount, env.num_envs)
+        self.returns = Returns.of(normalise_returns, reward_scale, agent, env.num_envs, game)
         if normalise_returns == "popart":
             check_rewritten(self.critic, agent.value, contract.minibatch(first, action_dim, batch_size, False), game)
         self.policy = agent.policy(self.actor.module)

@@ -10,9 +10,12 @@ as they were paid.
 
     none     mu = 0, sigma = 1
     scale    mu = 0, sigma the standard deviation of the discounted returns of training (as gymnasium's NormalizeReward)
-    first    mu = 0, sigma the size of small rewards when learning begins, and then for good: the tenth of their |r|
-             that is smallest (the quantile 0.1 of those that are not 0, of the first minibatch that has such), but no
-             less than 1/1000 of their median. For critics whose values are symlog, which are linear up to about sigma
+    first    mu = 0, sigma the size of small rewards when learning begins: the tenth of their |r| that is smallest (the
+             quantile 0.1 of those that are not 0, of the first minibatch that has such), but no less than 1/1000 of
+             their median, nor than the largest gain (r > 0) so far. Later a gain above 2 sigma is the new sigma, and
+             the critic's last layer is rewritten so that Q stays nearly what it was. For critics whose values are
+             symlog, which are linear up to about sigma: of costs the best are the small ones, of gains the large ones,
+             and in units of a gain that is the aim no value near it is worse resolved
     popart   mu and sigma the mean and the standard deviation of the targets; whenever they change, the critic's last
              layer is rewritten so that Q stays what it was (van Hasselt et al. 2016, arXiv:1602.07714)
 """
@@ -21,7 +24,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping
-from typing import Any, Literal, NamedTuple
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 import numpy as np
 import torch
@@ -34,6 +37,9 @@ from rlgan.rl.border.rows import Step
 from rlgan.rl.normalisation import Normaliser
 from rlgan.rl.replay.uniform import Transition
 
+if TYPE_CHECKING:
+    from rlgan.rl.agent import Agent
+
 Kind = Literal["none", "scale", "first", "popart"]
 
 RATE = 1e-3
@@ -42,6 +48,8 @@ SMALLEST = 1e-8
 """A spread below this is none: then sigma is 1."""
 AFFINE, LINEAR = ("critic/q",), ("critic/q_gap",)
 """Metrics that are values, and differences of values: they are logged in the environment's units."""
+MORE = 2.0
+"""A gain above so many units becomes the unit of `first`; units that followed every gain would change without end."""
 MEAN, SQUARE = "critic/target", "critic/target_square"
 """What a loss reports of its targets, in the critic's units, for `popart`."""
 
@@ -61,26 +69,36 @@ class Returns:
         factor: c, the reward's constant factor.
         discount: gamma.
         num_envs: environments that are stepped together.
+        symlog: whether the critic puts out symlog Q.
+        follows: whether `first` follows gains once learning has begun; a game that goes back to the critic of an
+            earlier move does not go with it.
 
     Raises:
         ValueError: an unknown kind, a factor that is not positive.
     """
 
-    def __init__(self, kind: Kind, factor: float, discount: float, num_envs: int) -> None:
-        self.kind, self.factor, self.discount = kind, factor, discount
+    def __init__(
+        self, kind: Kind, factor: float, discount: float, num_envs: int, symlog: bool = False, follows: bool = True
+    ) -> None:
+        self.kind, self.factor, self.discount, self.symlog, self.follows = kind, factor, discount, symlog, follows
+        #: The largest reward so far, where it is above 0.
+        self.gain = 0.0
         self.running = np.zeros(num_envs)
         self._spread = Normaliser(1, math.inf)
         self.count, self._mean, self._square = 0, 0.0, 0.0
         self.units = Units(1.0 / factor)
 
     @staticmethod
-    def of(kind: Kind, factor: float, discount: float, num_envs: int) -> Returns | None:
+    def of(kind: Kind, factor: float, agent: Agent, num_envs: int, game: Game) -> Returns | None:
         """None where the critic's units are the environment's."""
         if kind not in ("none", "scale", "first", "popart"):
             raise ValueError(f"normalise_returns = {kind}: unknown; choose none, scale, first or popart")
         if not 0 < factor < math.inf:
             raise ValueError(f"reward_scale = {factor}: must be positive, for example 0.1")
-        return None if kind == "none" and factor == 1 else Returns(kind, factor, discount, num_envs)
+        if kind == "none" and factor == 1:
+            return None
+        symlog = getattr(agent, "values", "linear") == "symlog"
+        return Returns(kind, factor, agent.discount, num_envs, symlog, follows=not isinstance(game, Lookahead))
 
     @property
     def collects(self) -> bool:
@@ -88,7 +106,9 @@ class Returns:
         return self.kind == "scale"
 
     def observe(self, step: Step) -> None:
-        """Count the discounted returns so far, R <- gamma R + r, after a step of the environments."""
+        """Count the discounted returns so far, R <- gamma R + r, or the gains, after a step of the environments."""
+        if self.kind == "first":
+            self.hear(float(step.reward.max()))
         if not self.collects:
             return
         valid = np.asarray(step.valid)
@@ -98,6 +118,13 @@ class Returns:
         self.running[np.asarray(step.ended)] = 0.0
         self.count = self._spread.count
         self._set(0.0, float(self._spread.variance[0]))
+
+    def hear(self, reward: float) -> None:
+        """Take note of the largest reward of a step, for `first`; of several ranks the largest of theirs."""
+        if ranks.world().size > 1:
+            reward = max(float(own) for own in ranks.rows_of_ranks(torch.tensor([[reward]], dtype=torch.float64)))
+        if self.gain < reward < math.inf:
+            self.gain = reward
 
     def _set(self, shift: float, variance: float) -> Units:
         """Take mu and sigma^2; the units of before."""
@@ -135,7 +162,7 @@ class Returns:
         total, found = (both if ranks.world().size == 1 else ranks.mean_over_ranks(both)).tolist()
         if found:
             self.count = 1
-            self._set(0.0, math.exp(2 * total / found))
+            self._set(0.0, max(math.exp(2 * total / found), self.gain**2))
 
     def follow(self, metrics: Mapping[str, Any], critic: Player) -> dict[str, Any]:
         """After a move: take note of its targets, rewrite the critic's last layer; the metrics in environment's units.
@@ -155,6 +182,10 @@ class Returns:
                 self._square += rate * (size * size * square + 2 * size * shift * mean + shift * shift - self._square)
                 former = self._set(self._mean, self._square - self._mean**2)
                 rewrite(critic, former, self.units)
+        more = self.count and self.gain > MORE * size * self.factor
+        if self.follows and self.kind == "first" and more and last_layers(critic.module):
+            former = self._set(0.0, self.gain**2)
+            rewrite(critic, former, self.units, float(found.get("critic/q", 0.0)) if self.symlog else None)
         for name in AFFINE:
             if name in found:
                 found[name] = size * found[name] + shift
@@ -175,6 +206,7 @@ class Returns:
             "mean": spread["mean"] if self.collects else torch.tensor([self._mean], dtype=torch.float64),
             "squares": spread["squares"] if self.collects else torch.tensor([self._square], dtype=torch.float64),
             "units": torch.tensor(self.units, dtype=torch.float64),
+            "gain": self.gain,
         }
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
@@ -185,17 +217,28 @@ class Returns:
         else:
             self._mean, self._square = float(state["mean"][0]), float(state["squares"][0])
         size, shift = state["units"].tolist()
-        self.units = Units(size, shift)
+        self.units, self.gain = Units(size, shift), float(state.get("gain", 0.0))
 
 
-def rewrite(critic: Player, former: Units, units: Units) -> None:
+def rewrite(critic: Player, former: Units, units: Units, q: float | None = None) -> None:
     """Rewrite the last layer of a critic, and of its averages, so that Q = size q + shift is the same in new units.
 
     W <- W size / size+,    b <- (size b + shift - shift+) / size+        (van Hasselt et al. 2016, proposition 1)
+
+    Args:
+        critic: whose last layers are rewritten.
+        former: units that they are in.
+        units: those that they come to be in.
+        q: None, or of a critic that puts out symlog q a q in whose neighbourhood it stays the same: no line is
+            symlog(symexp(z) size / size+) everywhere, and this one is tangent to it there.
     """
     if former == units:
         return
     ratio, offset = former.size / units.size, (former.shift - units.shift) / units.size
+    if q is not None:
+        at, then = math.copysign(math.log1p(abs(q)), q), math.copysign(math.log1p(abs(ratio * q)), q)
+        ratio *= (1 + abs(q)) / (1 + abs(ratio * q))
+        offset = then - ratio * at
     with torch.no_grad():
         for module in (critic.module, *(critic.averages[name] for name in critic.kept)):
             for layer in last_layers(module):

@@ -14,7 +14,7 @@ from rlgan.nets import MLPSpec
 from rlgan.optim import EMA, Alternating, Game, Lookahead, Player, PlayerSpec, adam
 from rlgan.rl.agents.td3 import TD3
 from rlgan.rl.border.rows import Step
-from rlgan.rl.losses import td_target
+from rlgan.rl.losses import symexp, td_target
 from rlgan.rl.replay.returns import MEAN, RATE, SQUARE, Returns, Units, check_rewritten, last_layers, rewrite
 from rlgan.rl.replay.uniform import Transition
 from rlgan.rl.trainer import Trainer
@@ -148,8 +148,8 @@ def test_rewards_that_are_all_alike_are_left_as_they_are() -> None:
 )
 def test_settings_that_are_none_are_refused(kind: Any, factor: float, message: str) -> None:
     with pytest.raises(ValueError, match=message):
-        Returns.of(kind, factor, GAMMA, 1)
-    assert Returns.of("none", 1.0, GAMMA, 1) is None
+        Returns.of(kind, factor, TD3(), 1, Alternating(1))
+    assert Returns.of("none", 1.0, TD3(), 1, Alternating(1)) is None
 
 
 def test_first_units_are_the_small_rewards_of_the_first_minibatch_that_has_any() -> None:
@@ -178,6 +178,71 @@ def test_first_units_are_not_those_of_rewards_that_hardly_are_any() -> None:
     reward = torch.tensor([1e-12] * 4 + [5.0] * 16, dtype=torch.float64)
     returns.apply_(batch(n=20)._replace(reward=reward))
     assert returns.units.size == pytest.approx(5e-3, rel=1e-12)
+
+
+def small(reward: list[float], **options: bool) -> Returns:
+    """First units of a minibatch of these rewards, whose gains were seen."""
+    returns = Returns("first", 1.0, GAMMA, 1, **options)
+    rows = torch.tensor(reward, dtype=torch.float64)
+    returns.hear(float(rows.max()))
+    returns.apply_(batch(n=len(reward))._replace(reward=rows))
+    return returns
+
+
+@pytest.mark.parametrize("reward", [[-1.0] * 20 + [100.0], [1.0] * 20 + [100.0]])
+def test_first_units_are_no_less_than_the_largest_gain(reward: list[float]) -> None:
+    assert small(reward).units.size == pytest.approx(100.0, rel=1e-12)
+    costs = [-abs(r) for r in reward]
+    assert small(costs).units.size == pytest.approx(1.0, rel=1e-12)
+
+
+@pytest.mark.parametrize("symlog", [False, True])
+@pytest.mark.parametrize("factor", [1.0, 0.1])
+def test_a_later_gain_is_the_unit_and_values_near_the_mean_one_stay(symlog: bool, factor: float) -> None:
+    returns, player, data = Returns("first", factor, GAMMA, 1, symlog), critic("twin"), batch()
+    returns.apply_(batch(n=20)._replace(reward=torch.full((20,), -2.0, dtype=torch.float64)))
+    assert returns.units.size == pytest.approx(2.0 / factor)
+    returns.hear(3.9)
+    theta = player.vector.theta.clone()
+    assert returns.follow({"critic/q": 1.0}, player) == {"critic/q": returns.units.size}
+    assert returns.units.size == pytest.approx(2.0 / factor) and torch.equal(player.vector.theta, theta)
+
+    def outputs() -> Tensor:
+        with torch.no_grad():
+            return torch.cat([m(data.obs, data.action).flatten() for m in (player.module, player.average)])
+
+    def q(z: Tensor) -> Tensor:
+        return returns(symexp(z) if symlog else z)
+
+    z = outputs()
+    before, at = q(z), int(z.argmax())
+    mean = float(symexp(z[at]) if symlog else z[at])
+    returns.hear(8.0)
+    returns.hear(-1.0)
+    assert returns.follow({"critic/q": mean}, player)["critic/q"] == pytest.approx(mean * 2.0 / factor)
+    assert returns.units.size == pytest.approx(8.0 / factor)  # four times as large
+    after, exact = q(outputs()), before if not symlog else before[at : at + 1]
+    assert torch.allclose(after if not symlog else after[at : at + 1], exact, rtol=1e-9, atol=0)
+    if symlog:  # the line is a tangent: errors are of second order
+        off = (z - z[at]).abs()
+        curvature = float(returns.units.size * torch.exp(2 * z.abs().max()))
+        assert ((after - before).abs() <= curvature * off.square() + 1e-9).all()
+        assert ((after - before).abs()[off > 1e-2] > 0).all()
+    again = Returns("first", factor, GAMMA, 1, symlog)
+    again.load_state_dict(returns.state_dict())
+    assert (again.units, again.gain, again.count) == (returns.units, 8.0, 1)
+
+
+def test_units_stay_where_the_critic_cannot_go_with_them() -> None:
+    """A critic whose last layer is not known, and a game that goes back to an earlier one."""
+    unknown = Player("critic", nn.Sequential(nn.Linear(3, 2)).double(), PlayerSpec(None, adam()))
+    for returns, player in ((small([-1.0] * 20), unknown), (small([-1.0] * 20, follows=False), critic("one"))):
+        theta = player.vector.theta.clone()
+        returns.hear(100.0)
+        returns.follow({"critic/q": 1.0}, player)
+        assert returns.units.size == pytest.approx(1.0) and torch.equal(player.vector.theta, theta)
+    assert Returns.of("first", 1.0, TD3(values="symlog"), 1, Alternating(1)).symlog  # type: ignore[union-attr]
+    assert not Returns.of("first", 1.0, TD3(), 1, Lookahead(Alternating(1), k=3)).follows  # type: ignore[union-attr]
 
 
 class Squashed(nn.Module):
