@@ -32,7 +32,7 @@ CASES: dict[str, tuple[str, ...]] = {
     "prioritised": ("replay=prioritised",),
     "scaled returns": ("normalise_returns=scale", "env.num_envs=2", "agent.bounding=inverting", "agent.values=linear"),
     "targets of spread 1": ("agent=td3_plain", "normalise_returns=popart", "critic.max_grad_norm=1"),
-    "a gain that is the unit": ("env=bandit", "env.kwargs.offset=1.0", "env.kwargs.curvature=20", "learning_starts=9"),
+    "a gain that is the unit": ("env=sparse_walk", "env.max_episode_steps=40", "learning_starts=40"),
     "batch norm": ("actor.network.norm=batch",),
     "a ring that wraps": ("capacity=90", "env.num_envs=4"),
     "more updates than steps": ("updates_per_step=2",),
