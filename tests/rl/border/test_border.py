@@ -303,7 +303,8 @@ def test_as_many_episodes_at_a_time_as_can_be_open() -> None:
     strange.Few.opened = 0
 
 
-def test_an_environment_that_never_ends_is_cut_with_a_word() -> None:
+def test_an_environment_that_never_ends_is_cut_with_a_word(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("rlgan.rl.border.look.SECONDS", 600.0)  # however busy the machine is
     spec = line("never")
     (note,) = spec.make(0).notes()
     assert "no episode of random actions ended within 1,100 steps" in note and "env.max_episode_steps=1000" in note
