@@ -116,7 +116,7 @@ class Trainers(Together["Trainer"]):
             counts = self._replay.add(step)
             for task, rows, takes_part in zip(self.tasks, self._rows, here, strict=True):
                 if takes_part and task.returns is not None:
-                    task.returns.hear(float(step.reward[rows].max()))
+                    task.returns.hear(step.reward[rows])
             return [count if takes_part else None for count, takes_part in zip(counts, here, strict=True)]
         return [
             attempt(task.store, part_of(step, rows)) if takes_part else None

@@ -107,8 +107,7 @@ class Returns:
 
     def observe(self, step: Step) -> None:
         """Count the discounted returns so far, R <- gamma R + r, or the gains, after a step of the environments."""
-        if self.kind == "first":
-            self.hear(float(step.reward.max()))
+        self.hear(step.reward)
         if not self.collects:
             return
         valid = np.asarray(step.valid)
@@ -119,12 +118,15 @@ class Returns:
         self.count = self._spread.count
         self._set(0.0, float(self._spread.variance[0]))
 
-    def hear(self, reward: float) -> None:
-        """Take note of the largest reward of a step, for `first`; of several ranks the largest of theirs."""
+    def hear(self, reward: np.ndarray) -> None:
+        """Take note of the largest reward of a step (n,), for `first` alone; of several ranks the largest of theirs."""
+        if self.kind != "first":
+            return
+        most = float(reward.max())
         if ranks.world().size > 1:
-            reward = max(float(own) for own in ranks.rows_of_ranks(torch.tensor([[reward]], dtype=torch.float64)))
-        if self.gain < reward < math.inf:
-            self.gain = reward
+            most = max(float(own) for own in ranks.rows_of_ranks(torch.tensor([[most]], dtype=torch.float64)))
+        if self.gain < most < math.inf:
+            self.gain = most
 
     def _set(self, shift: float, variance: float) -> Units:
         """Take mu and sigma^2; the units of before."""

@@ -184,7 +184,7 @@ def small(reward: list[float], **options: bool) -> Returns:
     """First units of a minibatch of these rewards, whose gains were seen."""
     returns = Returns("first", 1.0, GAMMA, 1, **options)
     rows = torch.tensor(reward, dtype=torch.float64)
-    returns.hear(float(rows.max()))
+    returns.hear(rows.numpy())
     returns.apply_(batch(n=len(reward))._replace(reward=rows))
     return returns
 
@@ -194,6 +194,9 @@ def test_first_units_are_no_less_than_the_largest_gain(reward: list[float]) -> N
     assert small(reward).units.size == pytest.approx(100.0, rel=1e-12)
     costs = [-abs(r) for r in reward]
     assert small(costs).units.size == pytest.approx(1.0, rel=1e-12)
+    other = Returns("popart", 1.0, GAMMA, 1)
+    other.hear(np.array(reward))
+    assert other.gain == 0.0  # its state is that of a run alone, and no rank waits for another's
 
 
 @pytest.mark.parametrize("symlog", [False, True])
@@ -202,7 +205,7 @@ def test_a_later_gain_is_the_unit_and_values_near_the_mean_one_stay(symlog: bool
     returns, player, data = Returns("first", factor, GAMMA, 1, symlog), critic("twin"), batch()
     returns.apply_(batch(n=20)._replace(reward=torch.full((20,), -2.0, dtype=torch.float64)))
     assert returns.units.size == pytest.approx(2.0 / factor)
-    returns.hear(3.9)
+    returns.hear(np.array([3.9]))
     theta = player.vector.theta.clone()
     assert returns.follow({"critic/q": 1.0}, player) == {"critic/q": returns.units.size}
     assert returns.units.size == pytest.approx(2.0 / factor) and torch.equal(player.vector.theta, theta)
@@ -217,8 +220,8 @@ def test_a_later_gain_is_the_unit_and_values_near_the_mean_one_stay(symlog: bool
     z = outputs()
     before, at = q(z), int(z.argmax())
     mean = float(symexp(z[at]) if symlog else z[at])
-    returns.hear(8.0)
-    returns.hear(-1.0)
+    returns.hear(np.array([8.0]))
+    returns.hear(np.array([-1.0]))
     assert returns.follow({"critic/q": mean}, player)["critic/q"] == pytest.approx(mean * 2.0 / factor)
     assert returns.units.size == pytest.approx(8.0 / factor)  # four times as large
     after, exact = q(outputs()), before if not symlog else before[at : at + 1]
@@ -238,7 +241,7 @@ def test_units_stay_where_the_critic_cannot_go_with_them() -> None:
     unknown = Player("critic", nn.Sequential(nn.Linear(3, 2)).double(), PlayerSpec(None, adam()))
     for returns, player in ((small([-1.0] * 20), unknown), (small([-1.0] * 20, follows=False), critic("one"))):
         theta = player.vector.theta.clone()
-        returns.hear(100.0)
+        returns.hear(np.array([100.0]))
         returns.follow({"critic/q": 1.0}, player)
         assert returns.units.size == pytest.approx(1.0) and torch.equal(player.vector.theta, theta)
     assert Returns.of("first", 1.0, TD3(values="symlog"), 1, Alternating(1)).symlog  # type: ignore[union-attr]
