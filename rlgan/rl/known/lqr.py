@@ -12,7 +12,7 @@ import numpy as np
 from gymnasium import spaces
 from gymnasium.utils import seeding
 
-from rlgan.rl.envs.batched import BatchedEnv, Maths, Unsuitable, register
+from rlgan.rl.envs.batched import Arrays, BatchedEnv, Maths, Unsuitable, register
 from rlgan.rl.known import noise as noises
 from rlgan.rl.known.arguments import bounds, number, numbers
 from rlgan.rl.known.bounded import best_bounded
@@ -186,10 +186,13 @@ class BestOfLQR:
 
         Without noise it is exact: by the Riccati recursion where no bound is met on the way, else by `best_bounded`.
         With noise it is the expectation, where no bound is met, and else a bound that none can exceed in the mean: the
-        less of the expectation without bounds and of the best within the bounds without noise.
+        less of the expectation without bounds and of the best within the bounds without noise. To it comes the luck of
+        these episodes: what the best policy without bounds brings under the very noise that they have, less its
+        expectation, which is 0 in the mean. So where no bound is met it is what that policy brings.
         """
         env, system = self._env, self._env.system
-        starts = np.array([env.start(seeding.np_random(seed)[0])[: env.size] for seed in seeds])
+        states = np.array([env.start(seeding.np_random(seed)[0]) for seed in seeds])
+        starts = states[:, : env.size]
         P = system.ahead(steps)
         cost = np.einsum("bi,ij,bj->b", starts, P[0], starts)
         low, high = env.one_action.low.astype(np.float64), env.one_action.high.astype(np.float64)
@@ -198,11 +201,28 @@ class BestOfLQR:
             u = -x @ system.gain(P[t + 1]).T
             within &= ((low <= u) & (u <= high)).all(1)
             x = x @ system.A.T + u @ system.B.T
-        cost = cost + env.noise**2 * sum(float(np.trace(after)) for after in P[1:])
+        expected = cost + env.noise**2 * sum(float(np.trace(after)) for after in P[1:])
+        cost = expected.copy()
         if not within.all():
             bound, _ = best_bounded(system, starts[~within], steps, low, high)
             cost[~within] = np.maximum(cost[~within], bound)
+        if env.noise:
+            cost += self._brought(states, P) - expected
         return -env.scale * cost
+
+    def _brought(self, states: np.ndarray, P: Sequence[np.ndarray]) -> np.ndarray:
+        """The cost (n,) of the best policy without bounds from `states` (n, width) under the noise that is theirs."""
+        env, system = self._env, self._env.system
+        x, streams = states[:, : env.size], list(states[:, env.size :].T)
+        cost = np.zeros(len(x))
+        for after in P[1:]:
+            u = -x @ system.gain(after).T
+            cost += np.einsum("bi,ij,bj->b", x, system.Q, x) + np.einsum("bi,ij,bj->b", u, system.R, u)
+            x = x @ system.A.T + u @ system.B.T
+            for j in range(env.size):
+                drawn, streams = noises.normal(streams, Arrays)
+                x[:, j] += env.noise * drawn
+        return cost
 
 
 register("rlgan/LQR-v0", LQR, max_episode_steps=50)

@@ -158,10 +158,25 @@ def test_the_optimum_is_what_the_best_policy_brings() -> None:
     assert rolled(bounded, seeds, lambda _, t: u[:, t], steps) == pytest.approx(optimum, rel=1e-5)
     clipped = rolled(bounded, seeds, lambda x, t: np.clip(-x @ gains[t].T, low, high), steps)
     assert (optimum <= brought + 1e-3).all() and (optimum < brought - 0.1).any() and (clipped <= optimum + 1e-3).all()
-    # With noise it is an expectation: the mean of 400 episodes lies within 4.5 standard errors of it.
-    noisy, many = LQR(400, steps, **{**PLANT, "low": -50.0, "high": 50.0, "noise": 0.1}), list(range(400))
-    off = rolled(noisy, many, lambda x, t: -x @ gains[t].T, steps) - noisy.known.optimum(many, steps)
-    assert abs(off.mean()) < 4.5 * off.std() / 20
+
+
+def test_the_optimum_under_noise_is_of_the_noise_that_the_episodes_have() -> None:
+    many, steps = list(range(400)), 40
+    noisy = LQR(400, steps, **{**PLANT, "low": -50.0, "high": 50.0, "noise": 0.1})
+    P = noisy.system.ahead(steps)
+    gains = [noisy.system.gain(after) for after in P[1:]]
+    brought = rolled(noisy, many, lambda x, t: -x @ gains[t].T, steps)
+    assert noisy.known.optimum(many, steps) == pytest.approx(brought, rel=1e-5)
+    # In the mean it is the expectation: within 4.5 standard errors of it.
+    quiet = LQR(400, steps, **{**PLANT, "low": -50.0, "high": 50.0}).known.optimum(many, steps)
+    luck = brought - (quiet - noisy.scale * 0.1**2 * sum(np.trace(after) for after in P[1:]))
+    assert abs(luck.mean()) < 4.5 * luck.std() / 20 and luck.std() > 0
+    # Where bounds are met no policy brings more in the mean, and the luck is that of the same noise.
+    bounded = LQR(400, steps, **{**PLANT, "noise": 0.1})
+    low, high = bounded.one_action.low.astype(float), bounded.one_action.high.astype(float)
+    clipped = rolled(bounded, many, lambda x, t: np.clip(-x @ gains[t].T, low, high), steps)
+    lost = bounded.known.optimum(many, steps) - clipped
+    assert lost.mean() > 0 and lost.std() < clipped.std()
 
 
 @pytest.mark.parametrize("seed", range(4))
