@@ -213,7 +213,8 @@ class BestOfLQR:
     def _brought(self, states: np.ndarray, P: Sequence[np.ndarray]) -> np.ndarray:
         """The cost (n,) of the best policy without bounds from `states` (n, width) under the noise that is theirs."""
         env, system = self._env, self._env.system
-        x, streams = states[:, : env.size], list(states[:, env.size :].T)
+        x = states[:, : env.size]
+        streams: Sequence[np.ndarray] = list(states[:, env.size :].T)
         cost = np.zeros(len(x))
         for after in P[1:]:
             u = -x @ system.gain(after).T
