@@ -196,6 +196,7 @@ class BestOfLQR:
         P = system.ahead(steps)
         cost = np.einsum("bi,ij,bj->b", starts, P[0], starts)
         low, high = env.one_action.low.astype(np.float64), env.one_action.high.astype(np.float64)
+        # Without the noise: episodes picked by what their noise did would have a luck that is not 0 in the mean.
         x, within = starts, np.ones(len(starts), dtype=np.bool_)
         for t in range(steps):
             u = -x @ system.gain(P[t + 1]).T
