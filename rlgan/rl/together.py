@@ -115,8 +115,8 @@ class Trainers(Together["Trainer"]):
         if plain and first.windows is None and self._replay is not None:
             counts = self._replay.add(step)
             for task, rows, takes_part in zip(self.tasks, self._rows, here, strict=True):
-                if takes_part and task.returns is not None:
-                    task.returns.hear(step.reward[rows])
+                if takes_part and task.finish.listens:
+                    task.finish.observe(part_of(step, rows))
             return [count if takes_part else None for count, takes_part in zip(counts, here, strict=True)]
         return [
             attempt(task.store, part_of(step, rows)) if takes_part else None

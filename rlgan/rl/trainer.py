@@ -148,7 +148,7 @@ class Trainer(Stackable):
             Rollout(env.num_envs, obs_dim, action_dim, gens.torch("exploration"), self.policy, planned)
         )
         self.normaliser = Normaliser(obs_dim, obs_clip, dtype, device) if normalise_obs else None
-        self.finish = Finish(agent.noisy, self.normaliser, self.returns)
+        self.finish = Finish(agent, env.num_envs, self.normaliser, self.returns)
         self.parts = begin_parts(normaliser=self.normaliser, returns=self.returns)
         self._credit, self._moves = 0.0, 0
         self._watch = False  # a log, evaluation or save is due whose move has not come yet
@@ -206,8 +206,7 @@ class Trainer(Stackable):
             # Every rank counts what all have seen, in one order: they see through the same statistics.
             for rows in ranks.rows_of_ranks(torch.from_numpy(step.obs[step.valid])):
                 self.normaliser.observe(rows.numpy())
-        if self.returns is not None:
-            self.returns.observe(step)
+        self.finish.observe(step)
         if self.windows is None:
             return self.replay.add(step)
         self.replay.add(self.windows.push(step))
@@ -309,7 +308,8 @@ class Trainer(Stackable):
         return played.metrics() | found
 
     def _settle(self) -> None:
-        """Drop the open windows of an environment that was lent and stands elsewhere."""
+        """Drop what is open of an environment that was lent and stands elsewhere."""
+        self.finish.settle(self.envs.rows.length)
         if self.windows is not None and self.env.found.beside == 0:
             self.windows.load_state_dict(self.windows.state_dict(), self.envs.obs)
 
@@ -387,6 +387,7 @@ class Trainer(Stackable):
         self.update.load_state_dict(state["players"])
         self.replay.load_state_dict(state["replay"])
         self.envs.load_state_dict(state["environments"])
+        self.finish.settle(self.envs.rows.length)
         if self.windows is not None:
             self.windows.load_state_dict(state["windows"], self.envs.obs)
         self.explorer.load_state_dict(state["explorer"])

@@ -19,6 +19,7 @@ from rlgan.nets.mlp import Actor
 from rlgan.optim import Nets
 from rlgan.rl.agent import Agent
 from rlgan.rl.losses import deterministic_policy_loss, symexp, td_loss
+from rlgan.rl.replay.uniform import Transition
 
 
 class _Inverting(torch.autograd.Function):
@@ -74,6 +75,10 @@ class BoundedAgent(Agent):
             that are transformed themselves, as in Pohlen et al. 2018, lose that). The actor ascends z, whose gradient
             is dQ/da / (1 + |Q|): of one sign with dQ/da, and no state's outweighs those of all others.
 
+        ceiling: `none`, or `seen`: targets bootstrap from no value above the largest discounted return that training
+            has seen, y = r + gamma (1 - terminated) min(Q', ceiling), once one above 0 was
+            (`rlgan.rl.replay.ceiling`; Andrychowicz et al. 2017 cut at a bound that is known).
+
     Raises:
         ValueError: a value out of range, or a network whose output is not known.
     """
@@ -86,12 +91,15 @@ class BoundedAgent(Agent):
     preactivation_margin: float = 0.0
     huber: float | None = None
     values: Literal["linear", "symlog"] = "linear"
+    ceiling: Literal["none", "seen"] = "none"
 
     def __post_init__(self) -> None:
         if self.bounding not in ("tanh", "inverting"):
             raise ValueError(f"bounding = {self.bounding}: unknown; choose tanh or inverting")
         if self.values not in ("linear", "symlog"):
             raise ValueError(f"values = {self.values}: unknown; choose linear or symlog")
+        if self.ceiling not in ("none", "seen"):
+            raise ValueError(f"ceiling = {self.ceiling}: unknown; choose none or seen")
         for name, example in (("preactivation_penalty", "0.01"), ("preactivation_margin", "2.5")):
             if not 0 <= (value := getattr(self, name)) < math.inf:
                 raise ValueError(f"{name} = {value}: must be at least 0, for example {example}")
@@ -134,6 +142,11 @@ class BoundedAgent(Agent):
     def q(self, output: Tensor) -> Tensor:
         """Q of what the critic puts out, any shape."""
         return output if self.values == "linear" else symexp(output)
+
+    def following(self, output: Tensor, batch: Transition) -> Tensor:
+        """The Q' that targets bootstrap from, (batch,), of what the target critic puts out at the next states."""
+        q_t = self.q(output)
+        return torch.minimum(q_t, batch.ceiling) if self.ceiling == "seen" else q_t
 
     def error(self, output: Tensor, target: Tensor) -> Tensor:
         """What the critic's loss is about, of the shape of both: y - Q, or relative, (y - Q) / (1 + |Q|)."""

@@ -22,7 +22,7 @@ class DDPG(BoundedAgent):
 
     Args:
         discount: gamma, in [0, 1].
-        bounding, preactivation_penalty, preactivation_margin, huber, values: see `BoundedAgent`.
+        bounding, preactivation_penalty, preactivation_margin, huber, values, ceiling: see `BoundedAgent`.
 
     Raises:
         ValueError: a value out of range.
@@ -38,7 +38,7 @@ class DDPG(BoundedAgent):
         """y, (batch,), without gradient."""
         average = nets.average
         with torch.no_grad():
-            q_t = self.q(average.critic(batch.next_obs, average.actor(batch.next_obs)))
+            q_t = self.following(average.critic(batch.next_obs, average.actor(batch.next_obs)), batch)
             return td_target(batch.reward, batch.terminated, q_t, self.bootstrap(batch))
 
     def critic_loss(self, nets: Nets, batch: Transition) -> tuple[Tensor, Metrics]:

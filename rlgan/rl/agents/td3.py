@@ -30,7 +30,7 @@ class TD3(BoundedAgent):
         discount: gamma, in [0, 1].
         smoothing: sigma, the standard deviation of the noise on the target's action, 0 for none.
         smoothing_bound: c, beyond which that noise is cut.
-        bounding, preactivation_penalty, preactivation_margin, huber, values: see `BoundedAgent`.
+        bounding, preactivation_penalty, preactivation_margin, huber, values, ceiling: see `BoundedAgent`.
 
     Raises:
         ValueError: a value out of range.
@@ -59,7 +59,7 @@ class TD3(BoundedAgent):
         average = nets.average
         with torch.no_grad():
             action = smoothed(average.actor(batch.next_obs), batch.noise, self.smoothing, self.smoothing_bound)
-            q_t = self.q(average.critic(batch.next_obs, action).amin(0))
+            q_t = self.following(average.critic(batch.next_obs, action).amin(0), batch)
             return td_target(batch.reward, batch.terminated, q_t, self.bootstrap(batch))
 
     def critic_loss(self, nets: Nets, batch: Transition) -> tuple[Tensor, Metrics]:

@@ -23,7 +23,8 @@ class Transition(NamedTuple):
     rewards of all of them, what ended the last one, and the observation after it.
 
     The others are of no dimension where there is nothing to say: discount (B,), gamma^m of windows; weight (B,), of
-    prioritised samples; noise (B, action_dim) ~ N(0, I), for an agent whose losses want it.
+    prioritised samples; noise (B, action_dim) ~ N(0, I), for an agent whose losses want it. ceiling is a number: the
+    largest return that training has seen, in the units of the reward, or infinity (`rlgan.rl.replay.ceiling`).
     """
 
     obs: torch.Tensor
@@ -34,6 +35,7 @@ class Transition(NamedTuple):
     discount: torch.Tensor = torch.ones(())
     weight: torch.Tensor = torch.ones(())
     noise: torch.Tensor = torch.zeros(())
+    ceiling: torch.Tensor = torch.full((), torch.inf)
 
 
 class Layout(NamedTuple):
@@ -100,7 +102,8 @@ class ReplayStore:
         self._next = 0
         self.added = 0
         one = torch.ones((), dtype=dtype, device=device)
-        self._nothing = {"weight": one, "noise": torch.zeros_like(one), **({} if windows else {"discount": one})}
+        rest = {"noise": torch.zeros_like(one), "ceiling": torch.full_like(one, torch.inf)}
+        self._nothing = {"weight": one, **rest, **({} if windows else {"discount": one})}
         self._columns = self.columns_of(self.rows.numpy()) if self.rows.device.type == "cpu" else None
 
     def laid_out(self, horizon: int, ahead: int) -> dict[str, float]:

@@ -1,0 +1,94 @@
+"""No value above what was seen: the largest discounted return of training bounds what targets promise.
+
+A critic that is learnt from its own values can run away with them: the actor looks for actions that it overrates, these
+come into the targets, and where only few states ever bring a gain nothing in the replay speaks against it. On
+MountainCarContinuous-v0, where no return is above 100, DDPG's values rise to some hundreds, and the policy is lost.
+Andrychowicz et al. 2017 (Hindsight Experience Replay, appendix A) cut targets to the returns that are possible; here
+the bound need not be known, it is the largest return so far. A policy whose returns grow takes it with it.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+import torch
+
+from rlgan.optim import ranks
+from rlgan.rl.border.rows import Step
+from rlgan.rl.replay.returns import Units
+from rlgan.rl.replay.uniform import Transition
+
+SEEN = 0.8
+"""Share of a return that has to be seen for it to count, where an episode was cut: 1 - discount^steps."""
+LONGEST = 10_000
+"""Steps after which an episode that does not end is looked at, and what follows is a new one."""
+
+
+class Ceiling:
+    """The largest discounted return of a state that training has come by, above 0; and none before there is one.
+
+    Of an episode that terminated, the returns Z_t = sum_k discount^k r_{t+k} of all its states count. One that was cut
+    after T steps would have gone on: there Z_t / (1 - discount^(T - t)) counts, what was seen at the same rate for
+    ever, of the states of which at least `SEEN` of the return was seen, or of its first one.
+
+    Args:
+        discount: gamma.
+        num_envs: environments that are stepped together.
+    """
+
+    def __init__(self, discount: float, num_envs: int) -> None:
+        self.discount = discount
+        self.most = 0.0
+        self._episodes: list[list[float]] = [[] for _ in range(num_envs)]
+
+    def observe(self, step: Step) -> None:
+        """Take note of the rewards of a step, and of the returns of the episodes that it ended."""
+        for i in np.flatnonzero(step.valid).tolist():
+            own = self._episodes[i]
+            own.append(float(step.reward[i]))
+            if step.terminated[i] or step.truncated[i] or len(own) >= LONGEST:
+                self.most = max(self.most, largest_return(own, self.discount, bool(step.terminated[i])))
+                own.clear()
+        if ranks.world().size > 1:
+            mine = torch.tensor([[self.most]], dtype=torch.float64)
+            self.most = max(float(own) for own in ranks.rows_of_ranks(mine))
+
+    def settle(self, lengths: np.ndarray) -> None:
+        """Forget what is no part of the present episodes, of which so many steps (n,) have been made."""
+        for own, length in zip(self._episodes, lengths.tolist(), strict=True):
+            del own[: max(len(own) - length, 0)]
+
+    def write_(self, batch: Transition, units: Units) -> None:
+        """Write the ceiling into a minibatch, in the critic's units."""
+        batch.ceiling.fill_((self.most - units.shift) / units.size if self.most > 0 else math.inf)
+
+    def state_dict(self) -> dict[str, Any]:
+        """The ceiling, and the episodes that have not ended."""
+        return {
+            "most": self.most,
+            "rewards": torch.tensor([r for own in self._episodes for r in own], dtype=torch.float64),
+            "lengths": torch.tensor([len(own) for own in self._episodes]),
+        }
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Restore what `state_dict` saved."""
+        self.most = float(state["most"])
+        parts = state["rewards"].split(state["lengths"].tolist())
+        self._episodes = [part.tolist() for part in parts]
+
+
+def largest_return(rewards: list[float], discount: float, terminated: bool) -> float:
+    """The largest return of the states of an episode, as `Ceiling` counts them; 0 where none is above that."""
+    if max(rewards) <= 0:
+        return 0.0
+    most, following, unseen, first = 0.0, 0.0, 1.0, len(rewards) - 1
+    for t, reward in enumerate(reversed(rewards)):
+        following, unseen = reward + discount * following, unseen * discount
+        if terminated:
+            most = max(most, following)
+        elif following > most * (1 - unseen) and (1 - unseen >= SEEN or t == first):
+            most = following / (1 - unseen) if unseen < 1 else math.inf
+    return most
