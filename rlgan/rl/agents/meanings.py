@@ -24,6 +24,7 @@ EXPLAINED: Mapping[str, str] = {
     "actor/action_distance": "distance of the action from the best, worst component",
     "critic/q_gap": "mean distance of the two critics",
     "critic/target_scale": "size of what the critic learns: root mean square target",
+    "critic/ceiling": "largest return of training; targets count on no more",
     "actor/saturation": "share of actions beyond 0.98 of a bound",
     "actor/preactivation": "mean size of what enters the tanh; 4 lets 0.1 % through",
     "actor/stuck": "looks in a row at which it could not leave its bounds",
@@ -38,7 +39,7 @@ EXPLAINED: Mapping[str, str] = {
 
 GROUPS: Mapping[str, tuple[str, ...]] = {
     "return": ("return/", "episode/"),
-    "value": ("critic/q", "critic/target", "actor/gain_distance", "actor/action_distance"),
+    "value": ("critic/q", "critic/target", "critic/ceiling", "actor/gain_distance", "actor/action_distance"),
     "bounds": ("actor/saturation", "actor/preactivation", "actor/stuck"),
     "exploration": ("exploration/",),
     "loss": ("critic/loss", "actor/loss", "critic/grad_norm", "actor/grad_norm"),

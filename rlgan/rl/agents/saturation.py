@@ -65,6 +65,7 @@ def look(
     - ``actor/stuck``: looks in a row at which the actor was stuck: nearly all actions at their bounds by a tanh that
       lets less than `PASSES` of a gradient through, and most of them better further inside, as the critic has it
     - ``critic/target_scale``: root mean square of y, in the units of the environment
+    - ``critic/ceiling``: the largest value that y bootstraps from (`rlgan.rl.replay.ceiling`), where there is one
 
     Args:
         agent: whose they are.
@@ -95,6 +96,8 @@ def look(
         found = dict(zip(found, means.tolist(), strict=True))
     through, inside = found.pop("through"), found.pop("inside")
     found["critic/target_scale"] = math.sqrt(found["critic/target_scale"])
+    ceiling = batch.ceiling if returns is None else returns(batch.ceiling)
+    found["critic/ceiling"] = float(ceiling)
     stuck = found["actor/saturation"] >= MOST and through < PASSES and inside > 0.5
     known = {name: value for name, value in found.items() if math.isfinite(value)}
     return {**known, STUCK: float(last.get(STUCK, 0)) + 1 if stuck else 0.0}

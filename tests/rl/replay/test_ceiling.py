@@ -165,6 +165,7 @@ def test_a_run_goes_on_bit_for_bit(words: tuple[str, ...]) -> None:
     ceiling, units = whole.finish.ceiling, whole.returns
     assert ceiling is not None and units is not None and ceiling.most > 0
     assert float(whole.draw()[-1].ceiling) == pytest.approx(ceiling.most / units.units.size)
+    assert whole.metrics()["critic/ceiling"] == pytest.approx(ceiling.most)
 
 
 def test_a_run_from_before_there_was_a_ceiling_begins_without() -> None:
