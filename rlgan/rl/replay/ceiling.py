@@ -46,11 +46,15 @@ class Ceiling:
 
     def observe(self, step: Step) -> None:
         """Take note of the rewards of a step, and of the returns of the episodes that it ended."""
-        for i in np.flatnonzero(step.valid).tolist():
-            own = self._episodes[i]
-            own.append(float(step.reward[i]))
-            if step.terminated[i] or step.truncated[i] or len(own) >= LONGEST:
-                self.most = max(self.most, largest_return(own, self.discount, bool(step.terminated[i])))
+        columns = (step.valid, step.reward, step.terminated, step.truncated)
+        for own, valid, reward, terminated, truncated in zip(
+            self._episodes, *map(np.ndarray.tolist, columns), strict=True
+        ):
+            if not valid:
+                continue
+            own.append(reward)
+            if terminated or truncated or len(own) >= LONGEST:
+                self.most = max(self.most, largest_return(own, self.discount, terminated))
                 own.clear()
         if ranks.world().size > 1:
             mine = torch.tensor([[self.most]], dtype=torch.float64)
