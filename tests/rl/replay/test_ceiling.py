@@ -17,8 +17,8 @@ from rlgan.rl.border.rows import Step
 from rlgan.rl.replay.ceiling import LONGEST, SEEN, Ceiling, largest_return
 from rlgan.rl.replay.returns import Units
 from rlgan.rl.replay.uniform import Transition
-from rlgan.rl.trainer import Trainer
-from tests.small import TASKS, builder, differences
+from tests.rl.replay.test_returns import trained
+from tests.small import differences
 
 GAMMA = 0.9
 
@@ -140,24 +140,17 @@ def test_an_unknown_ceiling_is_refused() -> None:
         DDPG(ceiling=100)  # type: ignore[arg-type]
 
 
-WORDS = (*TASKS["ddpg"], "env=inverted_pendulum", "env.max_episode_steps=30", "learning_starts=40")
-
-
-def trained(steps: int, *words: str) -> Trainer:
-    task = builder(*WORDS, *words)()
-    assert isinstance(task, Trainer)
-    while task.steps_done < steps:
-        task.advance()
-    return task
+PENDULUM = ("agent=ddpg", "env=inverted_pendulum", "env.max_episode_steps=30", "learning_starts=40")
+"""Every step is a gain."""
 
 
 @pytest.mark.parametrize("words", [(), ("agent=td3", "env.num_envs=3", "n_step=3")], ids=["one", "several, windows"])
 def test_a_run_goes_on_bit_for_bit(words: tuple[str, ...]) -> None:
     """Resumed within an episode; the minibatches have the ceiling, in the critic's units."""
-    whole = trained(119, *words)
-    saved = copy.deepcopy(trained(100, *words).state_dict())
+    whole = trained(119, *PENDULUM, *words)
+    saved = copy.deepcopy(trained(100, *PENDULUM, *words).state_dict())
     assert saved["ceiling"]["lengths"].sum() > 0
-    second = trained(0, *words)
+    second = trained(0, *PENDULUM, *words)
     second.load_state_dict(saved)
     while second.steps_done < 119:
         second.advance()
@@ -169,8 +162,8 @@ def test_a_run_goes_on_bit_for_bit(words: tuple[str, ...]) -> None:
 
 
 def test_a_run_from_before_there_was_a_ceiling_begins_without() -> None:
-    saved = copy.deepcopy(trained(100, "agent.ceiling=none").state_dict())
+    saved = copy.deepcopy(trained(100, *PENDULUM, "agent.ceiling=none").state_dict())
     assert "ceiling" not in saved
-    task = trained(0)
+    task = trained(0, *PENDULUM)
     task.load_state_dict(saved)
     assert task.finish.ceiling is not None and task.finish.ceiling.most == 0.0
