@@ -66,8 +66,9 @@ class Ceiling:
             del own[: max(len(own) - length, 0)]
 
     def write_(self, batch: Transition, units: Units) -> None:
-        """Write the ceiling into a minibatch, in the critic's units."""
-        batch.ceiling.fill_((self.most - units.shift) / units.size if self.most > 0 else math.inf)
+        """Write the ceiling into a minibatch, in the critic's units; while there is none it has infinity."""
+        if self.most > 0:
+            batch.ceiling.fill_((self.most - units.shift) / units.size)
 
     def state_dict(self) -> dict[str, Any]:
         """The ceiling, and the episodes that have not ended."""

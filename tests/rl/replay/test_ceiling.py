@@ -55,7 +55,7 @@ def step(reward: list[float], terminated: list[bool], truncated: list[bool], val
 
 def written(ceiling: Ceiling, units: Units | None = None) -> float:
     nothing = torch.zeros(4)
-    batch = Transition(nothing, nothing, nothing, nothing, nothing, ceiling=torch.zeros(()))
+    batch = Transition(nothing, nothing, nothing, nothing, nothing, ceiling=torch.full((), torch.inf))
     ceiling.write_(batch, units or Units())
     return float(batch.ceiling)
 
