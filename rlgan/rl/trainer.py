@@ -138,8 +138,7 @@ class Trainer(Stackable):
         self.returns = Returns.of(normalise_returns, reward_scale, agent, env.num_envs, game)
         if normalise_returns == "popart":
             check_rewritten(self.critic, agent.value, contract.minibatch(first, action_dim, batch_size, False), game)
-        self.policy = agent.policy(self.actor.module)
-        self._deploys_average = deploy == "average"
+        self.policy, self._deploys_average = agent.policy(self.actor.module), deploy == "average"
         self.windows = NStep(n_step, agent.discount, self.envs.num_envs, obs_dim, action_dim) if n_step != 1 else None
         planned, windows = ranks.part(settings.planned), self.windows is not None
         self.replay = replay.make(Layout(capacity, obs_dim, action_dim, dtype, device, windows, planned))

@@ -18,8 +18,6 @@ import torch
 
 from rlgan.optim import ranks
 from rlgan.rl.border.rows import Step
-from rlgan.rl.replay.returns import Units
-from rlgan.rl.replay.uniform import Transition
 
 SEEN = 0.8
 """Share of a return that has to be seen for it to count, where an episode was cut: 1 - discount^steps."""
@@ -64,11 +62,6 @@ class Ceiling:
         """Forget what is no part of the present episodes, of which so many steps (n,) have been made."""
         for own, length in zip(self._episodes, lengths.tolist(), strict=True):
             del own[: max(len(own) - length, 0)]
-
-    def write_(self, batch: Transition, units: Units) -> None:
-        """Write the ceiling into a minibatch, in the critic's units; while there is none it has infinity."""
-        if self.most > 0:
-            batch.ceiling.fill_((self.most - units.shift) / units.size)
 
     def state_dict(self) -> dict[str, Any]:
         """The ceiling, and the episodes that have not ended."""

@@ -42,8 +42,9 @@ class Finish:
             self.normaliser.normalise_(batch)  # in the sampler's memory, where `Trainer.learnt` finds it again
         if self.returns is not None:
             self.returns.apply_(batch)
-        if self.ceiling is not None:
-            self.ceiling.write_(batch, Units() if self.returns is None else self.returns.units)
+        if self.ceiling is not None and self.ceiling.most > 0:  # there is none before, and `ceiling` is infinity
+            units = Units() if self.returns is None else self.returns.units
+            batch.ceiling.fill_((self.ceiling.most - units.shift) / units.size)
         if not self.noisy:
             return batch
         device = batch.action.device

@@ -15,8 +15,10 @@ from rlgan.rl.agents.ddpg import DDPG
 from rlgan.rl.agents.td3 import TD3
 from rlgan.rl.border.rows import Step
 from rlgan.rl.replay.ceiling import LONGEST, SEEN, Ceiling, largest_return
-from rlgan.rl.replay.returns import Units
+from rlgan.rl.replay.finished import Finish
+from rlgan.rl.replay.returns import Returns, Units
 from rlgan.rl.replay.uniform import Transition
+from rlgan.task.seeding import Generators
 from tests.rl.replay.test_returns import trained
 from tests.small import differences
 
@@ -54,10 +56,15 @@ def step(reward: list[float], terminated: list[bool], truncated: list[bool], val
 
 
 def written(ceiling: Ceiling, units: Units | None = None) -> float:
-    nothing = torch.zeros(4)
-    batch = Transition(nothing, nothing, nothing, nothing, nothing, ceiling=torch.full((), torch.inf))
-    ceiling.write_(batch, units or Units())
-    return float(batch.ceiling)
+    """What a minibatch has of it."""
+    returns = Returns("popart", 1.0, GAMMA, 2) if units else None
+    finish = Finish(DDPG(discount=GAMMA, ceiling="seen"), 2, None, returns)
+    finish.ceiling = ceiling
+    if returns is not None and units is not None:
+        returns.count, returns.units = 1, units
+    rows = torch.zeros(4, 1)
+    batch = Transition(rows, rows, rows[:, 0], rows[:, 0], rows, ceiling=torch.full((), torch.inf))
+    return float(finish(batch, Generators(0)).ceiling)
 
 
 def test_every_environment_has_episodes_of_its_own() -> None:
