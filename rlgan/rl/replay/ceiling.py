@@ -9,7 +9,6 @@ the bound need not be known, it is the largest return so far. A policy whose ret
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping
 from typing import Any
 
@@ -18,6 +17,7 @@ import torch
 
 from rlgan.optim import ranks
 from rlgan.rl.border.rows import Step
+from rlgan.rl.episodes import discounted_returns
 
 SEEN = 0.8
 """Share of a return that has to be seen for it to count, where an episode was cut: 1 - discount^steps."""
@@ -82,11 +82,11 @@ def largest_return(rewards: list[float], discount: float, terminated: bool) -> f
     """The largest return of the states of an episode, as `Ceiling` counts them; 0 where none is above that."""
     if max(rewards) <= 0:
         return 0.0
-    most, following, unseen, first = 0.0, 0.0, 1.0, len(rewards) - 1
-    for t, reward in enumerate(reversed(rewards)):
-        following, unseen = reward + discount * following, unseen * discount
-        if terminated:
-            most = max(most, following)
-        elif following > most * (1 - unseen) and (1 - unseen >= SEEN or t == first):
-            most = following / (1 - unseen) if unseen < 1 else math.inf
-    return most
+    returns = discounted_returns(np.array(rewards), discount)
+    if not terminated:
+        seen = 1 - discount ** np.arange(len(rewards), 0, -1.0)
+        counts = seen >= SEEN
+        counts[0] = True
+        # Undiscounted, what was cut off may be worth anything.
+        returns = np.divide(returns, seen, out=np.full_like(returns, np.inf), where=seen > 0)[counts]
+    return max(0.0, float(returns.max()))

@@ -32,7 +32,7 @@ class Finish:
         seen = getattr(agent, "ceiling", "none") == "seen"
         self.ceiling = Ceiling(agent.discount, num_envs) if seen else None
         #: Whether rewards are looked at as they come.
-        self.listens = returns is not None or self.ceiling is not None
+        self.listens = self.ceiling is not None or (returns is not None and returns.kind in ("scale", "first"))
         #: Whether a minibatch is changed at all.
         self.changes = agent.noisy or any(part is not None for part in (normaliser, returns, self.ceiling))
 
