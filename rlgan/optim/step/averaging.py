@@ -37,21 +37,28 @@ class Average(ABC):
 class EMA(Average):
     """The exponential moving average from theta_0 on: w_t = tau (Lillicrap et al. 2016, target networks).
 
+    With `every` = d it is w_t = tau if t is a multiple of d, else 0: the target of TD3's critic moves when the actor
+    does, after each second step of the critic (Fujimoto et al. 2018, Algorithm 1).
+
     Args:
         tau: weight of the new point, in (0, 1].
+        every: steps between two moves of the average, at least 1.
 
     Raises:
-        ValueError: if `tau` is outside of (0, 1].
+        ValueError: if `tau` is outside of (0, 1], or `every` is not positive.
     """
 
     tau: float = 0.005
+    every: int = 1
 
     def __post_init__(self) -> None:
         if not 0 < self.tau <= 1:
             raise ValueError(f"tau = {self.tau}: the weight of the new point lies in (0, 1], for example 0.005")
+        if self.every < 1:
+            raise ValueError(f"every = {self.every}: steps between two moves of the average, at least 1")
 
     def weight(self, t: int, horizon: int) -> float:
-        return self.tau
+        return self.tau if t % self.every == 0 else 0.0
 
 
 @dataclass(frozen=True)

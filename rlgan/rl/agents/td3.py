@@ -22,9 +22,9 @@ class TD3(BoundedAgent):
         y = r + gamma (1 - terminated) min_i Q'_i(s', a'),    a' = clip(mu'(s') + clip(sigma xi, -c, c), -1, 1)
         critic: sum_i E (y - Q_i(s, a))^2                     actor: -E Q_1(s, mu(s))
 
-    The twins are one player and one network (`rlgan.nets.twin`). The delay of the actor and of the targets is the order
-    of play: game=alternating with k = 2; the critic's target network then follows every step of the critic, where the
-    paper's follows every second one.
+    The twins are one player and one network (`rlgan.nets.twin`). The delay of the actor is the order of play:
+    game=alternating with k = 2. The critic's target network follows every step of the critic. The paper's follows
+    every second one, as `experiment=rl/td3` has it by `critic.averaging.every=2`.
 
     Args:
         discount: gamma, in [0, 1].

@@ -61,9 +61,15 @@ def accelegrad(k: int) -> float:
     return max(1.0, (k + 1) / 4)
 
 
+def delayed(s: int, t: int) -> float:
+    """The weight at t of theta_s in an EMA of 0.3 that moves every third step."""
+    return 0.3 * 0.7 ** (t // 3 - s // 3) if s % 3 == 0 else 0.0
+
+
 #: Each average and the weights, not normalised, of theta_0, ..., theta_t in it.
 DIRECT: dict[str, tuple[Average, Callable[[int], list[float]]]] = {
     "ema": (EMA(0.3), lambda t: [0.7**t] + [0.3 * 0.7 ** (t - s) for s in range(1, t + 1)]),
+    "ema-every": (EMA(0.3, every=3), lambda t: [0.7 ** (t // 3)] + [delayed(s, t) for s in range(1, t + 1)]),
     "run_ema": (RunEMA(0.5), lambda t: [0.0] + [1.0] * t),  # as long as t is below half of the run
     "uniform": (UniformAverage(), lambda t: [0.0] + [1.0] * t),
     "uniform-start": (UniformAverage(start=7), lambda t: [float(s > 7 or s == t <= 7) for s in range(t + 1)]),
@@ -112,6 +118,7 @@ def test_periodic_copies_every_so_many_steps() -> None:
     ("make", "message"),
     [
         (lambda: EMA(0.0), "tau = 0.0: "),
+        (lambda: EMA(0.5, every=0), "every = 0: "),
         (lambda: RunEMA(1.5), "fraction = 1.5: "),
         (lambda: UniformAverage(-1), "start = -1: "),
         (lambda: Periodic(0), "every = 0: "),

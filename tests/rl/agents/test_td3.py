@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from typing import Any
 
 import pytest
@@ -13,12 +14,14 @@ from rlgan.optim import EMA, Alternating, Extragradient, Game, NoAverage, Player
 from rlgan.rl.agents.dpg import DPG, QuadraticCritic
 from rlgan.rl.agents.td3 import TD3
 from rlgan.rl.losses import smoothed
+from rlgan.rl.replay.uniform import Transition
 from rlgan.rl.trainer import Trainer
 from rlgan.runs.training.seeds import drive_together
 from rlgan.task.task import Play, drive
 from tests.rl.agents.test_ddpg import GAMMA, LinearActor, batch, optimum, relative
 from tests.rl.test_losses import ACTION, BATCH, OBS, gradient, transitions
 from tests.rl.test_trainer import trainer
+from tests.small import build
 
 
 def critics(norm: Any = "none", activation: Any = "tanh", hidden: tuple[int, ...] = (16, 8)) -> list[Any]:
@@ -129,6 +132,48 @@ def test_both_critics_learn_the_target_and_the_first_leads_the_actor(kind: str) 
     wanted = torch.cat([g.flatten() for g in torch.autograd.grad(value, actor.vector.parameters)])
     found = gradient(game, kind, "actor", rows)
     assert (found - wanted).abs().max() <= 1e-12 * wanted.abs().max()
+
+
+def test_the_papers_settings_do_what_its_algorithm_1_says() -> None:
+    """Against modules, targets and Adam of torch: the targets of critic and actor move at every second step alone."""
+    task = build("experiment=rl/td3", "env=pendulum", "precision=float64", "device=cpu")
+    assert isinstance(task, Trainer)
+    players, agent = task.update.players, task.agent
+    mine = {name: copy.deepcopy(player.module) for name, player in players.items()}
+    slow = copy.deepcopy(mine)
+    steps = {name: torch.optim.Adam(module.parameters(), 3e-4) for name, module in mine.items()}
+    critic, actor = mine["critic"], mine["actor"]
+    draw = torch.Generator().manual_seed(5)
+
+    def rows() -> Transition:
+        obs, action, reward, next_obs, noise = (
+            torch.randn(32, *shape, generator=draw, dtype=torch.float64) for shape in ((3,), (1,), (), (3,), (1,))
+        )
+        terminated = (torch.rand(32, generator=draw) < 0.3).double()
+        return Transition(obs, action.tanh(), reward, terminated, next_obs, noise=noise)
+
+    for _ in range(3):
+        batches = [rows() for _ in range(2)]
+        task.update(batches)
+        for b in batches:
+            with torch.no_grad():
+                a = (slow["actor"](b.next_obs) + (0.2 * b.noise).clamp(-0.5, 0.5)).clamp(-1, 1)
+                y = b.reward + 0.99 * (1 - b.terminated) * slow["critic"](b.next_obs, a).amin(0)
+            steps["critic"].zero_grad()
+            sum(torch.nn.functional.mse_loss(q, y) for q in critic(b.obs, b.action)).backward()  # type: ignore[union-attr]
+            steps["critic"].step()
+        steps["actor"].zero_grad()
+        (-critic(b.obs, actor(b.obs))[0].mean()).backward()
+        steps["actor"].step()
+        with torch.no_grad():
+            for name, module in mine.items():
+                for target, new in zip(slow[name].parameters(), module.parameters(), strict=True):
+                    target.lerp_(new, 0.005)
+    assert agent.discount == 0.99
+    for name, module in mine.items():
+        for found, wanted in ((players[name].module, module), (players[name].average, slow[name])):
+            for one, other in zip(found.parameters(), wanted.parameters(), strict=True):
+                torch.testing.assert_close(one, other, rtol=1e-10, atol=1e-12)
 
 
 def test_dpg_bootstraps_from_the_critic_itself_and_looks_at_no_average() -> None:
