@@ -24,7 +24,8 @@ class TD3(BoundedAgent):
 
     The twins are one player and one network (`rlgan.nets.twin`). The delay of the actor is the order of play:
     game=alternating with k = 2. The critic's target network follows every step of the critic. The paper's follows
-    every second one, as `experiment=rl/td3` has it by `critic.averaging.every=2`.
+    every second one, as `experiment=rl/fujimoto` and `rl/td3` have it by
+    `critic.averaging.every=2`.
 
     Args:
         discount: gamma, in [0, 1].
