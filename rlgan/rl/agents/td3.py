@@ -24,8 +24,7 @@ class TD3(BoundedAgent):
 
     The twins are one player and one network (`rlgan.nets.twin`). The delay of the actor is the order of play:
     game=alternating with k = 2. The critic's target network follows every step of the critic. The paper's follows
-    every second one, as `experiment=rl/fujimoto` and `rl/td3` have it by
-    `critic.averaging.every=2`.
+    every second one, as `experiment=rl/fujimoto` and `rl/td3` have it (`critic.averaging.every=2`).
 
     Args:
         discount: gamma, in [0, 1].
