@@ -4,8 +4,9 @@ The cells of `exploration` are DDPG with the networks and settings of `experimen
 `rl/study_sparse`, one set per environment, whatever explores. The scale is one figure per environment: sigma of
 Gaussian and of Ornstein-Uhlenbeck noise (whose spread in the long run is 1.9 sigma, as theta = 0.15 has it), the first
 sigma of parameter noise and the distance delta it is adapted to, both parts of the mixture. The cells of `defaults` are
-the experiments that stand ready, by the settings in conf/exploration and on seeds on which nothing was chosen. Those of
-`marks` stand beside figures that others have printed.
+the experiments that stand ready, by the settings in conf/exploration and on seeds on which nothing was chosen; those of
+`ready` are further ones, by the exploration that they name. Those of `marks` stand beside figures that others have
+printed.
 
 A seed is solved at an evaluation whose mean return reaches the environment's threshold; a cell is evaluated about ten
 times in its course.
@@ -93,6 +94,19 @@ OWN = ("gaussian", "ornstein_uhlenbeck", "parameter", "mixed")
 FRESH = "seeds=[10,11,12,13,14]"
 """On which nothing was chosen."""
 
+READY = {
+    "SparseCartPoleSwingUp": ("experiment=rl/sparse_cart_pole",),
+    "SparseDoublePendulum": ("experiment=rl/sparse_double_pendulum",),
+    "SparseHalfCheetah": ("experiment=rl/sparse_half_cheetah",),
+}
+"""environment -> the experiment that stands ready for it and is trained just as it stands, on those seeds."""
+SOLVED = {task.id: task.solved for task in TASKS} | {
+    # A fifth of an episode's steps, as for the cart pole.
+    "SparseDoublePendulum": 100.0,
+    "SparseHalfCheetah": 100.0,
+}
+"""environment -> mean return from which on it counts as solved."""
+
 SMALL = ("network@critic.network=mlp_64", "network@actor.network=mlp_64", "batch_size=128")
 MARKS = {
     ("Pendulum-v1", "ddpg"): ("experiment=rl/pendulum", "agent=ddpg"),
@@ -167,7 +181,7 @@ def study_table(path: Path) -> Table:
 
 
 def cells(seeds: int | None = None, steps: int | None = None) -> list[Cell]:
-    """All of them: the explorations by environment, at one scale and by their own defaults, then the marks."""
+    """Explorations by environment, at one scale and by their own defaults, what stands ready, then the marks."""
     explored = [
         Cell(
             dict(zip(LABELS, ("exploration", task.id, "ddpg", name), strict=True)),
@@ -199,7 +213,15 @@ def cells(seeds: int | None = None, steps: int | None = None) -> list[Cell]:
         for id, overrides in DEFAULTS.items()
         for name in OWN
     ]
-    return explored + own + marks
+    ready = [
+        Cell(
+            dict(zip(LABELS, ("ready", id, "ddpg", "parameter"), strict=True)),
+            (*overrides, "compile=true", "checkpoint_every=0", FRESH),
+            evaluations=True,
+        )
+        for id, overrides in READY.items()
+    ]
+    return explored + own + ready + marks
 
 
 def explorations(task: Task) -> dict[str, Callable[[float], tuple[str, ...]]]:
@@ -260,17 +282,16 @@ def summary(rows: Sequence[SeedRow]) -> str:
         "table", "environment", "agent", "exploration", "steps", "return, IQM (95 %)", "least seed", "solved from",
         "solved at the end", "ever", "steps to solve", "s a seed",
     )  # fmt: skip
-    solved = {task.id: task.solved for task in TASKS}
     lines = []
     for (table, id, agent, exploration), own in grouped(rows, LABELS).items():
         seeds = curves(own)
         iqm, low, high = middle(last_returns(seeds))
         shown: tuple[str, ...] = ("", "", "", "")
         if table != "marks":
-            firsts = [step for seed in seeds if (step := seed.first(solved[id])) is not None]
+            firsts = [step for seed in seeds if (step := seed.first(SOLVED[id])) is not None]
             shown = (
-                f"{solved[id]:g}",
-                f"{sum(seed.ends(solved[id]) for seed in seeds)} of {len(seeds)}",
+                f"{SOLVED[id]:g}",
+                f"{sum(seed.ends(SOLVED[id]) for seed in seeds)} of {len(seeds)}",
                 f"{len(firsts)} of {len(seeds)}",
                 f"{statistics.median(firsts):,.0f}" if firsts else "none",
             )
@@ -293,10 +314,9 @@ def summary(rows: Sequence[SeedRow]) -> str:
 
 def judge(rows: Sequence[SeedRow], report: Report) -> None:
     """What is there against what is aimed at."""
-    solved = {task.id: task.solved for task in TASKS}
     found = {labels: curves(own) for labels, own in grouped(rows, LABELS).items()}
     shares = {
-        (id, exploration): sum(seed.ends(solved[id]) for seed in seeds) / len(seeds)
+        (id, exploration): sum(seed.ends(SOLVED[id]) for seed in seeds) / len(seeds)
         for (table, id, _, exploration), seeds in found.items()
         if table == "exploration"
     }

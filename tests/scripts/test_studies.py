@@ -217,7 +217,9 @@ def test_the_explorations_are_the_whole_table_at_one_scale_an_environment() -> N
 def test_the_ready_experiments_are_explored_by_the_defaults_of_each_exploration_on_fresh_seeds() -> None:
     cells = [cell for cell in rl.cells() if cell.labels["table"] == "defaults"]
     assert len(cells) == len(rl.DEFAULTS) * len(rl.OWN)
-    for cell in cells:
+    ready = [cell for cell in rl.cells() if cell.labels["table"] == "ready"]
+    assert [cell.labels["environment"] for cell in ready] == list(rl.READY) and set(rl.READY) <= set(rl.SOLVED)
+    for cell in cells + ready:
         assert rl.FRESH in cell.overrides and not any(".sigma=" in word for word in cell.overrides)
         with initialize_config_dir(str(conf_directory()), version_base="1.3"):
             values = compose(ROOT, overrides=list(cell.overrides))
